@@ -1,0 +1,128 @@
+//! What a user writes: a record processor, and how one is made for each shard.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use kcl_protocol::{Checkpoint, Fence, Position, ShardId, StreamName, WorkerId};
+
+use crate::checkpointer::Checkpointer;
+use crate::source::Record;
+
+/// The shard and the fence an instance was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStart {
+    /// The stream.
+    pub stream: StreamName,
+    /// The shard.
+    pub shard: ShardId,
+    /// This run of this worker.
+    pub worker: WorkerId,
+    /// The fencing token: hand it to whatever you write to, and let that reject lower ones.
+    pub fence: Fence,
+    /// Where the work goes on: everything up to here is done.
+    pub checkpoint: Checkpoint,
+}
+
+/// The end of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardEnd {
+    /// The shard that ended.
+    pub shard: ShardId,
+    /// The shards that follow; none starts before all its parents have ended.
+    pub children: BTreeSet<ShardId>,
+}
+
+/// Records of one shard, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordBatch {
+    /// At least one record.
+    pub records: Vec<Record>,
+    /// How far the last record is behind the tip of the shard (milliseconds).
+    pub behind_millis: u64,
+    /// How often the first record was delivered before by this worker without being acked.
+    pub attempt: u32,
+}
+
+/// Processes the records of one shard. One instance serves one (shard, fence): a new owner, or the
+/// same one after losing the lease, makes a new one.
+///
+/// Calls never overlap. A call's future is dropped if the lease is lost while it runs, at an await
+/// point; what it had not acked is delivered again, to the next owner.
+#[async_trait]
+pub trait RecordProcessor: Send + 'static {
+    /// Called once, before the first batch.
+    ///
+    /// # Errors
+    /// Handled by the error policy; called again on a retry.
+    async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
+        let _ = start;
+        Ok(())
+    }
+
+    /// Processes a batch. With `Acks::OnReturn`, `Ok` acknowledges all of it.
+    ///
+    /// # Errors
+    /// Handled by the error policy. Nothing is ever skipped: on a retry the batch starts with the
+    /// first unacked record.
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError>;
+
+    /// Called once, when every record of a closed shard is acked. After `Ok` the library commits
+    /// the end itself.
+    ///
+    /// # Errors
+    /// Handled by the error policy; called again on a retry.
+    async fn shard_ended(&mut self, end: &ShardEnd) -> Result<(), ProcessorError> {
+        let _ = end;
+        Ok(())
+    }
+
+    /// The worker gives the shard up on purpose: acknowledge what is done.
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
+        let _ = checkpointer;
+    }
+
+    /// The lease is lost: there is nothing legal left to write.
+    async fn lease_lost(&mut self) {}
+}
+
+/// Makes a processor for each (shard, fence).
+pub trait ProcessorFactory: Send + Sync + 'static {
+    /// A new instance.
+    fn make(&self, start: &ShardStart) -> Box<dyn RecordProcessor>;
+}
+
+impl<F, P> ProcessorFactory for F
+where
+    F: Fn(&ShardStart) -> P + Send + Sync + 'static,
+    P: RecordProcessor,
+{
+    fn make(&self, start: &ShardStart) -> Box<dyn RecordProcessor> {
+        Box::new(self(start))
+    }
+}
+
+/// A processor's failure, and the record it is about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProcessorError {
+    /// What went wrong, for people.
+    pub message: String,
+    /// The first record that is not done; records before it in the batch count as acked.
+    /// `None`: the first unacked one.
+    pub at: Option<Position>,
+}
+
+impl ProcessorError {
+    /// A failure of the batch as a whole: delivered again from its first unacked record.
+    pub fn new(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), at: None }
+    }
+    /// A failure at one record; everything before it in the batch is done.
+    pub fn at(position: Position, message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), at: Some(position) }
+    }
+}

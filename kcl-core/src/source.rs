@@ -1,0 +1,230 @@
+//! Streams: where records come from.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kcl_protocol::{Checkpoint, HashKeyRange, Position, SequenceNumber, ShardId, StreamName};
+
+/// The key a producer gave a record: 1 to 256 characters; equal keys go to one shard, in order.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionKey(Arc<str>);
+
+impl PartitionKey {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for PartitionKey {
+    fn from(key: T) -> Self {
+        Self(key.into())
+    }
+}
+
+impl fmt::Debug for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One record. Cloning shares its bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the shard.
+    pub position: Position,
+    /// The producer's key.
+    pub partition_key: PartitionKey,
+    /// The payload, up to 10 MiB.
+    pub data: Bytes,
+    /// When the stream took it (Unix milliseconds).
+    pub arrival_millis: u64,
+}
+
+impl fmt::Debug for Record {
+    /// Leaves payload and key out: neither belongs in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({}, {} bytes)", self.position, self.data.len())
+    }
+}
+
+/// What a stream says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDescription {
+    /// Its name or ARN.
+    pub name: StreamName,
+    /// What stands before the shard id in lease keys when one application reads several streams:
+    /// `account:stream:createdAt`.
+    pub lease_prefix: String,
+    /// When it was created (Unix milliseconds). A stream deleted and made again is another one.
+    pub created_at_millis: u64,
+    /// The service's own time (Unix milliseconds), by which "latest" is fixed where shards have
+    /// no known tip.
+    pub service_time_millis: u64,
+}
+
+/// One shard as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Its id.
+    pub id: ShardId,
+    /// The shards it came from, also if they are no longer listed.
+    pub parents: BTreeSet<ShardId>,
+    /// The hash keys whose records it takes or took.
+    pub range: HashKeyRange,
+    /// True while it takes records.
+    pub is_open: bool,
+    /// The last sequence number it has given out, where the stream can tell.
+    pub tip: Option<SequenceNumber>,
+}
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The oldest record retained.
+    TrimHorizon,
+    /// Records that arrive after the reader opened.
+    Latest,
+    /// This record and all after it.
+    At(SequenceNumber),
+    /// The first record (or sub-record) after this position.
+    After(Position),
+    /// The first record that arrived at or after this time (Unix milliseconds).
+    AtTimestamp(u64),
+}
+
+impl ReadFrom {
+    /// Where the work of a lease goes on; `None` once its shard is finished.
+    pub fn checkpoint(checkpoint: Checkpoint) -> Option<Self> {
+        Some(match checkpoint {
+            Checkpoint::TrimHorizon => Self::TrimHorizon,
+            Checkpoint::Latest => Self::Latest,
+            Checkpoint::AtTimestamp(millis) => Self::AtTimestamp(millis),
+            Checkpoint::At(position) => Self::After(position),
+            Checkpoint::ShardEnd => return None,
+        })
+    }
+}
+
+/// The most one read may return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Records.
+    pub records: usize,
+    /// Bytes of data and keys; a single larger record is returned alone.
+    pub bytes: usize,
+}
+
+/// What one read brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// At least one record, in order.
+    Records {
+        /// The records.
+        records: Vec<Record>,
+        /// How far the last of them is behind the tip (milliseconds); 0 at the tip.
+        behind_millis: u64,
+    },
+    /// Nothing more for now: the reader stands at the tip. The next call waits for a record.
+    CaughtUp,
+    /// The shard is closed and every record was returned. Every later call says the same.
+    ShardEnd {
+        /// The shards that follow.
+        children: Vec<ChildShard>,
+    },
+}
+
+/// A shard that follows one that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildShard {
+    /// Its id.
+    pub id: ShardId,
+    /// All its parents: one after a split, two after a merge.
+    pub parents: BTreeSet<ShardId>,
+    /// The hash keys whose records it takes.
+    pub range: HashKeyRange,
+}
+
+/// A stream of records in shards.
+///
+/// Every implementation passes the suite in `kcl_testkit::conformance`.
+#[async_trait]
+pub trait StreamSource: Send + Sync + 'static {
+    /// What the stream says of itself, now.
+    ///
+    /// # Errors
+    /// [`SourceError::NotFound`] if there is no such stream.
+    async fn describe(&self) -> Result<StreamDescription, SourceError>;
+
+    /// Every shard that still has records or takes them, in the order of ids, parents first.
+    ///
+    /// # Errors
+    /// [`SourceError::NotFound`] if there is no such stream.
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError>;
+
+    /// Opens a shard. Any number of readers may be open on one shard.
+    ///
+    /// # Errors
+    /// [`SourceError::NotFound`] if the shard is not, or no longer, part of the stream.
+    async fn open(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn ShardReader>, SourceError>;
+}
+
+/// Reads one shard in order.
+#[async_trait]
+pub trait ShardReader: Send {
+    /// The next records. Answers [`ReadOutcome::CaughtUp`] once on reaching the tip; called again
+    /// it waits until there is something to say. How long it waits is up to the source, and it may
+    /// answer `CaughtUp` again.
+    ///
+    /// # Errors
+    /// [`SourceError::Throttled`] and [`SourceError::Unavailable`] leave the reader where it was:
+    /// call again. After any other error open a new one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no record: the next call returns it.
+    async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError>;
+}
+
+/// Why a stream did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Too many reads of this shard.
+    #[error("reads of the shard are throttled; retry after {retry_after:?}")]
+    Throttled {
+        /// A hint of how long to wait.
+        retry_after: Duration,
+    },
+    /// The stream cannot be reached now.
+    #[error("the stream is unavailable: {0}")]
+    Unavailable(String),
+    /// The stream or shard does not exist. Never taken for the end of a shard.
+    #[error("{0} was not found")]
+    NotFound(String),
+    /// The reader's place was lost (an expired iterator): open a new one after the last record.
+    #[error("the reader expired; open it again after the last record")]
+    Expired,
+    /// The request is wrong, and will be next time.
+    #[error("refused by the stream: {0}")]
+    Refused(String),
+}
+
+impl SourceError {
+    /// True if the same reader may go on.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Unavailable(_))
+    }
+}

@@ -1,0 +1,26 @@
+//! The coordination protocol as pure values.
+//!
+//! No clock, no randomness, no I/O and no logging: every function here maps values to values, so
+//! that a model checker, a simulation and the running scheduler share one set of decisions.
+
+pub mod hash;
+pub mod hash_range;
+pub mod ids;
+pub mod limits;
+pub mod rows;
+pub mod sequence;
+pub mod time;
+pub mod writes;
+
+pub use hash_range::HashKeyRange;
+pub use ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
+pub use rows::{
+    HeldDigest, InboxEntry, Lease, Parked, Row, RowKey, StreamRow, StreamStart, TableRow,
+    WorkerRow, WorkerState,
+};
+pub use sequence::{BadSequenceNumber, Checkpoint, Position, SequenceNumber};
+pub use time::{LeaseTiming, Moment};
+pub use writes::{
+    CasOutcome, ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite, StreamWrite, TableWrite,
+    WorkerChange, WorkerCondition, WorkerWrite,
+};

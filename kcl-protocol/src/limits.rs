@@ -1,0 +1,26 @@
+//! Every bound of the protocol, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Entries in a worker's inbox; keeps the row well under the 400 KiB of a DynamoDB item.
+pub const INBOX_ENTRIES: usize = 32;
+/// Leases in one ask.
+pub const LEASES_PER_ASK: usize = 16;
+/// Writes in one `write_all`: DynamoDB's bound on a transaction.
+pub const WRITES_PER_TRANSACTION: usize = 100;
+/// Up to so many workers each watches all others; above, its ring successors.
+pub const WATCH_ALL_WORKERS: usize = 32;
+/// Ring successors a worker watches in a large fleet.
+pub const RING_SUCCESSORS: usize = 3;
+/// How long an ask may stay unanswered, beyond one heartbeat, before it is forced.
+pub const ASK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the round counter must stand still before a worker reconciles.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// How long a dead worker's row stays.
+pub const DEAD_WORKER_KEPT: Duration = Duration::from_secs(3600);
+/// How long an ended shard must be missing from listings before its lease is removed.
+pub const ENDED_LEASE_KEPT: Duration = Duration::from_secs(3600);
+/// Shortest lease duration accepted.
+pub const MIN_LEASE_DURATION: Duration = Duration::from_millis(300);
+/// Longest lease duration accepted.
+pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(300);

@@ -1,0 +1,1 @@
+//! An in-process stream engine with the shards, limits and iterators of Kinesis.

@@ -1,0 +1,1 @@
+//! Conformance suites, fault wrappers, simulation and history checkers.

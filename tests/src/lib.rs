@@ -1,0 +1,1 @@
+//! Every plug-in against its conformance suite, scenarios and drills.
