@@ -5,21 +5,28 @@
 
 pub mod hash;
 pub mod hash_range;
+pub mod holdings;
 pub mod ids;
 pub mod limits;
+pub mod liveness;
+pub mod moves;
 pub mod rows;
 pub mod sequence;
 pub mod time;
+pub mod watch;
 pub mod writes;
 
 pub use hash_range::HashKeyRange;
+pub use holdings::{Holdings, Standing};
 pub use ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
+pub use liveness::{Beat, Due, Liveness};
 pub use rows::{
     HeldDigest, InboxEntry, Lease, Parked, Row, RowKey, StreamRow, StreamStart, TableRow,
     WorkerRow, WorkerState,
 };
 pub use sequence::{BadSequenceNumber, Checkpoint, Position, SequenceNumber};
 pub use time::{LeaseTiming, Moment};
+pub use watch::Watch;
 pub use writes::{
     CasOutcome, ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite, StreamWrite, TableWrite,
     WorkerChange, WorkerCondition, WorkerWrite,

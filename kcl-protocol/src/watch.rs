@@ -1,0 +1,101 @@
+//! Watching other workers' heartbeats stand still, and declaring them dead.
+
+use std::collections::BTreeMap;
+
+use crate::ids::WorkerId;
+use crate::limits::{RING_SUCCESSORS, WATCH_ALL_WORKERS};
+use crate::liveness::Liveness;
+use crate::rows::{WorkerRow, WorkerState};
+use crate::time::{LeaseTiming, Moment};
+use crate::writes::{WorkerChange, WorkerCondition, WorkerWrite};
+
+/// How long each other worker's heartbeat has stood still, by this worker's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Watch {
+    seen: BTreeMap<WorkerId, Seen>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seen {
+    heartbeat: u64,
+    since: Moment,
+    timing: LeaseTiming,
+}
+
+impl Watch {
+    /// A row as a strong read answered at `now` showed it.
+    pub fn observe(&mut self, row: &WorkerRow, now: Moment) {
+        if row.state.is_dead() {
+            self.seen.remove(&row.id);
+            return;
+        }
+        let fresh = Seen { heartbeat: row.heartbeat, since: now, timing: row.timing() };
+        self.seen
+            .entry(row.id.clone())
+            .and_modify(|seen| {
+                if seen.heartbeat != fresh.heartbeat {
+                    *seen = fresh.clone();
+                }
+            })
+            .or_insert(fresh);
+    }
+
+    /// Forgets everything: this worker cannot say what happened meanwhile.
+    pub fn restart(&mut self) {
+        self.seen.clear();
+    }
+
+    /// The writes that declare dead whoever stood still for its own `D_take`, if `liveness` lets
+    /// this worker judge.
+    pub fn fences(&mut self, me: &WorkerId, liveness: &Liveness, now: Moment) -> Vec<WorkerWrite> {
+        if liveness.is_interrupted(now) {
+            self.restart();
+        }
+        if !liveness.may_fence(now) {
+            return Vec::new();
+        }
+        let overdue = |(id, seen): &(&WorkerId, &Seen)| {
+            *id != me && now.since(seen.since) >= seen.timing.take()
+        };
+        self.seen.iter().filter(overdue).map(|(id, seen)| fence(id, seen.heartbeat)).collect()
+    }
+
+    /// The next moment at which [`Watch::fences`] may have something to say.
+    pub fn next_check(&self, me: &WorkerId) -> Option<Moment> {
+        let others = self.seen.iter().filter(|(id, _)| *id != me);
+        others.map(|(_, seen)| seen.since + seen.timing.take()).min()
+    }
+}
+
+/// Declares a worker dead if its heartbeat still stands at `heartbeat`.
+pub fn fence(id: &WorkerId, heartbeat: u64) -> WorkerWrite {
+    WorkerWrite::Update {
+        id: id.clone(),
+        when: vec![WorkerCondition::StateIsNotDead, WorkerCondition::HeartbeatIs(heartbeat)],
+        change: vec![WorkerChange::State(WorkerState::Fenced)],
+    }
+}
+
+/// Declares a worker dead that was **reaped**: its process is known to have ended. Proof, not
+/// suspicion, so no wait.
+pub fn fence_reaped(id: &WorkerId) -> WorkerWrite {
+    WorkerWrite::Update {
+        id: id.clone(),
+        when: vec![WorkerCondition::StateIs(WorkerState::Live)],
+        change: vec![WorkerChange::State(WorkerState::Fenced)],
+    }
+}
+
+/// Whom a worker reads between two scans: `None` if it scans everybody every `H` anyway, else its
+/// ring successors.
+pub fn watched<'a>(
+    me: &WorkerId,
+    others: impl Iterator<Item = &'a WorkerId> + Clone,
+) -> Option<Vec<WorkerId>> {
+    if others.clone().count() <= WATCH_ALL_WORKERS {
+        return None;
+    }
+    let after = others.clone().filter(|id| *id > me);
+    let wrapped = others.filter(|id| *id < me);
+    Some(after.chain(wrapped).take(RING_SUCCESSORS).cloned().collect())
+}
