@@ -3,15 +3,20 @@
 //! No clock, no randomness, no I/O and no logging: every function here maps values to values, so
 //! that a model checker, a simulation and the running scheduler share one set of decisions.
 
+pub mod assign;
 pub mod hash;
+pub mod hash_audit;
 pub mod hash_range;
 pub mod holdings;
 pub mod ids;
 pub mod limits;
+pub mod lineage;
 pub mod liveness;
 pub mod moves;
+pub mod reconcile;
 pub mod rows;
 pub mod sequence;
+pub mod shard_sync;
 pub mod time;
 pub mod watch;
 pub mod writes;

@@ -202,3 +202,16 @@ pub fn granted(
 pub fn ask_patience(timing: LeaseTiming) -> Duration {
     ASK_PATIENCE + timing.heartbeat()
 }
+
+/// Who gets a lease that its owner gives up: the live worker with the smallest load that is not
+/// leaving; among equals the one the lease is closest to.
+pub fn receiver<'a>(
+    key: &LeaseKey,
+    workers: impl Iterator<Item = &'a WorkerRow>,
+    me: &WorkerId,
+) -> Option<WorkerId> {
+    workers
+        .filter(|row| row.state == WorkerState::Live && !row.draining && row.id != *me)
+        .min_by_key(|row| (row.load, std::cmp::Reverse(crate::hash::affinity(&row.id, key))))
+        .map(|row| row.id.clone())
+}

@@ -45,6 +45,11 @@ impl Watch {
         self.seen.clear();
     }
 
+    /// Forgets a worker whose row is gone: absent is never dead, and there is nothing to fence.
+    pub fn forget(&mut self, id: &WorkerId) {
+        self.seen.remove(id);
+    }
+
     /// The writes that declare dead whoever stood still for its own `D_take`, if `liveness` lets
     /// this worker judge.
     pub fn fences(&mut self, me: &WorkerId, liveness: &Liveness, now: Moment) -> Vec<WorkerWrite> {
