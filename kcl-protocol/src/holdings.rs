@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Fence, LeaseKey, WorkerId};
 use crate::rows::{HeldDigest, Lease};
+use crate::rules::{Mutant, Rules};
 
 /// The leases one registration holds, and its spent fences.
 ///
@@ -15,6 +16,7 @@ pub struct Holdings {
     held: BTreeMap<LeaseKey, Fence>,
     spent: BTreeMap<LeaseKey, Fence>,
     parked: BTreeSet<LeaseKey>,
+    rules: Rules,
 }
 
 /// What a lease row, read strongly or returned by an own write, means to a worker.
@@ -34,6 +36,15 @@ pub enum Standing {
 }
 
 impl Holdings {
+    /// The same under other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+    /// The rules these decisions follow.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
     /// The fence under which a lease is held.
     pub fn fence(&self, key: &LeaseKey) -> Option<Fence> {
         self.held.get(key).copied()
@@ -85,9 +96,18 @@ impl Holdings {
         }
         dropped
     }
+    /// A revocation of the lease at this fence was seen: spends it, whether the lease is held or
+    /// its answer is still on the way. True if it was held.
+    pub fn revoke(&mut self, key: &LeaseKey, fence: Fence) -> bool {
+        if self.rules.breaks(Mutant::RevokeWithoutFence) && self.fence(key).is_none() {
+            return false;
+        }
+        self.spend(key, fence)
+    }
     /// Holds a lease; false, and nothing changes, if the fence is spent.
     pub fn hold(&mut self, key: &LeaseKey, fence: Fence) -> bool {
-        let allowed = !self.is_spent(key, fence);
+        let rash = self.rules.breaks(Mutant::HoldAtSpentFence);
+        let allowed = rash || !self.is_spent(key, fence);
         if allowed {
             self.held.insert(key.clone(), fence);
         }
@@ -99,7 +119,8 @@ impl Holdings {
             Standing::Ended
         } else if row.owner.as_ref() != Some(me) {
             Standing::NotMine
-        } else if self.is_spent(&row.key, row.fence) {
+        } else if self.is_spent(&row.key, row.fence) && !self.rules.breaks(Mutant::HoldAtSpentFence)
+        {
             Standing::Adopt
         } else if self.fence(&row.key) == Some(row.fence) {
             Standing::Held

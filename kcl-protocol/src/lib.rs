@@ -15,6 +15,7 @@ pub mod liveness;
 pub mod moves;
 pub mod reconcile;
 pub mod rows;
+pub mod rules;
 pub mod sequence;
 pub mod shard_sync;
 pub mod time;
@@ -29,6 +30,7 @@ pub use rows::{
     HeldDigest, InboxEntry, Lease, Parked, Row, RowKey, StreamRow, StreamStart, TableRow,
     WorkerRow, WorkerState,
 };
+pub use rules::{Mutant, Rules};
 pub use sequence::{BadSequenceNumber, Checkpoint, Position, SequenceNumber};
 pub use time::{LeaseTiming, Moment};
 pub use watch::Watch;

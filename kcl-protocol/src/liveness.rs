@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::holdings::Holdings;
-use crate::ids::{EntryId, LeaseKey};
-use crate::rows::{InboxEntry, WorkerRow};
+use crate::ids::{EntryId, LeaseKey, WorkerId};
+use crate::rows::{HeldDigest, InboxEntry, WorkerRow, WorkerState};
+use crate::rules::{Mutant, Rules};
 use crate::time::{LeaseTiming, Moment};
+use crate::writes::{WorkerChange, WorkerCondition, WorkerWrite};
 
 /// One registration's view of its own life. The runtime sends what [`Liveness::due`] says and
 /// reports every answer; nothing here looks at a clock.
@@ -19,6 +21,7 @@ pub struct Liveness {
     next_at: Moment,
     may_fence_from: Moment,
     pace: Pace,
+    rules: Rules,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +72,19 @@ impl Liveness {
             next_at: sent_at + timing.heartbeat(),
             may_fence_from: Moment::default(),
             pace: Pace::Beating,
+            rules: Rules::ALL,
         }
+    }
+
+    /// The same under other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The durations this worker lives by.
+    pub fn timing(&self) -> LeaseTiming {
+        self.timing
     }
 
     /// Until when this worker may act.
@@ -79,7 +94,9 @@ impl Liveness {
 
     /// What to send at `now`.
     pub fn due(&mut self, now: Moment) -> Due {
-        if self.pace == Pace::Beating && now.since(self.answered_at) >= self.timing.duration {
+        let unanswered = now.since(self.answered_at) >= self.timing.duration;
+        let stops = unanswered && !self.rules.breaks(Mutant::BeatsWithoutReplies);
+        if self.pace == Pace::Beating && stops {
             self.pace = Pace::Reading;
         }
         if now < self.next_at {
@@ -115,16 +132,23 @@ impl Liveness {
         if row.heartbeat <= self.acked_count {
             return Beat::Restored;
         }
-        let lost = apply_revocations(row, holdings);
-        let gap = sent_at.since(self.acked_sent_at) > self.two_beats();
-        if now >= self.valid_until {
+        let lost = if self.rules.breaks(Mutant::RevokeAfterValidity) {
+            Vec::new()
+        } else {
+            apply_revocations(row, holdings)
+        };
+        let gap = sent_at.since(self.acked_sent_at) > self.two_beats()
+            && !self.rules.breaks(Mutant::ClosedGapIgnored);
+        let was_out = now >= self.valid_until;
+        if was_out && !self.rules.breaks(Mutant::FenceAfterOutage) {
             self.may_fence_from = now + self.timing.take() * 3;
         }
         self.acked_count = row.heartbeat;
         self.acked_sent_at = sent_at;
         self.answered_at = now;
         self.pace = Pace::Beating;
-        self.valid_until = self.valid_until.max(sent_at + self.timing.own());
+        let from = if self.rules.breaks(Mutant::ValidityFromReply) { now } else { sent_at };
+        self.valid_until = self.valid_until.max(from + self.timing.own());
         Beat::Valid { lost, gap }
     }
 
@@ -148,6 +172,7 @@ impl Liveness {
     /// stood still.
     pub fn is_interrupted(&self, now: Moment) -> bool {
         now.since(self.acked_sent_at) > self.two_beats()
+            && !self.rules.breaks(Mutant::OpenGapIgnored)
     }
 
     /// May this worker declare others dead now? Not while interrupted, and not for `3 D_take`
@@ -161,12 +186,30 @@ impl Liveness {
     }
 }
 
+/// One heartbeat of `me`: what it carries and holds, and the entries of its inbox that are done
+/// with. Applies only while the row is Live, and answers with the row.
+pub fn heartbeat(
+    me: &WorkerId,
+    load: u32,
+    digest: HeldDigest,
+    done: impl IntoIterator<Item = EntryId>,
+) -> WorkerWrite {
+    let mut change =
+        vec![WorkerChange::Beat, WorkerChange::Load(load), WorkerChange::Digest(digest)];
+    change.extend(done.into_iter().map(WorkerChange::InboxRemove));
+    WorkerWrite::Update {
+        id: me.clone(),
+        when: vec![WorkerCondition::StateIs(WorkerState::Live)],
+        change,
+    }
+}
+
 /// A revocation spends its fence; the lease is no longer held.
-fn apply_revocations(row: &WorkerRow, holdings: &mut Holdings) -> Vec<LeaseKey> {
+pub fn apply_revocations(row: &WorkerRow, holdings: &mut Holdings) -> Vec<LeaseKey> {
     let mut lost = Vec::new();
     for entry in row.inbox.values() {
         if let InboxEntry::Revoke { lease, fence, .. } = entry
-            && holdings.spend(lease, *fence)
+            && holdings.revoke(lease, *fence)
         {
             lost.push(lease.clone());
         }

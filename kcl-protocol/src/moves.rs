@@ -7,6 +7,7 @@ use crate::holdings::Holdings;
 use crate::ids::{EntryId, Fence, LeaseKey, ShardId, WorkerId};
 use crate::limits::{ASK_PATIENCE, INBOX_ENTRIES};
 use crate::rows::{InboxEntry, Lease, WorkerRow, WorkerState};
+use crate::rules::Mutant;
 use crate::sequence::Checkpoint;
 use crate::time::LeaseTiming;
 use crate::writes::{
@@ -186,11 +187,15 @@ pub fn granted(
     if !to.is_some_and(|row| row.state == WorkerState::Live && !row.draining) {
         return Vec::new();
     }
+    let any_fence = holdings.rules().breaks(Mutant::AskAtAnyFence);
     let (mut mine, mut theirs) = (u64::from(holdings.load()), u64::from(have));
     let mut given = Vec::new();
     for (key, fence) in leases {
-        if holdings.fence(key) == Some(*fence) && mine >= theirs + 2 {
-            given.push((key.clone(), *fence));
+        let held = holdings.fence(key).filter(|held| held == fence || any_fence);
+        if let Some(held) = held
+            && mine >= theirs + 2
+        {
+            given.push((key.clone(), held));
             mine -= 1;
             theirs += 1;
         }

@@ -1,11 +1,13 @@
 //! Watching other workers' heartbeats stand still, and declaring them dead.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::ids::WorkerId;
 use crate::limits::{RING_SUCCESSORS, WATCH_ALL_WORKERS};
 use crate::liveness::Liveness;
 use crate::rows::{WorkerRow, WorkerState};
+use crate::rules::{Mutant, Rules};
 use crate::time::{LeaseTiming, Moment};
 use crate::writes::{WorkerChange, WorkerCondition, WorkerWrite};
 
@@ -13,6 +15,7 @@ use crate::writes::{WorkerChange, WorkerCondition, WorkerWrite};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Watch {
     seen: BTreeMap<WorkerId, Seen>,
+    rules: Rules,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +26,12 @@ struct Seen {
 }
 
 impl Watch {
+    /// The same under other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
     /// A row as a strong read answered at `now` showed it.
     pub fn observe(&mut self, row: &WorkerRow, now: Moment) {
         if row.state.is_dead() {
@@ -59,10 +68,16 @@ impl Watch {
         if !liveness.may_fence(now) {
             return Vec::new();
         }
+        let own = self.rules.breaks(Mutant::OwnDurationJudgesOthers).then(|| liveness.timing());
         let overdue = |(id, seen): &(&WorkerId, &Seen)| {
-            *id != me && now.since(seen.since) >= seen.timing.take()
+            *id != me && now.since(seen.since) >= own.unwrap_or(seen.timing).take()
         };
-        self.seen.iter().filter(overdue).map(|(id, seen)| fence(id, seen.heartbeat)).collect()
+        let unconditional = self.rules.breaks(Mutant::FenceWithoutHeartbeat);
+        let judged = |(id, seen): (&WorkerId, &Seen)| match unconditional {
+            true => fence_reaped(id),
+            false => fence(id, seen.heartbeat),
+        };
+        self.seen.iter().filter(overdue).map(judged).collect()
     }
 
     /// The next moment at which [`Watch::fences`] may have something to say.
@@ -79,6 +94,20 @@ pub fn fence(id: &WorkerId, heartbeat: u64) -> WorkerWrite {
         when: vec![WorkerCondition::StateIsNotDead, WorkerCondition::HeartbeatIs(heartbeat)],
         change: vec![WorkerChange::State(WorkerState::Fenced)],
     }
+}
+
+/// Puts a row for a worker that a lease names and that has none: absent is never dead, but this
+/// row can be watched, and cannot heartbeat. `heartbeat` is drawn at random, so that nobody takes
+/// it for a count seen before; the durations are the largest the table has known.
+pub fn put_missing(
+    id: &WorkerId,
+    heartbeat: u64,
+    duration: Duration,
+    grace: Duration,
+) -> WorkerWrite {
+    let timing = LeaseTiming::new(duration, grace);
+    let state = WorkerState::Missing;
+    WorkerWrite::Create(WorkerRow { heartbeat, state, ..WorkerRow::live(id.clone(), timing) })
 }
 
 /// Declares a worker dead that was **reaped**: its process is known to have ended. Proof, not
