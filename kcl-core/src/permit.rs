@@ -43,7 +43,14 @@ pub struct Permit {
     lease: LeaseKey,
     fence: Fence,
     validity: Arc<Validity>,
-    held: Arc<AtomicBool>,
+    held: Arc<Held>,
+}
+
+/// Whether the lease is still held; the notification wakes its one consumer, where that of the
+/// validity would wake all of them at every heartbeat.
+struct Held {
+    is: AtomicBool,
+    ended: Notify,
 }
 
 /// Why a permit does not let its holder act.
@@ -58,7 +65,12 @@ pub enum Denied {
 impl Permit {
     /// A permit for a lease just won.
     pub fn new(lease: LeaseKey, fence: Fence, validity: Arc<Validity>) -> Self {
-        Self { lease, fence, validity, held: Arc::new(AtomicBool::new(true)) }
+        Self {
+            lease,
+            fence,
+            validity,
+            held: Arc::new(Held { is: AtomicBool::new(true), ended: Notify::new() }),
+        }
     }
     /// Which lease.
     pub fn lease(&self) -> &LeaseKey {
@@ -73,7 +85,7 @@ impl Permit {
     /// # Errors
     /// Says why not.
     pub fn check(&self) -> Result<Fence, Denied> {
-        if !self.held.load(Ordering::SeqCst) {
+        if !self.held.is.load(Ordering::SeqCst) {
             Err(Denied::Lost)
         } else if !self.validity.is_current() {
             Err(Denied::Expired)
@@ -83,8 +95,23 @@ impl Permit {
     }
     /// Ends it for good.
     pub fn revoke(&self) {
-        self.held.store(false, Ordering::SeqCst);
+        self.held.is.store(false, Ordering::SeqCst);
+        self.held.ended.notify_waiters();
         self.validity.changed.notify_waiters();
+    }
+    /// Until when the worker's validity stands now.
+    pub fn valid_until(&self) -> Moment {
+        self.validity.until()
+    }
+    /// Waits until the permit is revoked; the validity's comings and goings do not wake it.
+    /// Cancel-safe.
+    pub async fn revoked(&self) {
+        let ended = self.held.ended.notified();
+        tokio::pin!(ended);
+        ended.as_mut().enable();
+        if self.held.is.load(Ordering::SeqCst) {
+            ended.await;
+        }
     }
     /// Waits until [`Permit::check`] fails, and says why. Cancel-safe.
     pub async fn denied(&self) -> Denied {

@@ -14,6 +14,7 @@ pub mod lineage;
 pub mod liveness;
 pub mod moves;
 pub mod reconcile;
+pub mod retry;
 pub mod rows;
 pub mod rules;
 pub mod sequence;
