@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kcl_protocol::hash_audit::Fault;
 use kcl_protocol::{Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, WorkerId};
 
 /// Hears every event. Called in the middle of the work, so it must return at once: count, or put
@@ -66,9 +67,119 @@ pub enum BatchOutcome {
     Dropped,
 }
 
+/// Why a lease came to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoldReason {
+    /// Nobody owned it when the worker started.
+    Started,
+    /// Its owner died.
+    OwnerDied,
+    /// Its owner handed it over.
+    HandedOver,
+    /// Its owner did not answer an ask.
+    Forced,
+    /// The row named this worker already.
+    Adopted,
+    /// Its last parent ended.
+    ParentsEnded,
+    /// A round of reconciliation found it without an owner.
+    Reconciled,
+}
+
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
+    /// The worker registered under a new id.
+    Registered,
+    /// The registration is over: fenced, restored or left.
+    Deregistered,
+    /// The control loop stood still for too long; heartbeats stop.
+    ControlStalled,
+    /// This worker declared another one dead.
+    FencedOther {
+        /// The dead one.
+        worker: WorkerId,
+    },
+    /// A lease names a worker without a row; one is made and watched.
+    OwnerMissing {
+        /// The worker named.
+        worker: WorkerId,
+    },
+    /// This worker holds a lease from now on.
+    LeaseHeld {
+        /// The lease.
+        lease: LeaseKey,
+        /// Under which fence.
+        fence: Fence,
+        /// Who had it before, if known.
+        from: Option<WorkerId>,
+        /// Why.
+        reason: HoldReason,
+    },
+    /// A lease was handed to another worker.
+    LeaseGiven {
+        /// The lease.
+        lease: LeaseKey,
+        /// The fence it has now.
+        fence: Fence,
+        /// Who has it now.
+        to: WorkerId,
+    },
+    /// A lease left this worker otherwise: released, or taken meanwhile.
+    LeaseReleased {
+        /// The lease.
+        lease: LeaseKey,
+    },
+    /// Another worker's revocation took a lease away.
+    Revoked {
+        /// The lease.
+        lease: LeaseKey,
+    },
+    /// This worker asked another one for leases.
+    Asked {
+        /// Whom.
+        donor: WorkerId,
+        /// For how many.
+        leases: usize,
+    },
+    /// A shard's end is committed.
+    ShardEnded {
+        /// The lease.
+        lease: LeaseKey,
+    },
+    /// A shard cannot be read at all; its lease is given away.
+    SourceFailed {
+        /// The lease.
+        lease: LeaseKey,
+        /// Why.
+        error: String,
+    },
+    /// Listing the shards failed; the next round tries again.
+    SyncFailed {
+        /// Why.
+        error: String,
+    },
+    /// Somebody deleted a lease row. It is made anew at the trim horizon, under fences above all
+    /// old ones: its records are delivered again.
+    LeaseRowDeleted {
+        /// The lease.
+        lease: LeaseKey,
+    },
+    /// This worker won a round of reconciliation.
+    RoundWon {
+        /// Its number.
+        round: u64,
+    },
+    /// A worker holds something else than the rows say, twice in a row; it is told to compare.
+    Disagrees {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The open shards do not tile the hash key space.
+    HashRangeFault {
+        /// Where, and how.
+        fault: Fault,
+    },
     /// A consumer begins; nothing was delivered yet.
     ConsumerStarted {
         /// Which lease.

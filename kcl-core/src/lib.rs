@@ -2,14 +2,24 @@
 
 pub mod checkpointer;
 pub mod clock;
+pub mod config;
 pub mod consumer;
+mod consumers;
+mod control;
 pub mod dead_letter;
 pub mod event;
+pub mod handle;
+pub mod hints;
+mod liveness;
 pub mod permit;
 pub mod policy;
 pub mod processor;
+mod random;
+mod registration;
 pub mod retry;
+pub mod scheduler;
 pub mod source;
+mod streams;
 pub mod table;
 
 pub use async_trait::async_trait;
@@ -18,18 +28,21 @@ pub use kcl_protocol as protocol;
 
 pub use checkpointer::Checkpointer;
 pub use clock::{Clock, SystemClock, TokioClock};
+pub use config::{Config, InitialPosition, Placement};
 pub use consumer::{
-    Acks, ConsumerConfig, ConsumerState, ConsumerStatus, ExitReason, ProcessorKind,
+    Acks, ConsumerConfig, ConsumerState, ConsumerStatus, ExitReason, OutOfBounds, ProcessorKind,
 };
 pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterSink, FileDeadLetters, MemoryDeadLetters,
 };
-pub use event::{Event, EventKind, Observer};
+pub use event::{Event, EventKind, HoldReason, Observer};
+pub use handle::{Handle, ShardStatus, Status, WorkerPhase};
 pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
 pub use retry::Backoff;
+pub use scheduler::{Scheduler, WorkerError};
 pub use source::{
     ChildShard, PartitionKey, ReadFrom, ReadLimit, ReadOutcome, Record, Shard, ShardReader,
     SourceError, StreamDescription, StreamSource,

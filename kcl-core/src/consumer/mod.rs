@@ -171,3 +171,11 @@ pub enum ExitReason {
     /// The shard cannot be read, and trying again will not help.
     SourceFailed(SourceError),
 }
+pub(crate) async fn consumer(
+    _c: Arc<ConsumerContext>,
+    _a: Assignment,
+    _m: tokio::sync::mpsc::Receiver<ConsumerCommand>,
+    _s: tokio::sync::watch::Sender<ConsumerStatus>,
+) -> Exit {
+    std::future::pending().await
+}

@@ -1,0 +1,252 @@
+//! What a worker can be told, with defaults, units and bounds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_protocol::{Lease, LeaseTiming, limits};
+
+use crate::clock::{Clock, SystemClock};
+use crate::consumer::{ConsumerConfig, OutOfBounds, ProcessorKind};
+use crate::dead_letter::DeadLetterSink;
+use crate::event::{Observer, Unobserved};
+use crate::policy::{ErrorPolicy, RetryThenStop};
+
+/// How much a lease weighs in balancing.
+pub type Weight = Arc<dyn Fn(&Lease) -> u64 + Send + Sync>;
+
+/// Where the leases of an application's first shard sync start. Fixed for the application by
+/// whoever comes first; a restart goes on from the checkpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitialPosition {
+    /// The oldest record retained.
+    #[default]
+    TrimHorizon,
+    /// Records that arrive after the application first started.
+    Latest,
+    /// The first record that arrived at or after this time (Unix milliseconds).
+    AtTimestamp(u64),
+}
+
+/// On which threads a worker's own loops run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Liveness and control each on a thread of their own, so that a processor that blocks every
+    /// thread of the runtime costs no lease.
+    #[default]
+    OwnThreads,
+    /// Inside `Scheduler::run`, for simulations on one thread and a paused clock.
+    Inline,
+}
+
+/// The configuration of one worker. Values are checked when the scheduler is built.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) application: String,
+    pub(crate) worker_name: String,
+    pub(crate) lease_duration: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) max_leases: u32,
+    pub(crate) initial_position: InitialPosition,
+    pub(crate) consumer: ConsumerConfig,
+    pub(crate) max_control_stall: Duration,
+    pub(crate) reconcile_every: Duration,
+    pub(crate) yield_for: Duration,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) placement: Placement,
+    pub(crate) hints: bool,
+    pub(crate) seed: Option<u64>,
+    pub(crate) weight: Option<Weight>,
+    pub(crate) policy: Arc<dyn ErrorPolicy>,
+    pub(crate) dead_letters: Option<Arc<dyn DeadLetterSink>>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Grace of processors declared [`ProcessorKind::Blocking`]: they cannot be cancelled.
+const BLOCKING_GRACE: Duration = Duration::from_millis(250);
+
+impl Config {
+    /// The defaults for an application. Workers of one application share its lease table.
+    pub fn new(application: impl Into<String>) -> Self {
+        Self {
+            application: application.into(),
+            worker_name: "worker".to_owned(),
+            lease_duration: Duration::from_secs(3),
+            grace: BLOCKING_GRACE,
+            max_leases: u32::MAX,
+            initial_position: InitialPosition::default(),
+            consumer: ConsumerConfig::default(),
+            max_control_stall: Duration::from_secs(5),
+            reconcile_every: limits::RECONCILE_EVERY,
+            yield_for: Duration::from_secs(60),
+            shutdown_timeout: Duration::from_secs(30),
+            placement: Placement::default(),
+            hints: true,
+            seed: None,
+            weight: None,
+            policy: Arc::new(RetryThenStop::default()),
+            dead_letters: None,
+            observer: Arc::new(Unobserved),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// First part of the worker's id; 1 to 64 letters, digits, `-`, `_` or `.`. Default `worker`.
+    pub fn worker_name(mut self, name: impl Into<String>) -> Self {
+        self.worker_name = name.into();
+        self
+    }
+    /// `D`: how long a worker may go unheard before others take its shards. 300 ms to 300 s,
+    /// default 3 s. A failover takes about as long; each worker writes one heartbeat every third
+    /// of it.
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+    /// How long a processor declared blocking may overrun a lost lease before another worker
+    /// starts. 0 to 60 s, default 250 ms. Asynchronous processors need none: they are cancelled.
+    pub fn blocking_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+    /// The most leases this worker holds; at least 1, default no bound. What no worker has room
+    /// for stays unowned and is reported.
+    pub fn max_leases_per_worker(mut self, leases: u32) -> Self {
+        self.max_leases = leases;
+        self
+    }
+    /// Where a new application starts. Default the trim horizon, so that nothing is missed.
+    pub fn initial_position(mut self, position: InitialPosition) -> Self {
+        self.initial_position = position;
+        self
+    }
+    /// Batches, prefetch, acknowledgements and checkpoints.
+    pub fn consumer(mut self, consumer: ConsumerConfig) -> Self {
+        self.consumer = consumer;
+        self
+    }
+    /// How long the worker's own control loop may stand still before its heartbeats stop and
+    /// others take over. 1 s to 300 s, default 5 s.
+    pub fn max_control_stall(mut self, stall: Duration) -> Self {
+        self.max_control_stall = stall;
+        self
+    }
+    /// How often the fleet compares the rows with the stream and with what workers hold. 1 s to
+    /// 1 h, default 60 s; one worker does it for all.
+    pub fn reconcile_every(mut self, every: Duration) -> Self {
+        self.reconcile_every = every;
+        self
+    }
+    /// How long this worker leaves a shard alone that it yielded. 1 s to 1 h, default 60 s.
+    pub fn yield_for(mut self, duration: Duration) -> Self {
+        self.yield_for = duration;
+        self
+    }
+    /// How long a clean shutdown may take before the worker leaves the rest to expiry. 1 s to
+    /// 1 h, default 30 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+    /// On which threads the worker's own loops run.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+    /// Whether workers tell each other to look now. Default true; without hints every move waits
+    /// for a heartbeat.
+    pub fn hints(mut self, hints: bool) -> Self {
+        self.hints = hints;
+        self
+    }
+    /// Makes jitter and ids follow from a seed. For simulations only: two workers with one seed
+    /// collide.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+    /// How much a lease weighs in balancing. Default 1 each. Must be the same function in every
+    /// worker.
+    pub fn weight(mut self, weight: impl Fn(&Lease) -> u64 + Send + Sync + 'static) -> Self {
+        self.weight = Some(Arc::new(weight));
+        self
+    }
+    /// What happens when a processor fails. Default: retry five times, then park the shard.
+    pub fn error_policy(mut self, policy: impl ErrorPolicy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+    /// Where records go that the policy gives up on.
+    pub fn dead_letters(mut self, sink: Arc<dyn DeadLetterSink>) -> Self {
+        self.dead_letters = Some(sink);
+        self
+    }
+    /// Who is told of every event. Called on the worker's own loops: must be quick.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+    /// The clock; default the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn weigh(&self, lease: &Lease) -> u64 {
+        self.weight.as_ref().map_or(1, |weight| weight(lease))
+    }
+
+    pub(crate) fn timing(&self) -> LeaseTiming {
+        let grace = match self.consumer.kind {
+            ProcessorKind::Async => Duration::ZERO,
+            ProcessorKind::Blocking => self.grace,
+        };
+        LeaseTiming::new(self.lease_duration, grace)
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field out of bounds, by name.
+    pub fn validate(&self) -> Result<(), OutOfBounds> {
+        let second = Duration::from_secs(1);
+        let hour = Duration::from_secs(3600);
+        name("application", &self.application, 255)?;
+        name("worker_name", &self.worker_name, 64)?;
+        OutOfBounds::check(
+            "lease_duration",
+            self.lease_duration,
+            limits::MIN_LEASE_DURATION,
+            limits::MAX_LEASE_DURATION,
+        )?;
+        OutOfBounds::check("blocking_grace", self.grace, Duration::ZERO, second * 60)?;
+        OutOfBounds::check("max_leases_per_worker", self.max_leases, 1, u32::MAX)?;
+        OutOfBounds::check("max_control_stall", self.max_control_stall, second, second * 300)?;
+        OutOfBounds::check("reconcile_every", self.reconcile_every, second, hour)?;
+        OutOfBounds::check("yield_for", self.yield_for, second, hour)?;
+        OutOfBounds::check("shutdown_timeout", self.shutdown_timeout, second, hour)?;
+        self.consumer.validate()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("application", &self.application)
+            .field("worker_name", &self.worker_name)
+            .field("lease_duration", &self.lease_duration)
+            .field("max_leases", &self.max_leases)
+            .field("initial_position", &self.initial_position)
+            .finish_non_exhaustive()
+    }
+}
+
+fn name(field: &'static str, value: &str, longest: usize) -> Result<(), OutOfBounds> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !value.is_empty() && value.len() <= longest && value.chars().all(is_allowed) {
+        return Ok(());
+    }
+    let bounds = format!("1 to {longest} letters, digits, '-', '_' or '.'");
+    Err(OutOfBounds { field, value: format!("{value:?}"), bounds })
+}

@@ -1,0 +1,91 @@
+//! Balance: every worker computes the same plan and carries out only the moves to itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kcl_protocol::assign::{Move, plan};
+use kcl_protocol::limits::LEASES_PER_ASK;
+use kcl_protocol::{Lease, LeaseKey, Moment, WorkerId, WorkerState};
+
+use super::{Control, ScanFor};
+
+/// With weights of the user's own the loads in the worker rows do not show an imbalance; then the
+/// lease rows are read this often.
+const WEIGHED_EVERY: Duration = Duration::from_secs(10);
+
+/// What the worker knows of the fleet's balance.
+#[derive(Default)]
+pub(super) struct Balance {
+    /// The first scan was answered.
+    pub(super) started: bool,
+    /// Moves to this worker, and since when every plan has said the same.
+    proposed: Option<(Vec<Move>, Moment)>,
+    looked_at: Moment,
+}
+
+impl Control<'_> {
+    pub(super) fn tend_balance(&mut self) {
+        let now = self.now();
+        let idle = self.busy.is_empty() && self.asks.is_empty() && self.leaving.is_none();
+        let rested = now.since(self.balance.looked_at) >= self.heartbeat();
+        if self.is_started() && idle && rested && self.may_receive(now) {
+            self.balance.looked_at = now;
+            self.scan(ScanFor::Balance);
+        }
+    }
+
+    /// Cheap look at the loads in the worker rows: could a plan move a lease to this worker?
+    fn may_receive(&self, now: Moment) -> bool {
+        if self.settings.config.weight.is_some() {
+            return now.since(self.balance.looked_at) >= WEIGHED_EVERY
+                || self.balance.proposed.is_some();
+        }
+        let view = self.registration.view();
+        let mine = self.registration.holdings(|held| held.load());
+        let others = view.workers.values().filter(|row| row.id != self.registration.me);
+        let live = others.filter(|row| row.state == WorkerState::Live && !row.draining);
+        live.map(|row| row.load).max().is_some_and(|most| most >= mine.saturating_add(2))
+    }
+
+    pub(super) fn consider_balance(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
+        let members = self.members();
+        let is_giver =
+            |owner: &WorkerId| members.iter().any(|member| member.id == *owner && !member.draining);
+        let plan = plan(&members, &self.loads(leases));
+        let to_me = plan.moves.into_iter().filter(|step| {
+            step.to == self.registration.me
+                && step.from.as_ref().is_some_and(is_giver)
+                && !self.banned.contains_key(&step.lease)
+        });
+        let moves: Vec<Move> = to_me.collect();
+        let now = self.now();
+        match &self.balance.proposed {
+            _ if moves.is_empty() => self.balance.proposed = None,
+            Some((proposed, since)) if *proposed == moves => {
+                if now.since(*since) >= self.heartbeat() {
+                    self.balance.proposed = None;
+                    self.ask_for(moves, leases);
+                }
+            }
+            _ => self.balance.proposed = Some((moves, now)),
+        }
+    }
+
+    /// One ask per donor, of up to 16 leases, the largest donor first.
+    fn ask_for(&mut self, moves: Vec<Move>, leases: &BTreeMap<LeaseKey, Lease>) {
+        let mut donors: BTreeMap<WorkerId, Vec<Lease>> = BTreeMap::new();
+        for step in moves {
+            if let (Some(from), Some(lease)) = (step.from, leases.get(&step.lease)) {
+                donors.entry(from).or_default().push(lease.clone());
+            }
+        }
+        let view = self.registration.view();
+        let load = |donor: &WorkerId| view.workers.get(donor).map_or(0, |row| row.load);
+        let mut donors: Vec<_> = donors.into_iter().collect();
+        donors.sort_by_key(|(donor, _)| std::cmp::Reverse(load(donor)));
+        for (donor, mut leases) in donors {
+            leases.truncate(LEASES_PER_ASK);
+            self.ask(donor, leases);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What follows when a consumer has ended.
+
+use kcl_protocol::moves::{Child, receiver};
+use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
+
+use super::ops::{Claim, Done, EndOutcome, LetGo, operation};
+use super::{After, Control};
+use crate::consumer::{Exit, ExitReason, StopReason};
+use crate::consumers::Stopped;
+use crate::event::{EventKind, HoldReason};
+use crate::hints::{self, Hint};
+use crate::scheduler::WorkerError;
+use crate::source::ChildShard;
+
+impl Control<'_> {
+    pub(super) fn on_stopped(&mut self, stopped: Stopped) {
+        let Stopped { key, fence, exit } = stopped;
+        if let Some((lease, permit, reason, from)) = self.deferred.remove(&key) {
+            let after = self.after.remove(&key);
+            self.drop_from_ask(after);
+            self.run_lease(lease, permit, reason, from);
+            return;
+        }
+        let after = self.after.remove(&key);
+        let checkpoint = exit.as_ref().and_then(progress);
+        match exit.map(|exit| exit.reason) {
+            Some(ExitReason::Ended { children }) => {
+                self.drop_from_ask(after);
+                self.end_shard(key, fence, children);
+            }
+            Some(ExitReason::HandedBack) => match after {
+                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), checkpoint, ask),
+                Some(After::Release) => self.let_go(key, fence, None, checkpoint, None),
+                None => self.give_away(key, fence, checkpoint),
+            },
+            Some(ExitReason::Lost) | None => match after {
+                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), checkpoint, ask),
+                Some(After::Release) => self.let_go(key, fence, None, checkpoint, None),
+                None => {
+                    self.registration.spend(&key, fence);
+                    self.claim(&key, Claim::Read, HoldReason::Adopted, None);
+                }
+            },
+            Some(ExitReason::Yield { error }) => {
+                tracing::warn!(lease = %key, %error, "the shard is yielded");
+                self.drop_from_ask(after);
+                self.ban(&key);
+                self.give_away(key, fence, checkpoint);
+            }
+            Some(ExitReason::SourceFailed(error)) => {
+                tracing::error!(lease = %key, %error, "the shard cannot be read; it is yielded");
+                self.drop_from_ask(after);
+                self.registration.observe(EventKind::SourceFailed {
+                    lease: key.clone(),
+                    error: error.to_string(),
+                });
+                self.ban(&key);
+                self.give_away(key, fence, checkpoint);
+            }
+            Some(ExitReason::StopWorker { error }) => {
+                self.fail(WorkerError::Processor { lease: key, error });
+            }
+        }
+    }
+
+    fn ban(&mut self, key: &LeaseKey) {
+        let until = self.now() + self.settings.config.yield_for;
+        self.banned.insert(key.clone(), until);
+        // Nobody else may want it: then this worker tries again itself.
+        self.timers
+            .entry(until)
+            .or_default()
+            .push(super::Timer::Scan(super::ScanFor::TakeoverRest));
+    }
+
+    /// Gives up leases on purpose: each goes to the least loaded other worker.
+    pub(super) fn give_up(&mut self, which: impl Fn(&LeaseKey) -> bool) {
+        for key in self.consumers.keys().into_iter().filter(which) {
+            self.ban(&key);
+            self.let_go_of(&key);
+        }
+    }
+
+    /// Stops a consumer whose lease then goes to the least loaded other worker.
+    pub(super) fn let_go_of(&mut self, key: &LeaseKey) {
+        let after = self.receiver(key).map_or(After::Release, |to| After::Give(to, None));
+        self.after.entry(key.clone()).or_insert(after);
+        self.consumers.stop(key, StopReason::HandOver);
+    }
+
+    fn receiver(&self, key: &LeaseKey) -> Option<WorkerId> {
+        receiver(key, self.registration.view().workers.values(), &self.registration.me)
+    }
+
+    fn give_away(&mut self, key: LeaseKey, fence: Fence, checkpoint: Option<Checkpoint>) {
+        let to = self.receiver(&key);
+        self.let_go(key, fence, to, checkpoint, None);
+    }
+
+    fn let_go(
+        &mut self,
+        key: LeaseKey,
+        fence: Fence,
+        to: Option<WorkerId>,
+        checkpoint: Option<Checkpoint>,
+        ask: Option<EntryId>,
+    ) {
+        if !self.busy.insert(key.clone()) {
+            self.drop_from_ask(to.map(|to| After::Give(to, ask)));
+            return;
+        }
+        let hints = self.settings.config.hints;
+        self.operations.push(operation(&self.registration, |registration| async move {
+            let outcome = registration.let_go(&key, fence, to.as_ref(), checkpoint).await?;
+            if let LetGo::Given(to, fence) = &outcome {
+                let told =
+                    hints && hints::send(to, Hint::Wake { lease: key.clone(), fence: *fence });
+                if ask.is_none() && !told {
+                    registration.grant(to, vec![(key.clone(), *fence)]).await?;
+                }
+            }
+            Ok(Done::LetGo { key, ask, outcome })
+        }));
+    }
+
+    fn end_shard(&mut self, key: LeaseKey, fence: Fence, children: Vec<ChildShard>) {
+        if !self.busy.insert(key.clone()) {
+            return;
+        }
+        let child =
+            |child: ChildShard| Child { id: child.id, parents: child.parents, range: child.range };
+        let children: Vec<Child> = children.into_iter().map(child).collect();
+        self.operations.push(operation(&self.registration, |registration| async move {
+            match registration.end(&key, fence, &children).await? {
+                EndOutcome::Ended => {
+                    registration.observe(EventKind::ShardEnded { lease: key.clone() });
+                    let ready = registration.ready_children(&key, &children).await?;
+                    Ok(Done::Ended { key, ready })
+                }
+                EndOutcome::Back(lease, permit) => {
+                    let outcome = LetGo::Kept(lease, permit);
+                    Ok(Done::LetGo { key, ask: None, outcome })
+                }
+                EndOutcome::Gone => Ok(Done::Ended { key, ready: Vec::new() }),
+            }
+        }));
+    }
+
+    pub(super) fn ended(&mut self, key: &LeaseKey, ready: Vec<Lease>) {
+        self.busy.remove(key);
+        if self.leaving.is_none() {
+            ready.into_iter().for_each(|child| self.take(child, HoldReason::ParentsEnded));
+        }
+    }
+}
+
+/// The checkpoint to hand on: only what a processor acknowledged.
+fn progress(exit: &Exit) -> Option<Checkpoint> {
+    matches!(exit.acked, Checkpoint::At(_)).then_some(exit.acked)
+}

@@ -1,0 +1,319 @@
+//! The requests of the control loop, each a future that ends in a [`Done`].
+//!
+//! The rule they share: a write conditioned on a fence spends that fence first, so a reply that is
+//! lost, late or doubled can never make this worker hold a lease it does not own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kcl_protocol::moves::{self, Child, Settled};
+use kcl_protocol::{
+    CasOutcome, Checkpoint, ConditionalWrite, EntryId, Fence, InboxEntry, Lease, LeaseKey,
+    LeaseWrite, Moment, Row, RowKey, Standing, WorkerId, WorkerRow, WorkerState, WorkerWrite,
+};
+
+use crate::event::HoldReason;
+use crate::hints::{self, Hint};
+use crate::permit::Permit;
+use crate::registration::Registration;
+use crate::table::{Scan, TableError};
+
+/// What an operation came to.
+pub(crate) enum Done {
+    /// A lease was claimed; `won` if it is held now.
+    Claimed {
+        key: LeaseKey,
+        reason: HoldReason,
+        from: Option<WorkerId>,
+        won: Option<(Lease, Permit)>,
+    },
+    /// A lease that was let go, with what became of it.
+    LetGo { key: LeaseKey, ask: Option<EntryId>, outcome: LetGo },
+    /// A shard's end is committed (or the lease is no longer this worker's). `ready` are children
+    /// that may start now.
+    Ended { key: LeaseKey, ready: Vec<Lease> },
+    /// A scan of the leases; `None` if it failed for good.
+    Scanned { purpose: super::ScanFor, leases: BTreeMap<LeaseKey, Lease> },
+    /// Another worker's row, for deciding its ask.
+    Asker { ask: EntryId, row: Option<WorkerRow> },
+    /// An ask was put into a donor's inbox at this moment, or refused by its row.
+    Asked { ask: EntryId, sent: bool },
+    /// A revocation stands in its owner's row since at most this moment, or never will.
+    Revoked { ask: EntryId, key: LeaseKey, stands_since: Option<Moment> },
+    /// The shard sync of a stream is done; new leases may exist.
+    Synced,
+    /// The table cannot be used as it is.
+    Failed(TableError),
+    /// Nothing follows.
+    Nothing,
+}
+
+/// What became of a lease that was let go.
+pub(crate) enum LetGo {
+    /// It belongs to this worker at this fence.
+    Given(WorkerId, Fence),
+    /// It came back under a new fence: the receiver was not alive.
+    Kept(Lease, Permit),
+    /// Nobody owns it, or somebody else took it.
+    Gone,
+}
+
+/// Where a claim starts.
+pub(crate) enum Claim {
+    /// With a write that takes the lease as it was seen.
+    Take(Lease),
+    /// With a strong read.
+    Read,
+}
+
+fn lease_of(row: Option<Row>) -> Option<Lease> {
+    row.and_then(Row::into_lease)
+}
+
+impl Registration {
+    /// A strong read, however often it takes.
+    pub(crate) async fn read_lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        let mut attempt = 0;
+        loop {
+            match self.table.read(&RowKey::Lease(key.clone())).await {
+                Ok(row) => return Ok(lease_of(row)),
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// An ownership write conditioned on a fence that is spent. `Err` only for what repeating does
+    /// not mend; a lost reply is answered by the row as a strong read shows it.
+    async fn own(&self, write: LeaseWrite) -> Result<CasOutcome, TableError> {
+        let write = ConditionalWrite::Lease(write);
+        let RowKey::Lease(key) = write.key() else { return Ok(CasOutcome::Lost(None)) };
+        let mut attempt = 0;
+        loop {
+            match self.table.write(&write).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) if error.may_have_applied() => {
+                    let row = self.read_lease(&key).await?;
+                    return Ok(CasOutcome::Lost(row.map(Row::Lease)));
+                }
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Takes or receives a lease: follows the row until this worker holds it or it is another's.
+    /// None of this worker's consumers may be running it.
+    pub(crate) async fn claim(
+        &self,
+        key: &LeaseKey,
+        first: Claim,
+    ) -> Result<Option<(Lease, Permit)>, TableError> {
+        let mut row = match first {
+            Claim::Read => self.read_lease(key).await?,
+            Claim::Take(seen) => {
+                self.spend(key, seen.fence);
+                let take = moves::take(&seen, &self.me, self.generation());
+                lease_of(self.own(take).await?.row().cloned())
+            }
+        };
+        loop {
+            let Some(lease) = row else { return Ok(None) };
+            match self.holdings(|holdings| holdings.standing(&lease, &self.me)) {
+                Standing::Hold => {
+                    let permit = self.hold(key, lease.fence);
+                    return Ok(permit.map(|permit| (lease, permit)));
+                }
+                Standing::Adopt => {
+                    self.spend(key, lease.fence);
+                    let adopt = moves::adopt(key, lease.fence, &self.me, self.generation());
+                    row = lease_of(self.own(adopt).await?.row().cloned());
+                }
+                Standing::Held | Standing::NotMine | Standing::Ended => return Ok(None),
+            }
+        }
+    }
+
+    /// Hands a lease whose consumer has stopped to `to`, or keeps it under a new fence if that
+    /// worker is not live; without a receiver, releases it.
+    pub(crate) async fn let_go(
+        &self,
+        key: &LeaseKey,
+        fence: Fence,
+        to: Option<&WorkerId>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<LetGo, TableError> {
+        let to = match to {
+            Some(to) if self.is_receiving(to).await? => Some(to),
+            Some(_) => Some(&self.me),
+            None => None,
+        };
+        self.spend(key, fence);
+        let write = match to {
+            Some(to) => moves::hand_over(key, fence, &self.me, self.generation(), to, checkpoint),
+            None => moves::release(key, fence, &self.me, self.generation(), checkpoint),
+        };
+        let outcome = self.own(write).await?;
+        let won = outcome.is_won();
+        let lease = lease_of(outcome.row().cloned());
+        if let (Some(lease), Some(to)) = (&lease, to)
+            && lease.owner.as_ref() == Some(to)
+            && *to != self.me
+        {
+            return Ok(LetGo::Given(to.clone(), lease.fence));
+        }
+        let back = match (won, moves::settled(lease.as_ref(), &self.me)) {
+            (_, Settled::Gone) => None,
+            // The row as this worker's own write left it, or as a strong read found it.
+            (_, Settled::StillMine) => self.claim(key, Claim::Read).await?,
+        };
+        Ok(back.map_or(LetGo::Gone, |(lease, permit)| LetGo::Kept(lease, permit)))
+    }
+
+    async fn is_receiving(&self, to: &WorkerId) -> Result<bool, TableError> {
+        let row = self.read_worker(to).await?;
+        Ok(row.is_some_and(|row| row.state == WorkerState::Live && !row.draining))
+    }
+
+    /// A strong read of a worker row, however often it takes.
+    pub(crate) async fn read_worker(&self, id: &WorkerId) -> Result<Option<WorkerRow>, TableError> {
+        let mut attempt = 0;
+        loop {
+            match self.table.read(&RowKey::Worker(id.clone())).await {
+                Ok(row) => return Ok(row.and_then(Row::into_worker)),
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Commits a shard's end and its children in one transaction, then says which children may
+    /// start. The lease must not be held any more.
+    pub(crate) async fn end(
+        &self,
+        key: &LeaseKey,
+        fence: Fence,
+        children: &[Child],
+    ) -> Result<EndOutcome, TableError> {
+        self.spend(key, fence);
+        let writes = moves::end(key, fence, &self.me, self.generation(), children);
+        let mut attempt = 0;
+        loop {
+            match self.table.write_all(&writes).await {
+                Ok(CasOutcome::Won(_)) => return Ok(EndOutcome::Ended),
+                Ok(CasOutcome::Lost(_)) => break,
+                Err(error) if error.may_have_applied() => break,
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+        let row = self.read_lease(key).await?;
+        if row.as_ref().is_some_and(Lease::is_ended) {
+            return Ok(EndOutcome::Ended);
+        }
+        let back = match moves::settled(row.as_ref(), &self.me) {
+            Settled::Gone => None,
+            Settled::StillMine => self.claim(key, Claim::Read).await?,
+        };
+        Ok(back.map_or(EndOutcome::Gone, |(lease, permit)| EndOutcome::Back(lease, permit)))
+    }
+
+    /// Those children of an ended shard whose other parents have ended too.
+    pub(crate) async fn ready_children(
+        &self,
+        key: &LeaseKey,
+        children: &[Child],
+    ) -> Result<Vec<Lease>, TableError> {
+        let mut ready = Vec::new();
+        for child in children {
+            let mut all_ended = true;
+            for parent in &child.parents {
+                let row = self.read_lease(&key.sibling(parent)).await?;
+                all_ended &= row.is_some_and(|row| row.is_ended());
+            }
+            if all_ended && let Some(lease) = self.read_lease(&key.sibling(&child.id)).await? {
+                ready.push(lease);
+            }
+        }
+        Ok(ready.into_iter().filter(|lease| lease.owner.is_none() && !lease.is_ended()).collect())
+    }
+
+    /// Every lease row, however often it takes.
+    pub(crate) async fn scan_leases(&self) -> Result<BTreeMap<LeaseKey, Lease>, TableError> {
+        let mut attempt = 0;
+        loop {
+            match self.table.scan(Scan::Leases).await {
+                Ok(rows) => {
+                    let leases = rows.into_iter().filter_map(Row::into_lease);
+                    return Ok(leases.map(|lease| (lease.key.clone(), lease)).collect());
+                }
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Puts an entry into another worker's inbox. `Ok(false)`: its row refused it. A repeat puts
+    /// the same entry again, which changes nothing.
+    pub(crate) async fn write_worker(&self, write: WorkerWrite) -> Result<bool, TableError> {
+        let write = ConditionalWrite::Worker(write);
+        let mut attempt = 0;
+        loop {
+            match self.table.write(&write).await {
+                Ok(outcome) => return Ok(outcome.is_won()),
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Tells `to` which leases it was given; a full inbox gets the mark to compare rows instead.
+    pub(crate) async fn grant(
+        &self,
+        to: &WorkerId,
+        leases: Vec<(LeaseKey, Fence)>,
+    ) -> Result<(), TableError> {
+        let id = self.random.entry_id();
+        if !self.write_worker(moves::send(to, id, InboxEntry::Grant { leases })).await? {
+            self.write_worker(moves::send_list(to)).await?;
+        }
+        hints::send(to, Hint::Inbox);
+        Ok(())
+    }
+}
+
+/// What became of a shard's end.
+pub(crate) enum EndOutcome {
+    /// It is committed.
+    Ended,
+    /// It is not, and the lease came back under a new fence: process to the end again.
+    Back(Lease, Permit),
+    /// The lease is another worker's.
+    Gone,
+}
+
+/// Turns an operation's failure into something the loop handles.
+pub(crate) fn done(answer: Result<Done, TableError>) -> Done {
+    answer.unwrap_or_else(Done::Failed)
+}
+
+/// Boxes an operation so that all kinds wait in one place.
+pub(crate) type Operation = std::pin::Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// An operation over a registration.
+pub(crate) fn operation<F>(
+    registration: &Arc<Registration>,
+    make: impl FnOnce(Arc<Registration>) -> F,
+) -> Operation
+where
+    F: Future<Output = Result<Done, TableError>> + Send + 'static,
+{
+    let future = make(Arc::clone(registration));
+    Box::pin(async move { done(future.await) })
+}

@@ -1,0 +1,200 @@
+//! Taking leases: at the start, after a death, and whatever a scan finds without an owner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_protocol::assign::{Load, plan};
+use kcl_protocol::lineage::startable;
+use kcl_protocol::watch::put_missing;
+use kcl_protocol::{Lease, LeaseKey, WorkerId};
+
+use super::ops::{Claim, Done, operation};
+use super::{Control, ScanFor};
+use crate::event::{EventKind, HoldReason};
+use crate::permit::Permit;
+
+impl Control<'_> {
+    /// True once the first scan was answered.
+    pub(super) fn is_started(&self) -> bool {
+        self.balance.started
+    }
+
+    /// Scans the leases; at most one scan for one purpose at a time.
+    pub(super) fn scan(&mut self, purpose: ScanFor) {
+        if self.scans.contains(&purpose) {
+            return;
+        }
+        self.scans.push(purpose.clone());
+        let patience = self.heartbeat();
+        self.operations.push(operation(&self.registration, |registration| async move {
+            // A plan without knowing the other workers would take everything.
+            while !registration.view().scanned {
+                registration.clock.sleep(patience / 8).await;
+            }
+            let leases = registration.scan_leases().await?;
+            Ok(Done::Scanned { purpose, leases })
+        }));
+    }
+
+    pub(super) fn scanned(&mut self, purpose: ScanFor, leases: BTreeMap<LeaseKey, Lease>) {
+        self.scans.retain(|scan| *scan != purpose);
+        let leases: BTreeMap<_, _> =
+            leases.into_iter().filter(|(key, _)| self.streams.index_of(key).is_some()).collect();
+        self.find_missing_owners(&leases);
+        if self.leaving.is_some() {
+            if matches!(purpose, ScanFor::Leave) {
+                self.plan_leaving(&leases);
+            }
+            return;
+        }
+        match purpose {
+            ScanFor::Start => {
+                self.balance.started = true;
+                let dead = self.registration.view();
+                let dead = dead.workers.values().filter(|row| row.state.is_dead());
+                self.handled_dead.extend(dead.map(|row| row.id.clone()));
+                self.take_share(&leases, HoldReason::Started);
+                self.consider_balance(&leases);
+            }
+            ScanFor::StartRest => self.take_rest(&leases, HoldReason::Started),
+            ScanFor::Takeover => self.take_share(&leases, HoldReason::OwnerDied),
+            ScanFor::TakeoverRest => self.take_rest(&leases, HoldReason::OwnerDied),
+            ScanFor::Assign => self.assign_orphans(&leases),
+            ScanFor::Balance => self.consider_balance(&leases),
+            ScanFor::Compare => self.compare(&leases),
+            ScanFor::Reconcile => self.reconcile_first(&leases),
+            ScanFor::ReconcileAgain => self.reconcile_again(&leases),
+            ScanFor::Leave => {}
+        }
+    }
+
+    /// Leases that may start and whose owner is dead, or that nobody owns.
+    pub(super) fn orphans<'l>(&self, leases: &'l BTreeMap<LeaseKey, Lease>) -> Vec<&'l Lease> {
+        let view = self.registration.view();
+        let is_dead =
+            |owner: &WorkerId| view.workers.get(owner).is_some_and(|row| row.state.is_dead());
+        let orphaned = |lease: &&Lease| lease.owner.as_ref().is_none_or(is_dead);
+        let candidates = leases.values().filter(orphaned);
+        let ready = candidates.filter(|lease| startable(lease, leases, &self.listed(&lease.key)));
+        ready.filter(|lease| !self.banned.contains_key(&lease.key)).collect()
+    }
+
+    fn listed(&self, key: &LeaseKey) -> BTreeSet<kcl_protocol::ShardId> {
+        self.streams.index_of(key).map_or_else(BTreeSet::new, |index| self.streams.listed(index))
+    }
+
+    /// Every lease that counts for balance, with its owner if that one lives.
+    pub(super) fn loads(&self, leases: &BTreeMap<LeaseKey, Lease>) -> Vec<Load> {
+        let view = self.registration.view();
+        let lives =
+            |owner: &&WorkerId| view.workers.get(*owner).is_some_and(|row| !row.state.is_dead());
+        let counts = |lease: &&Lease| {
+            lease.parked.is_none() && startable(lease, leases, &self.listed(&lease.key))
+        };
+        let load = |lease: &Lease| Load {
+            key: lease.key.clone(),
+            owner: lease.owner.as_ref().filter(lives).cloned(),
+            weight: self.settings.config.weigh(lease),
+        };
+        leases.values().filter(counts).map(load).collect()
+    }
+
+    /// Takes what the plan gives to this worker of the leases that nobody owns.
+    pub(super) fn take_share(&mut self, leases: &BTreeMap<LeaseKey, Lease>, reason: HoldReason) {
+        let orphans: BTreeMap<_, _> =
+            self.orphans(leases).into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        let mut loads = self.loads(leases);
+        // A parked lease of a dead owner is no load, but somebody must hold it.
+        let parked = orphans.values().filter(|lease| lease.parked.is_some());
+        loads.extend(parked.map(|lease| Load { key: lease.key.clone(), owner: None, weight: 1 }));
+        let plan = plan(&self.members(), &loads);
+        for step in plan.moves {
+            if step.to == self.registration.me
+                && let Some(lease) = orphans.get(&step.lease)
+            {
+                self.take((*lease).clone(), reason);
+            }
+        }
+    }
+
+    /// Takes whatever nobody has taken, as far as this worker has room.
+    pub(super) fn take_rest(&mut self, leases: &BTreeMap<LeaseKey, Lease>, reason: HoldReason) {
+        let held = self.registration.holdings(|held| held.len());
+        let room = (self.settings.config.max_leases as usize).saturating_sub(held);
+        let rest: Vec<_> = self.orphans(leases).into_iter().take(room).cloned().collect();
+        rest.into_iter().for_each(|lease| self.take(lease, reason));
+    }
+
+    pub(super) fn take(&mut self, lease: Lease, reason: HoldReason) {
+        let (key, from) = (lease.key.clone(), lease.owner.clone());
+        self.claim(&key, Claim::Take(lease), reason, from);
+    }
+
+    /// Claims a lease unless something else is being done with it.
+    pub(super) fn claim(
+        &mut self,
+        key: &LeaseKey,
+        first: Claim,
+        reason: HoldReason,
+        from: Option<WorkerId>,
+    ) {
+        if self.consumers.is_running(key) && self.registration.holdings(|h| h.fence(key).is_some())
+        {
+            return;
+        }
+        if !self.busy.insert(key.clone()) {
+            return;
+        }
+        let key = key.clone();
+        let slots = std::sync::Arc::clone(&self.settings.slots);
+        self.operations.push(operation(&self.registration, |registration| async move {
+            let _slot = slots.acquire().await;
+            let won = registration.claim(&key, first).await?;
+            Ok(Done::Claimed { key, reason, from, won })
+        }));
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        key: LeaseKey,
+        reason: HoldReason,
+        from: Option<WorkerId>,
+        won: Option<(Lease, Permit)>,
+    ) {
+        self.busy.remove(&key);
+        self.resolve_asked(&key, won.is_some());
+        if let Some((lease, permit)) = won {
+            self.run_lease(lease, permit, reason, from);
+        }
+    }
+
+    /// A lease names a worker that has no row: make one, and watch it as any other. Absent is
+    /// never dead.
+    fn find_missing_owners(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
+        let view = self.registration.view();
+        let owners: BTreeSet<_> = leases.values().filter_map(|lease| lease.owner.clone()).collect();
+        for owner in owners.into_iter().filter(|owner| !view.workers.contains_key(owner)) {
+            self.registration.observe(EventKind::OwnerMissing { worker: owner.clone() });
+            let heartbeat = self.registration.random.next() >> 1;
+            let table = &view.table;
+            let put = put_missing(&owner, heartbeat, table.max_duration, table.max_grace);
+            self.operations.push(operation(&self.registration, |registration| async move {
+                registration.write_worker(put).await?;
+                Ok(Done::Nothing)
+            }));
+        }
+    }
+}
+
+impl Control<'_> {
+    /// Lists the shards and makes the leases they need, apart from the loop.
+    pub(super) fn sync_streams(&mut self) {
+        let streams = std::sync::Arc::clone(&self.streams);
+        self.operations.push(operation(&self.registration, |registration| async move {
+            streams.sync(&registration).await?;
+            Ok(Done::Synced)
+        }));
+    }
+}

@@ -1,0 +1,315 @@
+//! One registration of a worker: the state its loops share, and how it comes to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kcl_protocol::{
+    CasOutcome, ConditionalWrite, EntryId, Fence, Holdings, LeaseKey, LeaseTiming, Liveness,
+    Moment, Row, RowKey, TableRow, TableWrite, WorkerId, WorkerRow, WorkerWrite,
+};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::event::{Event, EventKind, Observer};
+use crate::permit::{Permit, Validity};
+use crate::random::{Random, WorkerIds};
+use crate::table::{LeaseTable, TableError};
+
+/// What the loops of one registration share. A worker that was fenced drops all of it and makes a
+/// new one, under a new id.
+pub(crate) struct Registration {
+    pub(crate) me: WorkerId,
+    pub(crate) timing: LeaseTiming,
+    pub(crate) table: Arc<dyn LeaseTable>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) random: Arc<Random>,
+    pub(crate) validity: Arc<Validity>,
+    /// Rung when a hint asks for an early heartbeat.
+    pub(crate) hurry: Notify,
+    /// Rung when `view` has news for the control loop.
+    pub(crate) news: Notify,
+    held: Mutex<Held>,
+    view: Mutex<View>,
+    decided: Mutex<BTreeSet<EntryId>>,
+    control_ticked: AtomicU64,
+}
+
+#[derive(Default)]
+struct Held {
+    holdings: Holdings,
+    permits: BTreeMap<LeaseKey, Permit>,
+}
+
+/// What the liveness loop last saw.
+#[derive(Clone)]
+pub(crate) struct View {
+    /// This worker's row, as its last answered heartbeat returned it.
+    pub(crate) mine: WorkerRow,
+    /// Every worker row of the last scan, this worker's among them.
+    pub(crate) workers: Arc<BTreeMap<WorkerId, WorkerRow>>,
+    /// True once a scan was answered.
+    pub(crate) scanned: bool,
+    /// When the last answered scan was sent.
+    pub(crate) scanned_at: Moment,
+    /// The table row of the last scan.
+    pub(crate) table: TableRow,
+    /// When the table row's round was first seen.
+    pub(crate) round_since: Moment,
+    /// Another worker asked this one to compare what it holds with the rows.
+    pub(crate) list_asked: bool,
+    /// Why this registration is over, if it is.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// Why a registration is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Another worker declared this one dead, or its row was removed.
+    Fenced,
+    /// The row came back older than it was: the table was restored.
+    Restored,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registration {
+    /// Looks at the holdings.
+    pub(crate) fn holdings<T>(&self, look: impl FnOnce(&Holdings) -> T) -> T {
+        look(&locked(&self.held).holdings)
+    }
+    /// Changes the holdings; permits of leases no longer held end with it.
+    pub(crate) fn change_holdings<T>(&self, change: impl FnOnce(&mut Holdings) -> T) -> T {
+        let mut held = locked(&self.held);
+        let Held { holdings, permits } = &mut *held;
+        let answer = change(holdings);
+        permits.retain(|key, permit| {
+            let kept = holdings.fence(key) == Some(permit.fence());
+            if !kept {
+                permit.revoke();
+            }
+            kept
+        });
+        answer
+    }
+    /// Holds a lease; `None` if the fence is spent.
+    pub(crate) fn hold(&self, key: &LeaseKey, fence: Fence) -> Option<Permit> {
+        let mut held = locked(&self.held);
+        if !held.holdings.hold(key, fence) {
+            return None;
+        }
+        let permit = Permit::new(key.clone(), fence, Arc::clone(&self.validity));
+        if let Some(former) = held.permits.insert(key.clone(), permit.clone()) {
+            former.revoke();
+        }
+        Some(permit)
+    }
+    /// Spends a fence; see [`Holdings::spend`].
+    pub(crate) fn spend(&self, key: &LeaseKey, fence: Fence) -> bool {
+        self.change_holdings(|holdings| holdings.spend(key, fence))
+    }
+    /// Ends every permit: the registration is over.
+    pub(crate) fn drop_all(&self) {
+        self.validity.set(Moment::default());
+        let mut held = locked(&self.held);
+        held.permits.values().for_each(Permit::revoke);
+        *held = Held::default();
+    }
+
+    /// The table's generation, as far as this worker knows.
+    pub(crate) fn generation(&self) -> u64 {
+        locked(&self.view).table.generation
+    }
+    pub(crate) fn view(&self) -> View {
+        locked(&self.view).clone()
+    }
+    pub(crate) fn change_view(&self, change: impl FnOnce(&mut View)) {
+        change(&mut locked(&self.view));
+        self.news.notify_one();
+    }
+
+    /// Notes that an inbox entry is done with; a heartbeat removes it.
+    pub(crate) fn decide(&self, entry: EntryId) {
+        locked(&self.decided).insert(entry);
+    }
+    /// Looks at the decided entries.
+    pub(crate) fn decided<T>(&self, look: impl FnOnce(&mut BTreeSet<EntryId>) -> T) -> T {
+        look(&mut locked(&self.decided))
+    }
+
+    pub(crate) fn control_ticks(&self) {
+        self.control_ticked.store(self.clock.monotonic().as_nanos(), Ordering::Relaxed);
+    }
+    pub(crate) fn control_idle_for(&self) -> Duration {
+        let ticked = Moment::from_nanos(self.control_ticked.load(Ordering::Relaxed));
+        self.clock.monotonic().since(ticked)
+    }
+
+    pub(crate) fn observe(&self, kind: EventKind) {
+        let at = self.clock.monotonic();
+        self.observer.observe(&Event { at, worker: self.me.clone(), kind });
+    }
+
+    /// Waits for an answer at most so long.
+    pub(crate) async fn within<T>(
+        &self,
+        patience: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
+        within(&*self.clock, patience, answer).await
+    }
+    /// Waits a little, at random, before a repeated request.
+    pub(crate) async fn pause(&self, attempt: u32) {
+        let most = self.timing.heartbeat().min(Duration::from_millis(25 << attempt.min(6)));
+        let pause = most / 4 + self.random.up_to(most);
+        self.clock.sleep(pause).await;
+    }
+}
+
+/// Waits for an answer at most so long. Dropping a late answer is what the protocol asks for.
+pub(crate) async fn within<T>(
+    clock: &dyn Clock,
+    patience: Duration,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! { biased;
+        answer = answer => Some(answer),
+        () = clock.sleep(patience) => None,
+    }
+}
+
+/// What registering needs.
+pub(crate) struct Registrar {
+    pub(crate) ids: WorkerIds,
+    pub(crate) timing: LeaseTiming,
+    pub(crate) table: Arc<dyn LeaseTable>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) random: Arc<Random>,
+}
+
+impl Registrar {
+    /// Registers under a new id, however often it takes; one put an id, never repeated.
+    ///
+    /// # Errors
+    /// Only those that trying again does not mend.
+    pub(crate) async fn register(&self) -> Result<(Arc<Registration>, Liveness), TableError> {
+        let mut attempt = 0;
+        loop {
+            match self.try_register().await {
+                Ok(Some(registered)) => return Ok(registered),
+                Err(error) if !error.is_transient() => return Err(error),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "registration failed; trying again"),
+            }
+            let most = self.timing.heartbeat().min(Duration::from_millis(25 << attempt.min(6)));
+            self.clock.sleep(most / 4 + self.random.up_to(most)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn try_register(&self) -> Result<Option<(Arc<Registration>, Liveness)>, TableError> {
+        let table = self.table_row().await?;
+        let raise =
+            TableWrite::RaiseMaxima { duration: self.timing.duration, grace: self.timing.grace };
+        if table.max_duration < self.timing.duration || table.max_grace < self.timing.grace {
+            self.table.write(&ConditionalWrite::Table(raise)).await?;
+        }
+        let me = self.ids.draw();
+        let row = WorkerRow::live(me.clone(), self.timing);
+        let put = ConditionalWrite::Worker(WorkerWrite::Create(row.clone()));
+        let sent_at = self.clock.monotonic();
+        match within(&*self.clock, self.timing.own(), self.table.write(&put)).await {
+            Some(outcome) if outcome.clone()?.is_won() => {}
+            _ => return Ok(None),
+        }
+        let now = self.clock.monotonic();
+        let liveness = Liveness::registered(self.timing, sent_at, now);
+        let validity = Validity::new(Arc::clone(&self.clock));
+        validity.set(liveness.valid_until());
+        let registration = Registration {
+            me: me.clone(),
+            timing: self.timing,
+            table: Arc::clone(&self.table),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&self.observer),
+            random: Arc::clone(&self.random),
+            validity,
+            hurry: Notify::new(),
+            news: Notify::new(),
+            held: Mutex::default(),
+            view: Mutex::new(View {
+                workers: Arc::new(BTreeMap::from([(me, row.clone())])),
+                mine: row,
+                scanned: false,
+                scanned_at: now,
+                table,
+                round_since: now,
+                list_asked: false,
+                ended: None,
+            }),
+            decided: Mutex::default(),
+            control_ticked: AtomicU64::new(now.as_nanos()),
+        };
+        registration.observe(EventKind::Registered);
+        Ok(Some((Arc::new(registration), liveness)))
+    }
+
+    /// The table row, made if there is none; refused if it is another table's.
+    async fn table_row(&self) -> Result<TableRow, TableError> {
+        let table_id = self.table.prepare().await?;
+        let row = match self.table.read(&RowKey::Table).await? {
+            Some(row) => row,
+            None => self.create_table_row(&table_id).await?,
+        };
+        let Row::Table(row) = row else {
+            return Err(TableError::BadRow {
+                key: "TABLE".into(),
+                reason: "not a table row".into(),
+            });
+        };
+        check_table_row(&row, &table_id)?;
+        Ok(row)
+    }
+
+    async fn create_table_row(&self, table_id: &str) -> Result<Row, TableError> {
+        let row = TableRow {
+            table_id: table_id.to_owned(),
+            generation: 0,
+            schema: TableRow::SCHEMA,
+            max_duration: self.timing.duration,
+            max_grace: self.timing.grace,
+            round: 0,
+            hint_key: self.random.key(),
+        };
+        match self.table.write(&ConditionalWrite::Table(TableWrite::Create(row))).await? {
+            CasOutcome::Won(Some(row)) | CasOutcome::Lost(Some(row)) => Ok(row),
+            CasOutcome::Won(None) | CasOutcome::Lost(None) => {
+                Err(TableError::Unavailable("the table row vanished as it was made".into()))
+            }
+        }
+    }
+}
+
+fn check_table_row(row: &TableRow, table_id: &str) -> Result<(), TableError> {
+    if row.schema != TableRow::SCHEMA {
+        return Err(TableError::Refused(format!(
+            "its rows have schema {}, this version reads {}: use a matching version",
+            row.schema,
+            TableRow::SCHEMA
+        )));
+    }
+    if row.table_id != table_id {
+        return Err(TableError::Refused(format!(
+            "it is bound to table id {}, but the store reports {table_id}: a copy or a restored \
+             backup. Accept it with `kcl table accept-restored` once no other worker runs",
+            row.table_id
+        )));
+    }
+    Ok(())
+}

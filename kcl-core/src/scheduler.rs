@@ -1,0 +1,328 @@
+//! The scheduler: one worker of an application, from registration to goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_protocol::{LeaseKey, Liveness, StreamName, WorkerId};
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::config::{Config, Placement};
+use crate::consumer::{ConsumerContext, OutOfBounds};
+use crate::consumers::Consumers;
+use crate::control::{Control, ControlEnd};
+use crate::event::EventKind;
+use crate::handle::{self, Command, Handle, HandleShared, WorkerPhase};
+use crate::liveness::LivenessLoop;
+use crate::processor::{ProcessorError, ProcessorFactory};
+use crate::random::{Random, WorkerIds};
+use crate::registration::{Registrar, Registration};
+use crate::source::{SourceError, StreamSource};
+use crate::streams::{StreamRequest, Streams};
+use crate::table::{LeaseTable, TableError};
+
+/// Takes under way at once: a big takeover must not flood the table.
+const TAKES_AT_ONCE: usize = 32;
+
+/// One worker. Build it, keep a [`Handle`], and run it.
+pub struct Scheduler {
+    settings: Arc<Settings>,
+    requests: Vec<StreamRequest>,
+    commands: mpsc::Receiver<Command>,
+    handle: Handle,
+}
+
+/// What every part of a worker is told.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) table: Arc<dyn LeaseTable>,
+    pub(crate) liveness_table: Arc<dyn LeaseTable>,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+impl Settings {
+    pub(crate) fn consumer_context(
+        &self,
+        factory: Arc<dyn ProcessorFactory>,
+        worker: &WorkerId,
+    ) -> ConsumerContext {
+        ConsumerContext {
+            table: Arc::clone(&self.table),
+            clock: Arc::clone(&self.config.clock),
+            factory,
+            policy: Arc::clone(&self.config.policy),
+            dead_letters: self.config.dead_letters.clone(),
+            config: self.config.consumer.clone(),
+            observer: Arc::clone(&self.config.observer),
+            worker: worker.clone(),
+        }
+    }
+}
+
+/// Why a worker stopped, other than on purpose.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A configured value is out of bounds.
+    #[error(transparent)]
+    Config(#[from] OutOfBounds),
+    /// The lease table refuses this worker.
+    #[error(transparent)]
+    Table(TableError),
+    /// A stream does not exist or refuses to be read.
+    #[error(transparent)]
+    Source(SourceError),
+    /// A stream was deleted and made again: its sequence numbers mean nothing to the checkpoints.
+    #[error(
+        "stream {stream} was created at {found_millis} ms, but the lease table is bound to the one \
+         created at {bound_to_millis} ms: use a new application name, or delete its lease table"
+    )]
+    StreamRecreated {
+        /// The stream.
+        stream: StreamName,
+        /// Creation time the table is bound to (Unix milliseconds).
+        bound_to_millis: u64,
+        /// Creation time of the stream that was found (Unix milliseconds).
+        found_millis: u64,
+    },
+    /// The error policy said to stop the worker.
+    #[error("processing {lease} failed and the error policy stops the worker: {error}")]
+    Processor {
+        /// The lease.
+        lease: LeaseKey,
+        /// What the processor said.
+        error: ProcessorError,
+    },
+    /// A thread of the worker's own could not be started, or died.
+    #[error("a thread of the worker failed: {0}")]
+    Thread(String),
+}
+
+impl Scheduler {
+    /// A worker that reads one stream.
+    ///
+    /// # Errors
+    /// The first configured value that is out of bounds, by name.
+    pub fn new(
+        config: Config,
+        table: Arc<dyn LeaseTable>,
+        source: Arc<dyn StreamSource>,
+        factory: impl ProcessorFactory,
+    ) -> Result<Self, OutOfBounds> {
+        Self::empty(config, table).map(|scheduler| scheduler.stream(source, factory))
+    }
+
+    /// A worker that reads no stream yet; add some with [`Scheduler::stream`].
+    ///
+    /// # Errors
+    /// As for [`Scheduler::new`].
+    pub fn empty(config: Config, table: Arc<dyn LeaseTable>) -> Result<Self, OutOfBounds> {
+        config.validate()?;
+        let (sender, commands) = mpsc::channel(handle::COMMANDS);
+        let handle = Handle {
+            commands: sender,
+            shutdown: CancellationToken::new(),
+            shared: HandleShared::new(),
+        };
+        let slots = Arc::new(Semaphore::new(TAKES_AT_ONCE));
+        let liveness_table = Arc::clone(&table);
+        let settings = Arc::new(Settings { config, table, liveness_table, slots });
+        Ok(Self { settings, requests: Vec::new(), commands, handle })
+    }
+
+    /// Reads one more stream, with processors of its own.
+    pub fn stream(mut self, source: Arc<dyn StreamSource>, factory: impl ProcessorFactory) -> Self {
+        self.requests.push(StreamRequest { source, factory: Arc::new(factory) });
+        self
+    }
+
+    /// A handle on this worker.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs the worker until it is shut down or cannot go on. Processors run on the runtime this
+    /// is called on. Dropping the future kills the worker without a word, as a crash would.
+    ///
+    /// # Errors
+    /// What stopped it.
+    pub async fn run(self) -> Result<(), WorkerError> {
+        let kill = CancellationToken::new();
+        let shared = Arc::clone(&self.handle.shared);
+        let _killed = OnDrop { kill: Some(kill.clone().drop_guard()), shared };
+        let placement = self.settings.config.placement;
+        let worker = Worker {
+            settings: self.settings,
+            requests: self.requests,
+            commands: self.commands,
+            shutdown: self.handle.shutdown.clone(),
+            shared: Arc::clone(&self.handle.shared),
+            runtime: Runtime::current(),
+            kill: kill.clone(),
+        };
+        match placement {
+            Placement::Inline => worker.run().await,
+            Placement::OwnThreads => on_thread("kcl-control", kill, worker.run()).await?,
+        }
+    }
+}
+
+/// Stops the worker's threads when the future of [`Scheduler::run`] is dropped.
+struct OnDrop {
+    kill: Option<DropGuard>,
+    shared: Arc<HandleShared>,
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.kill.take();
+        let worker = self.shared.worker.lock().ok().and_then(|worker| worker.clone());
+        self.shared.post(worker, WorkerPhase::Stopped);
+    }
+}
+
+/// Runs a future on a thread and runtime of its own, until it ends or `kill` is cancelled.
+async fn on_thread<T: Send + 'static>(
+    name: &str,
+    kill: CancellationToken,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T, WorkerError> {
+    let failed = |error: std::io::Error| WorkerError::Thread(error.to_string());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (sender, receiver) = oneshot::channel();
+    let body = move || {
+        let ended = runtime.block_on(async {
+            tokio::select! { biased;
+                () = kill.cancelled() => None,
+                ended = future => Some(ended),
+            }
+        });
+        if let Some(ended) = ended {
+            // Nobody waits any more if the worker was killed meanwhile.
+            let _ = sender.send(ended);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(failed)?;
+    receiver.await.map_err(|_| WorkerError::Thread(format!("{name} ended without an answer")))
+}
+
+/// A worker's life: one registration after the other.
+struct Worker {
+    settings: Arc<Settings>,
+    requests: Vec<StreamRequest>,
+    commands: mpsc::Receiver<Command>,
+    shutdown: CancellationToken,
+    shared: Arc<HandleShared>,
+    runtime: Runtime,
+    kill: CancellationToken,
+}
+
+impl Worker {
+    async fn run(mut self) -> Result<(), WorkerError> {
+        let config = &self.settings.config;
+        let random = config.seed.map_or_else(Random::from_system, Random::from_seed);
+        let registrar = Registrar {
+            ids: WorkerIds::new(&config.worker_name, config.seed),
+            timing: config.timing(),
+            table: Arc::clone(&self.settings.table),
+            clock: Arc::clone(&config.clock),
+            observer: Arc::clone(&config.observer),
+            random: Arc::new(random),
+        };
+        let mut consumers = Consumers::new(self.runtime.clone(), Arc::clone(&self.shared.board));
+        let Some(streams) = self.until_shutdown(self.bind()).await.transpose()? else {
+            return Ok(());
+        };
+        let streams = Arc::new(streams);
+        loop {
+            let registered = self.until_shutdown(registrar.register()).await;
+            let Some(registered) = registered.transpose().map_err(WorkerError::Table)? else {
+                return Ok(());
+            };
+            let (registration, liveness) = registered;
+            let worker = Some(registration.me.clone());
+            self.shared.post(worker.clone(), WorkerPhase::Running);
+            let end = self.live(registration, liveness, &streams, &mut consumers).await;
+            match end {
+                ControlEnd::Left => return Ok(()),
+                ControlEnd::Failed(error) => return Err(error),
+                ControlEnd::Over(_) if self.shutdown.is_cancelled() => return Ok(()),
+                ControlEnd::Over(_) => self.shared.post(worker, WorkerPhase::Starting),
+            }
+        }
+    }
+
+    async fn until_shutdown<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! { biased;
+            () = self.shutdown.cancelled() => None,
+            answer = future => Some(answer),
+        }
+    }
+
+    /// Binds the streams, trying again while the table or a stream cannot be reached.
+    async fn bind(&self) -> Result<Streams, WorkerError> {
+        let config = &self.settings.config;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let bound = async {
+                self.settings.table.prepare().await.map_err(WorkerError::Table)?;
+                Streams::bind(&self.requests, &*self.settings.table, config.initial_position).await
+            };
+            match bound.await {
+                Err(WorkerError::Table(error)) if error.is_transient() => {
+                    tracing::warn!(%error, "binding the streams failed; trying again");
+                }
+                Err(WorkerError::Source(error)) if error.is_transient() => {
+                    tracing::warn!(%error, "binding the streams failed; trying again");
+                }
+                bound => return bound,
+            }
+            config.clock.sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// One registration, from its first heartbeat to its end.
+    async fn live(
+        &mut self,
+        registration: Arc<Registration>,
+        liveness: Liveness,
+        streams: &Arc<Streams>,
+        consumers: &mut Consumers,
+    ) -> ControlEnd {
+        let config = &self.settings.config;
+        let beats = LivenessLoop::new(
+            Arc::clone(&registration),
+            liveness,
+            Arc::clone(&self.settings.liveness_table),
+            config.max_control_stall,
+        );
+        let stop = self.kill.child_token();
+        let control = Control::new(
+            Arc::clone(&registration),
+            Arc::clone(&self.settings),
+            Arc::clone(streams),
+            consumers,
+        );
+        let control = async {
+            let end = control.run(&mut self.commands, &self.shutdown).await;
+            stop.cancel();
+            end
+        };
+        let end = match config.placement {
+            Placement::Inline => tokio::join!(beats.run(stop.clone()), control).1,
+            Placement::OwnThreads => {
+                let beats = on_thread("kcl-liveness", self.kill.clone(), beats.run(stop.clone()));
+                let (beats, end) = tokio::join!(beats, control);
+                match beats {
+                    Ok(()) => end,
+                    Err(error) => ControlEnd::Failed(error),
+                }
+            }
+        };
+        registration.drop_all();
+        registration.observe(EventKind::Deregistered);
+        end
+    }
+}
