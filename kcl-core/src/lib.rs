@@ -16,6 +16,7 @@ pub mod policy;
 pub mod processor;
 mod random;
 mod registration;
+pub mod reset;
 pub mod retry;
 pub mod scheduler;
 pub mod source;
@@ -41,6 +42,7 @@ pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
+pub use reset::ResetTo;
 pub use retry::Backoff;
 pub use scheduler::{Scheduler, WorkerError};
 pub use source::{

@@ -85,6 +85,12 @@ pub enum WorkerError {
         /// Creation time of the stream that was found (Unix milliseconds).
         found_millis: u64,
     },
+    /// A reset needs every worker of the application stopped.
+    #[error("workers {workers:?} still run: stop them first; nothing was changed")]
+    StillRunning {
+        /// Which.
+        workers: Vec<WorkerId>,
+    },
     /// The error policy said to stop the worker.
     #[error("processing {lease} failed and the error policy stops the worker: {error}")]
     Processor {

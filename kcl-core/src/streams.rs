@@ -238,7 +238,7 @@ async fn bind(
 
 /// Fixes the start position: "latest" becomes a place, so that a worker that starts later, or
 /// again, does not skip what came meanwhile.
-async fn resolve(
+pub(crate) async fn resolve(
     source: &dyn StreamSource,
     description: &StreamDescription,
     initial: InitialPosition,

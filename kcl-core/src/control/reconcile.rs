@@ -142,7 +142,8 @@ impl Control<'_> {
     }
 
     /// Makes lease rows anew that somebody deleted. Every live worker agrees with the rows, so none
-    /// of them still processes such a shard; the new generation puts its fence above all old ones.
+    /// of them still processes such a shard; whoever takes it gets a fence of the new generation,
+    /// above all old ones.
     fn remake_deleted(&mut self) {
         let deleted = self.streams.take_deleted();
         if deleted.is_empty() {
@@ -163,6 +164,7 @@ impl Control<'_> {
                 return Ok(Done::Nothing);
             };
             for mut lease in deleted {
+                // In the row itself: a taker may not know of the new generation yet.
                 lease.fence = Fence(0).next(table.generation);
                 let create = ConditionalWrite::Lease(LeaseWrite::Create(lease));
                 if let Err(error) = registration.table.write(&create).await

@@ -1,0 +1,114 @@
+//! Replaying: sending an application back to an earlier place, while none of its workers runs.
+
+use std::collections::BTreeMap;
+
+use kcl_protocol::watch::fence;
+use kcl_protocol::{
+    CasOutcome, ConditionalWrite, LeaseWrite, Position, Row, RowKey, ShardId, StreamRow,
+    StreamStart, StreamWrite, TableRow, TableWrite, WorkerId, WorkerRow, WorkerState,
+};
+
+use crate::config::{Config, InitialPosition};
+use crate::scheduler::WorkerError;
+use crate::source::StreamSource;
+use crate::streams::resolve;
+use crate::table::{LeaseTable, Scan, TableError};
+
+/// Where an application goes on after a reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResetTo {
+    /// As a new application would start.
+    Start(InitialPosition),
+    /// After the given position of each shard; shards not named go on at the trim horizon.
+    After(BTreeMap<ShardId, Position>),
+}
+
+impl Config {
+    /// Sends the application back (or forward) to a place in one of its streams: every lease of
+    /// the stream is removed, and the next worker to start makes them anew there. Fences go on
+    /// above all old ones.
+    ///
+    /// Rows of crashed workers still read live; so this watches them for as long as the protocol
+    /// asks (a little over a lease duration), and declares dead those that stand still.
+    ///
+    /// # Errors
+    /// [`WorkerError::StillRunning`] names the workers that live; nothing is changed then.
+    pub async fn reset_to(
+        &self,
+        table: &dyn LeaseTable,
+        source: &dyn StreamSource,
+        to: ResetTo,
+    ) -> Result<(), WorkerError> {
+        self.validate()?;
+        table.prepare().await.map_err(WorkerError::Table)?;
+        let description = source.describe().await.map_err(WorkerError::Source)?;
+        self.require_nobody(table).await?;
+        let start = match to {
+            ResetTo::After(positions) => StreamStart::After(positions),
+            ResetTo::Start(initial) => {
+                resolve(source, &description, initial).await.map_err(WorkerError::Source)?
+            }
+        };
+        let prefix = description.lease_prefix;
+        let row = StreamRow {
+            name: description.name,
+            created_at_millis: description.created_at_millis,
+            start,
+            first_sync_done: false,
+        };
+        rewind(table, row, &prefix).await.map_err(WorkerError::Table)
+    }
+
+    async fn require_nobody(&self, table: &dyn LeaseTable) -> Result<(), WorkerError> {
+        let before = live_workers(table).await?;
+        let Some(wait) = before.values().map(|row| row.timing().take()).max() else {
+            return Ok(());
+        };
+        self.clock.sleep(wait).await;
+        let after = live_workers(table).await?;
+        let stood_still = |row: &WorkerRow| {
+            before.get(&row.id).is_some_and(|earlier| earlier.heartbeat == row.heartbeat)
+        };
+        let running: Vec<WorkerId> =
+            after.values().filter(|row| !stood_still(row)).map(|row| row.id.clone()).collect();
+        if !running.is_empty() {
+            return Err(WorkerError::StillRunning { workers: running });
+        }
+        for row in after.values() {
+            let write = ConditionalWrite::Worker(fence(&row.id, row.heartbeat));
+            if !table.write(&write).await.map_err(WorkerError::Table)?.is_won() {
+                return Err(WorkerError::StillRunning { workers: vec![row.id.clone()] });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn live_workers(
+    table: &dyn LeaseTable,
+) -> Result<BTreeMap<WorkerId, WorkerRow>, WorkerError> {
+    let rows = table.scan(Scan::Coordination).await.map_err(WorkerError::Table)?;
+    let workers = rows.into_iter().filter_map(Row::into_worker);
+    let live = workers.filter(|row| row.state == WorkerState::Live);
+    Ok(live.map(|row| (row.id.clone(), row)).collect())
+}
+
+/// A crash between these steps leaves a table that a second reset finishes.
+async fn rewind(table: &dyn LeaseTable, row: StreamRow, prefix: &str) -> Result<(), TableError> {
+    if let Some(Row::Table(TableRow { generation, table_id, .. })) =
+        table.read(&RowKey::Table).await?
+    {
+        let raise = TableWrite::NextGeneration { seen: generation, table_id };
+        table.write(&ConditionalWrite::Table(raise)).await?;
+    }
+    let restart = ConditionalWrite::Stream(StreamWrite::Restart(row.clone()));
+    if let CasOutcome::Lost(None) = table.write(&restart).await? {
+        table.write(&ConditionalWrite::Stream(StreamWrite::Create(row))).await?;
+    }
+    let leases = table.scan(Scan::Leases).await?.into_iter().filter_map(Row::into_lease);
+    for lease in leases.filter(|lease| lease.key.stream_prefix().is_none_or(|of| of == prefix)) {
+        let delete = LeaseWrite::Delete { key: lease.key, when: Vec::new() };
+        table.write(&ConditionalWrite::Lease(delete)).await?;
+    }
+    Ok(())
+}
