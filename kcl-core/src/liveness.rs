@@ -101,7 +101,7 @@ impl LivenessLoop {
 
     async fn beat(&self) -> Option<Ended> {
         let registration = &self.registration;
-        let (write, removed) = self.heartbeat();
+        let write = self.heartbeat();
         let sent_at = registration.clock.monotonic();
         self.state().liveness.sent(sent_at);
         let patience = registration.timing.heartbeat();
@@ -109,11 +109,6 @@ impl LivenessLoop {
         let now = registration.clock.monotonic();
         match answer {
             Some(Ok(CasOutcome::Won(Some(Row::Worker(row))))) => {
-                registration.decided(|decided| {
-                    removed.iter().for_each(|id| {
-                        decided.remove(id);
-                    })
-                });
                 self.beat_answered(row, sent_at, now)
             }
             Some(Ok(CasOutcome::Lost(_))) => Some(Ended::Fenced),
@@ -124,8 +119,8 @@ impl LivenessLoop {
         }
     }
 
-    /// The heartbeat to send, and the inbox entries it removes.
-    fn heartbeat(&self) -> (ConditionalWrite, Vec<kcl_protocol::EntryId>) {
+    /// The heartbeat to send.
+    fn heartbeat(&self) -> ConditionalWrite {
         let registration = &self.registration;
         let mine = registration.view().mine;
         let (load, digest, removed) = registration.holdings(|holdings| {
@@ -133,13 +128,13 @@ impl LivenessLoop {
                 .decided(|decided| removable(&mine, holdings, |entry| decided.contains(entry)));
             (holdings.load(), holdings.digest(), removed)
         });
-        let mut write = heartbeat(&registration.me, load, digest, removed.iter().copied());
+        let mut write = heartbeat(&registration.me, load, digest, removed);
         if let WorkerWrite::Update { change, .. } = &mut write
             && mine.list
         {
             change.push(WorkerChange::List(false));
         }
-        (ConditionalWrite::Worker(write), removed)
+        ConditionalWrite::Worker(write)
     }
 
     fn beat_answered(
@@ -167,8 +162,10 @@ impl LivenessLoop {
         registration.change_view(|view| {
             // Sticky: the next heartbeat clears the row's mark, maybe before the control loop looked.
             view.list_asked |= row.list;
-            view.mine = row;
+            view.mine = row.clone();
         });
+        // Only now: a control loop that still saw the former row must find its entries decided.
+        registration.decided(|decided| decided.retain(|id| row.inbox.contains_key(id)));
         None
     }
 
@@ -242,7 +239,13 @@ impl LivenessLoop {
     async fn scan(&self) {
         let registration = &self.registration;
         let sent_at = registration.clock.monotonic();
-        let Ok(rows) = self.table.scan(Scan::Coordination).await else { return };
+        let rows = match self.table.scan(Scan::Coordination).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(%error, "the worker rows cannot be read");
+                return;
+            }
+        };
         let now = registration.clock.monotonic();
         let mut workers = BTreeMap::new();
         let mut table = None;

@@ -63,6 +63,11 @@ impl Control<'_> {
         }
     }
 
+    /// Whom this lease was asked of.
+    pub(super) fn donor_of(&self, key: &LeaseKey) -> Option<WorkerId> {
+        self.asks.values().find(|ask| ask.open.contains_key(key)).map(|ask| ask.donor.clone())
+    }
+
     /// A lease that was asked for was read; `won` if it is held now.
     pub(super) fn resolve_asked(&mut self, key: &LeaseKey, won: bool) {
         if won {

@@ -4,7 +4,7 @@ use kcl_protocol::moves::{Child, receiver};
 use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
 
 use super::ops::{Claim, Done, EndOutcome, LetGo, operation};
-use super::{After, Control};
+use super::{After, Again, Control};
 use crate::consumer::{Exit, ExitReason, StopReason};
 use crate::consumers::Stopped;
 use crate::event::{EventKind, HoldReason};
@@ -58,7 +58,13 @@ impl Control<'_> {
                 self.give_away(key, fence, checkpoint);
             }
             Some(ExitReason::StopWorker { error }) => {
-                self.fail(WorkerError::Processor { lease: key, error });
+                self.parting_error
+                    .get_or_insert(WorkerError::Processor { lease: key.clone(), error });
+                self.drop_from_ask(after);
+                self.give_away(key, fence, checkpoint);
+                if self.leaving.is_none() {
+                    self.leave();
+                }
             }
         }
     }
@@ -105,7 +111,7 @@ impl Control<'_> {
         checkpoint: Option<Checkpoint>,
         ask: Option<EntryId>,
     ) {
-        if !self.busy.insert(key.clone()) {
+        if self.busy.insert(key.clone(), Again::No).is_some() {
             self.drop_from_ask(to.map(|to| After::Give(to, ask)));
             return;
         }
@@ -124,7 +130,7 @@ impl Control<'_> {
     }
 
     fn end_shard(&mut self, key: LeaseKey, fence: Fence, children: Vec<ChildShard>) {
-        if !self.busy.insert(key.clone()) {
+        if self.busy.insert(key.clone(), Again::No).is_some() {
             return;
         }
         let child =
@@ -147,7 +153,7 @@ impl Control<'_> {
     }
 
     pub(super) fn ended(&mut self, key: &LeaseKey, ready: Vec<Lease>) {
-        self.busy.remove(key);
+        self.settle(key, false);
         if self.leaving.is_none() {
             ready.into_iter().for_each(|child| self.take(child, HoldReason::ParentsEnded));
         }

@@ -98,7 +98,7 @@ impl Control<'_> {
     }
 
     pub(super) fn was_let_go(&mut self, key: LeaseKey, ask: Option<EntryId>, outcome: LetGo) {
-        self.busy.remove(&key);
+        self.settle(&key, matches!(outcome, LetGo::Kept(..)));
         let given = match outcome {
             LetGo::Given(to, fence) => {
                 self.registration.observe(EventKind::LeaseGiven { lease: key.clone(), fence, to });

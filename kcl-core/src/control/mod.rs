@@ -39,7 +39,7 @@ use inbox::AskInHand;
 use ops::{Claim, Done, Operation};
 
 /// Why the leases are scanned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ScanFor {
     /// This worker just registered.
     Start,
@@ -92,12 +92,13 @@ pub(crate) struct Control<'a> {
     consumers: &'a mut Consumers,
     operations: FuturesUnordered<Operation>,
     /// Leases with an operation under way: one at a time.
-    busy: BTreeSet<LeaseKey>,
+    busy: BTreeMap<LeaseKey, Again>,
     after: BTreeMap<LeaseKey, After>,
     /// Held, but the consumer of an earlier fence has not returned yet.
     deferred: BTreeMap<LeaseKey, (Lease, Permit, HoldReason, Option<WorkerId>)>,
     timers: BTreeMap<Moment, Vec<Timer>>,
-    scans: Vec<ScanFor>,
+    /// Scans under way, each with whether it was asked for again meanwhile.
+    scans: BTreeMap<ScanFor, Again>,
     handled_dead: BTreeSet<WorkerId>,
     in_hand: BTreeMap<EntryId, AskInHand>,
     asks: BTreeMap<EntryId, OpenAsk>,
@@ -107,6 +108,16 @@ pub(crate) struct Control<'a> {
     reconcile: reconcile::Rounds,
     leaving: Option<leaving::Leaving>,
     failure: Option<WorkerError>,
+    /// What to report once the worker has left on account of it.
+    parting_error: Option<WorkerError>,
+}
+
+/// Whether something under way was asked for once more: what is on its way may have looked too
+/// early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    Yes,
 }
 
 /// Something to do at a moment.
@@ -136,11 +147,11 @@ impl<'a> Control<'a> {
             contexts,
             consumers,
             operations: FuturesUnordered::new(),
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             after: BTreeMap::new(),
             deferred: BTreeMap::new(),
             timers: BTreeMap::new(),
-            scans: Vec::new(),
+            scans: BTreeMap::new(),
             handled_dead: BTreeSet::new(),
             in_hand: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -149,6 +160,7 @@ impl<'a> Control<'a> {
             reconcile,
             leaving: None,
             failure: None,
+            parting_error: None,
         }
     }
 
@@ -192,7 +204,8 @@ impl<'a> Control<'a> {
         if let Some(ended) = self.registration.view().ended {
             return Some(ControlEnd::Over(ended));
         }
-        self.has_left().then_some(ControlEnd::Left)
+        self.has_left()
+            .then(|| self.parting_error.take().map_or(ControlEnd::Left, ControlEnd::Failed))
     }
 
     fn heartbeat(&self) -> Duration {
@@ -315,6 +328,13 @@ impl<'a> Control<'a> {
         keys.iter().filter(|key| key.shard() == *shard).for_each(|key| {
             self.consumers.command(key, command());
         });
+    }
+
+    /// Notes that nothing is under way any more for a lease; reads it again if somebody asked.
+    fn settle(&mut self, key: &LeaseKey, won: bool) {
+        if self.busy.remove(key) == Some(Again::Yes) && !won {
+            self.claim(key, Claim::Read, HoldReason::HandedOver, None);
+        }
     }
 
     fn fail(&mut self, error: WorkerError) {

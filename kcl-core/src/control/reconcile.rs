@@ -241,7 +241,7 @@ impl Control<'_> {
             let row = leases.get(&key);
             let is_mine =
                 row.is_some_and(|row| row.owner.as_ref() == Some(&me) && row.fence >= fence);
-            if !is_mine && !self.busy.contains(&key) {
+            if !is_mine && !self.busy.contains_key(&key) {
                 self.registration.spend(&key, fence);
             }
         }

@@ -8,7 +8,7 @@ use kcl_protocol::watch::put_missing;
 use kcl_protocol::{Lease, LeaseKey, WorkerId};
 
 use super::ops::{Claim, Done, operation};
-use super::{Control, ScanFor};
+use super::{Again, Control, ScanFor};
 use crate::event::{EventKind, HoldReason};
 use crate::permit::Permit;
 
@@ -18,12 +18,14 @@ impl Control<'_> {
         self.balance.started
     }
 
-    /// Scans the leases; at most one scan for one purpose at a time.
+    /// Scans the leases; at most one scan for one purpose at a time, and one more after it if it
+    /// was asked for meanwhile.
     pub(super) fn scan(&mut self, purpose: ScanFor) {
-        if self.scans.contains(&purpose) {
+        if let Some(again) = self.scans.get_mut(&purpose) {
+            *again = Again::Yes;
             return;
         }
-        self.scans.push(purpose.clone());
+        self.scans.insert(purpose, Again::No);
         let patience = self.heartbeat();
         self.operations.push(operation(&self.registration, |registration| async move {
             // A plan without knowing the other workers would take everything.
@@ -36,7 +38,9 @@ impl Control<'_> {
     }
 
     pub(super) fn scanned(&mut self, purpose: ScanFor, leases: BTreeMap<LeaseKey, Lease>) {
-        self.scans.retain(|scan| *scan != purpose);
+        if self.scans.remove(&purpose) == Some(Again::Yes) {
+            self.scan(purpose);
+        }
         let leases: BTreeMap<_, _> =
             leases.into_iter().filter(|(key, _)| self.streams.index_of(key).is_some()).collect();
         self.find_missing_owners(&leases);
@@ -144,9 +148,11 @@ impl Control<'_> {
         {
             return;
         }
-        if !self.busy.insert(key.clone()) {
+        if let Some(again) = self.busy.get_mut(key) {
+            *again = Again::Yes;
             return;
         }
+        self.busy.insert(key.clone(), Again::No);
         let key = key.clone();
         let slots = std::sync::Arc::clone(&self.settings.slots);
         self.operations.push(operation(&self.registration, |registration| async move {
@@ -163,8 +169,9 @@ impl Control<'_> {
         from: Option<WorkerId>,
         won: Option<(Lease, Permit)>,
     ) {
-        self.busy.remove(&key);
+        let from = from.or_else(|| self.donor_of(&key));
         self.resolve_asked(&key, won.is_some());
+        self.settle(&key, won.is_some());
         if let Some((lease, permit)) = won {
             self.run_lease(lease, permit, reason, from);
         }
