@@ -3,7 +3,10 @@
 //! No clock, no randomness, no I/O and no logging: every function here maps values to values, so
 //! that a model checker, a simulation and the running scheduler share one set of decisions.
 
+pub mod acks;
 pub mod assign;
+pub mod consumer;
+pub mod gate;
 pub mod hash;
 pub mod hash_audit;
 pub mod hash_range;

@@ -1,0 +1,355 @@
+//! The checkpoint gate: which value goes into the lease row next, under which ordinal, and what an
+//! answer means. One write is out at a time.
+//!
+//! Every new value gets a new ordinal, and an ordinal is used again only with its own value, so a
+//! late or repeated write never puts an older checkpoint over a newer one.
+
+use std::time::Duration;
+
+use crate::ids::{Fence, LeaseKey, Ordinal, WorkerId};
+use crate::rows::{Lease, Parked};
+use crate::sequence::Checkpoint;
+use crate::time::Moment;
+use crate::writes::{ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite};
+
+/// What a lease row should say of the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How far the shard is done.
+    pub checkpoint: Checkpoint,
+    /// Why nothing is delivered, if so.
+    pub parked: Option<Parked>,
+}
+
+/// Whether effects of the user's own go with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carries {
+    /// The checkpoint alone.
+    CheckpointOnly,
+    /// Effects, which must be applied once: only while no write with this ordinal has applied.
+    Effects,
+}
+
+/// A write that is out, or has to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// What it says.
+    pub progress: Progress,
+    /// Its ordinal.
+    pub ordinal: Ordinal,
+    /// Whether effects go with it.
+    pub carries: Carries,
+}
+
+/// What a table answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Applied.
+    Won,
+    /// A condition failed; the row as a strong read shows it.
+    Lost(Option<Lease>),
+    /// No reply: it may have applied, or may still.
+    Unknown,
+    /// It did not apply; the same may do later.
+    NotApplied,
+    /// It did not apply and will not next time.
+    Refused,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The pending write is in the row.
+    Written(Pending),
+    /// Send it, or a newer value, again after a delay.
+    Again,
+    /// It is given up; nothing of it was applied.
+    Refused(Pending),
+    /// The lease is another's.
+    LeaseLost,
+}
+
+/// The gate of one lease under one fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    key: LeaseKey,
+    owner: WorkerId,
+    fence: Fence,
+    interval: Duration,
+    ordinal: Ordinal,
+    written: Progress,
+    dirty_since: Option<Moment>,
+    pending: Option<Pending>,
+    /// The pending write may have applied although no answer said so.
+    doubtful: bool,
+}
+
+impl Gate {
+    /// A gate for a lease as its row stands, which coalesces writes to one per interval.
+    pub fn new(lease: &Lease, owner: WorkerId, interval: Duration) -> Self {
+        Self {
+            key: lease.key.clone(),
+            owner,
+            fence: lease.fence,
+            interval,
+            ordinal: lease.ordinal,
+            written: Progress { checkpoint: lease.checkpoint, parked: lease.parked.clone() },
+            dirty_since: None,
+            pending: None,
+            doubtful: false,
+        }
+    }
+    /// The last ordinal used.
+    pub fn ordinal(&self) -> Ordinal {
+        self.ordinal
+    }
+    /// What the row says, as far as answers told.
+    pub fn written(&self) -> &Progress {
+        &self.written
+    }
+    /// The write that is out or waits to be repeated.
+    pub fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
+    }
+    /// True while an effect may or may not have been applied: no other checkpoint, no hand-over and
+    /// no end of this lease may be sent.
+    pub fn is_undecided(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.carries == Carries::Effects)
+    }
+    /// Notes that the work came further.
+    pub fn moved(&mut self, now: Moment) {
+        self.dirty_since.get_or_insert(now);
+    }
+    /// When the next coalesced write is due; `None` while there is nothing to write.
+    pub fn due(&self) -> Option<Moment> {
+        self.dirty_since.map(|since| since + self.interval)
+    }
+    /// True if the row does not say this yet.
+    pub fn lacks(&self, progress: &Progress) -> bool {
+        self.written != *progress
+    }
+
+    /// Starts a write of this value. A pending write with effects is repeated as it is, whatever
+    /// the value; a pending plain one is overtaken by a newer value under a new ordinal.
+    pub fn send(&mut self, progress: Progress, carries: Carries) -> ConditionalWrite {
+        let repeat = self.pending.as_ref().is_some_and(|pending| {
+            pending.carries == Carries::Effects
+                || (pending.progress == progress && pending.carries == carries)
+        });
+        if !repeat {
+            self.ordinal = self.ordinal.next();
+            self.doubtful = false;
+            self.pending = Some(Pending { progress, ordinal: self.ordinal, carries });
+        }
+        if !self.is_undecided() {
+            self.dirty_since = None;
+        }
+        self.render()
+    }
+
+    fn render(&self) -> ConditionalWrite {
+        let mut when =
+            vec![LeaseCondition::OwnerIs(self.owner.clone()), LeaseCondition::FenceIs(self.fence)];
+        let mut change = Vec::new();
+        if let Some(pending) = &self.pending {
+            when.push(match pending.carries {
+                Carries::CheckpointOnly => LeaseCondition::OrdinalAtMost(pending.ordinal),
+                Carries::Effects => LeaseCondition::OrdinalBelow(pending.ordinal),
+            });
+            change.push(LeaseChange::Checkpoint(pending.progress.checkpoint));
+            change.push(LeaseChange::Ordinal(pending.ordinal));
+            // An overtaken write may have applied, so what `written` says is no reason to leave
+            // this out.
+            change.push(LeaseChange::Parked(pending.progress.parked.clone()));
+        }
+        ConditionalWrite::Lease(LeaseWrite::Update { key: self.key.clone(), when, change })
+    }
+
+    /// Takes in the answer to the write that is out.
+    pub fn answered(&mut self, answer: Answer, now: Moment) -> Ruling {
+        let Some(pending) = self.pending.clone() else { return Ruling::Again };
+        match answer {
+            Answer::Won => self.settle(pending),
+            Answer::Unknown => {
+                self.doubtful = true;
+                self.again(now)
+            }
+            Answer::NotApplied => self.again(now),
+            // An earlier try of the same effects may still apply: they stay undecided.
+            Answer::Refused if self.doubtful && pending.carries == Carries::Effects => {
+                self.again(now)
+            }
+            Answer::Refused => {
+                self.pending = None;
+                Ruling::Refused(pending)
+            }
+            Answer::Lost(Some(row))
+                if row.fence == self.fence && row.owner.as_ref() == Some(&self.owner) =>
+            {
+                self.overtaken(pending, &row, now)
+            }
+            Answer::Lost(_) => Ruling::LeaseLost,
+        }
+    }
+
+    /// The condition failed, but the lease is mine: the ordinal was the reason.
+    fn overtaken(&mut self, pending: Pending, row: &Lease, now: Moment) -> Ruling {
+        match (pending.carries, row.ordinal.cmp(&pending.ordinal)) {
+            // An earlier try of the same write has applied.
+            (_, std::cmp::Ordering::Equal) => self.settle(pending),
+            // The row says less than the condition did a moment ago; ask again.
+            (_, std::cmp::Ordering::Less) => self.again(now),
+            // Nobody else writes ordinals under my fence, unless a copy of this process runs.
+            (_, std::cmp::Ordering::Greater) => Ruling::LeaseLost,
+        }
+    }
+
+    fn settle(&mut self, pending: Pending) -> Ruling {
+        self.written = pending.progress.clone();
+        self.pending = None;
+        self.doubtful = false;
+        Ruling::Written(pending)
+    }
+
+    fn again(&mut self, now: Moment) -> Ruling {
+        self.moved(now);
+        Ruling::Again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash_range::HashKeyRange;
+    use crate::rows::Row;
+    use crate::sequence::SequenceNumber;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn at(number: u128) -> Progress {
+        let position = SequenceNumber::from_parts(0, number).into();
+        Progress { checkpoint: Checkpoint::At(position), parked: None }
+    }
+
+    fn now(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    fn row() -> Lease {
+        let key = LeaseKey::new("shardId-000000000000");
+        let mut lease = Lease::unowned(key, Checkpoint::TrimHorizon, HashKeyRange::FULL);
+        (lease.owner, lease.fence) = (Some(WorkerId::new("w")), Fence(7));
+        lease
+    }
+
+    fn gate() -> Gate {
+        Gate::new(&row(), WorkerId::new("w"), INTERVAL)
+    }
+
+    fn apply(write: &ConditionalWrite, row: &mut Lease) -> Answer {
+        match write.apply(Some(&Row::Lease(row.clone()))) {
+            Ok(after) => {
+                *row = after.and_then(Row::into_lease).unwrap();
+                Answer::Won
+            }
+            Err(_) => Answer::Lost(Some(row.clone())),
+        }
+    }
+
+    #[test]
+    fn writes_are_coalesced_to_one_per_interval() {
+        let mut gate = gate();
+        assert_eq!(gate.due(), None);
+        gate.moved(now(1));
+        gate.moved(now(3));
+        assert_eq!(gate.due(), Some(now(6)));
+        gate.send(at(9), Carries::CheckpointOnly);
+        assert_eq!(gate.due(), None);
+    }
+
+    #[test]
+    fn a_new_value_gets_a_new_ordinal_and_a_repeated_one_keeps_its_own() {
+        let mut gate = gate();
+        let first = gate.send(at(1), Carries::CheckpointOnly);
+        gate.answered(Answer::Unknown, now(0));
+        assert_eq!(gate.send(at(1), Carries::CheckpointOnly), first);
+        assert_eq!(gate.ordinal(), Ordinal(1));
+        gate.answered(Answer::Unknown, now(0));
+        gate.send(at(2), Carries::CheckpointOnly);
+        assert_eq!(gate.ordinal(), Ordinal(2));
+    }
+
+    #[test]
+    fn a_late_checkpoint_does_not_go_over_a_newer_one() {
+        let (mut gate, mut row) = (gate(), row());
+        let late = gate.send(at(1), Carries::CheckpointOnly);
+        gate.answered(Answer::Unknown, now(0));
+        let newer = gate.send(at(2), Carries::CheckpointOnly);
+        let answer = apply(&newer, &mut row);
+        assert!(matches!(gate.answered(answer, now(0)), Ruling::Written(_)));
+        assert!(matches!(apply(&late, &mut row), Answer::Lost(_)));
+        assert_eq!(row.checkpoint, at(2).checkpoint);
+    }
+
+    #[test]
+    fn an_undecided_effect_is_repeated_with_the_same_ordinal_whatever_comes() {
+        let mut gate = gate();
+        let effects = gate.send(at(1), Carries::Effects);
+        assert!(gate.is_undecided());
+        for answer in [Answer::Unknown, Answer::NotApplied, Answer::Refused] {
+            assert_eq!(gate.answered(answer, now(0)), Ruling::Again);
+            assert!(gate.is_undecided());
+            assert_eq!(gate.send(at(2), Carries::CheckpointOnly), effects);
+        }
+    }
+
+    #[test]
+    fn effects_lost_with_their_own_ordinal_are_already_done() {
+        let (mut gate, mut row) = (gate(), row());
+        let effects = gate.send(at(1), Carries::Effects);
+        apply(&effects, &mut row);
+        gate.answered(Answer::Unknown, now(0));
+        let answer = apply(&effects, &mut row);
+        assert!(matches!(answer, Answer::Lost(_)), "the strict condition applies once");
+        assert!(matches!(gate.answered(answer, now(0)), Ruling::Written(_)));
+        assert!(!gate.is_undecided());
+        assert_eq!(gate.written(), &at(1));
+    }
+
+    #[test]
+    fn effects_refused_at_the_first_try_are_given_up() {
+        let mut gate = gate();
+        gate.send(at(1), Carries::Effects);
+        assert!(matches!(gate.answered(Answer::Refused, now(0)), Ruling::Refused(_)));
+        assert!(!gate.is_undecided());
+        gate.send(at(1), Carries::Effects);
+        assert_eq!(gate.ordinal(), Ordinal(2));
+    }
+
+    #[test]
+    fn another_fence_or_owner_or_no_row_means_lost() {
+        let mut other_fence = row();
+        other_fence.fence = Fence(8);
+        let mut other_owner = row();
+        other_owner.owner = Some(WorkerId::new("v"));
+        let mut overtaken = row();
+        overtaken.ordinal = Ordinal(5);
+        for found in [Some(other_fence), Some(other_owner), Some(overtaken), None] {
+            let mut gate = gate();
+            gate.send(at(1), Carries::CheckpointOnly);
+            assert_eq!(gate.answered(Answer::Lost(found), now(0)), Ruling::LeaseLost);
+        }
+    }
+
+    #[test]
+    fn the_parked_mark_goes_with_the_checkpoint_under_one_ordinal() {
+        let (mut gate, mut row) = (gate(), row());
+        let parked = Progress { parked: Some(Parked { reason: "r".into(), at: None }), ..at(1) };
+        let park = gate.send(parked.clone(), Carries::CheckpointOnly);
+        gate.answered(Answer::Unknown, now(0));
+        let resume = gate.send(at(1), Carries::CheckpointOnly);
+        apply(&resume, &mut row);
+        assert!(matches!(apply(&park, &mut row), Answer::Lost(_)), "a late park changes nothing");
+        assert_eq!(row.parked, None);
+    }
+}
