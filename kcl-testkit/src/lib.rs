@@ -1,1 +1,3 @@
 //! Conformance suites, fault wrappers, simulation and history checkers.
+
+pub mod history;

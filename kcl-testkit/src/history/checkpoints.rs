@@ -1,0 +1,61 @@
+//! P4: checkpoints only rise, never pass what was delivered, and no later fence starts below one.
+
+use std::collections::BTreeMap;
+
+use kcl_core::event::EventKind;
+use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
+
+use super::{Entry, Violation, What};
+
+/// Judges every checkpoint written and every place a consumer started at.
+pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
+    let mut written: BTreeMap<LeaseKey, (Fence, Checkpoint)> = BTreeMap::new();
+    let mut delivered: BTreeMap<LeaseKey, Position> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for entry in history {
+        let event = match &entry.what {
+            What::Given { lease, positions } => {
+                if let Some(last) = positions.last() {
+                    let highest = delivered.entry(lease.clone()).or_insert(*last);
+                    *highest = (*highest).max(*last);
+                }
+                continue;
+            }
+            What::Event(event) => event,
+            What::Put { .. } | What::ShardMade { .. } => continue,
+        };
+        let mut broken = |what: String| {
+            violations.push(Violation { property: "P4", at: entry.at, what });
+        };
+        match &event.kind {
+            EventKind::Checkpointed { lease, fence, checkpoint, .. } => {
+                // A later fence may already have gone on from the row: its own start is checked.
+                if let Some((former, before)) = written.get(lease)
+                    && former == fence
+                    && checkpoint < before
+                {
+                    broken(format!("{lease} went back from {before} to {checkpoint}"));
+                }
+                if let Checkpoint::At(position) = checkpoint
+                    && delivered.get(lease) < Some(position)
+                {
+                    broken(format!("{lease} was checkpointed at {position}, never delivered"));
+                }
+                let newest = written.get(lease).is_none_or(|(former, _)| former <= fence);
+                if newest {
+                    written.insert(lease.clone(), (*fence, *checkpoint));
+                }
+            }
+            EventKind::ConsumerStarted { lease, fence, checkpoint } => {
+                if let Some((former, before)) = written.get(lease)
+                    && former < fence
+                    && checkpoint < before
+                {
+                    broken(format!("{lease} started at {checkpoint} after {before} was written"));
+                }
+            }
+            _ => {}
+        }
+    }
+    violations
+}

@@ -1,0 +1,150 @@
+//! What happened in a run, recorded as it happened, and the checkers that judge it: one file per
+//! property. The simulation, the scenario tests and the drills all use them.
+
+mod checkpoints;
+mod delivered;
+mod order;
+mod overlap;
+mod ownership;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kcl_core::protocol::{LeaseKey, Moment, Position, ShardId};
+use kcl_core::{Clock, Event, Observer, Record};
+
+pub use checkpoints::checkpoints_only_rise;
+pub use delivered::every_record_is_delivered;
+pub use order::records_come_in_order;
+pub use overlap::no_two_workers_deliver_one_shard;
+pub use ownership::{every_ownership_has_a_higher_fence, moves};
+
+/// One entry of a history, at a time that is the same for all workers.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// By the recorder's clock, not the worker's.
+    pub at: Moment,
+    /// What happened.
+    pub what: What,
+}
+
+/// What an entry tells.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A worker told of an event.
+    Event(Event),
+    /// A record was put into the stream.
+    Put {
+        /// The shard that took it.
+        shard: ShardId,
+        /// Its place there.
+        position: Position,
+    },
+    /// A processor was given these records.
+    Given {
+        /// The lease it works on.
+        lease: LeaseKey,
+        /// First, and one per record after it.
+        positions: Vec<Position>,
+    },
+    /// A shard was made with these parents.
+    ShardMade {
+        /// The shard.
+        shard: ShardId,
+        /// Its parents.
+        parents: Vec<ShardId>,
+    },
+}
+
+/// Records a history from any number of workers, in the order in which things happened.
+#[derive(Clone)]
+pub struct Recorder {
+    clock: Arc<dyn Clock>,
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
+
+impl Recorder {
+    /// An empty history on this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, entries: Arc::default() }
+    }
+    /// Notes that a record is in the stream.
+    pub fn put(&self, shard: &ShardId, position: Position) {
+        self.note(What::Put { shard: shard.clone(), position });
+    }
+    /// Notes that a processor was given records.
+    pub fn given(&self, lease: &LeaseKey, records: &[Record]) {
+        let positions = records.iter().map(|record| record.position).collect();
+        self.note(What::Given { lease: lease.clone(), positions });
+    }
+    /// Notes a new shard.
+    pub fn shard_made(&self, shard: &ShardId, parents: impl IntoIterator<Item = ShardId>) {
+        let parents = parents.into_iter().collect();
+        self.note(What::ShardMade { shard: shard.clone(), parents });
+    }
+    /// The history so far.
+    pub fn history(&self) -> Vec<Entry> {
+        self.entries().clone()
+    }
+
+    fn note(&self, what: What) {
+        let at = self.clock.monotonic();
+        self.entries().push(Entry { at, what });
+    }
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, event: &Event) {
+        self.note(What::Event(event.clone()));
+    }
+}
+
+/// A property that a history breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which property, by the name of its promise.
+    pub property: &'static str,
+    /// When.
+    pub at: Moment,
+    /// What happened, for people.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} broken at {:?}: {}", self.property, self.at.0, self.what)
+    }
+}
+
+/// Every safety check on one history. Delivery is checked apart, for it needs the run to have
+/// healed.
+pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
+    let checks = [
+        no_two_workers_deliver_one_shard,
+        records_come_in_order,
+        checkpoints_only_rise,
+        every_ownership_has_a_higher_fence,
+    ];
+    checks.iter().flat_map(|check| check(history)).collect()
+}
+
+/// Entries that are events of workers.
+fn events(history: &[Entry]) -> impl Iterator<Item = (Moment, &Event)> {
+    history.iter().filter_map(|entry| match &entry.what {
+        What::Event(event) => Some((entry.at, event)),
+        _ => None,
+    })
+}
+
+/// The parents of each shard.
+fn lineage(history: &[Entry]) -> BTreeMap<ShardId, Vec<ShardId>> {
+    let made = history.iter().filter_map(|entry| match &entry.what {
+        What::ShardMade { shard, parents } => Some((shard.clone(), parents.clone())),
+        _ => None,
+    });
+    made.collect()
+}

@@ -1,0 +1,53 @@
+//! P2: records come in order per shard, and parents before children.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_core::protocol::{Position, ShardId};
+
+use super::{Entry, Violation, What, lineage};
+
+/// Within a shard a record that was not delivered before follows every earlier delivery: a
+/// redelivery may start again further back, but nothing new is skipped over. A child's first
+/// record comes after every record of its parents was delivered.
+pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
+    let lineage = lineage(history);
+    let mut put: BTreeMap<ShardId, BTreeSet<Position>> = BTreeMap::new();
+    let mut highest: BTreeMap<ShardId, Position> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for entry in history {
+        let (lease, positions) = match &entry.what {
+            What::Put { shard, position } => {
+                put.entry(shard.clone()).or_default().insert(*position);
+                continue;
+            }
+            What::Given { lease, positions } => (lease, positions),
+            What::Event(_) | What::ShardMade { .. } => continue,
+        };
+        let shard = lease.shard();
+        let mut broken = |what: String| {
+            violations.push(Violation { property: "P2", at: entry.at, what });
+        };
+        if !highest.contains_key(&shard) {
+            for parent in lineage.get(&shard).into_iter().flatten() {
+                let last = put.get(parent).and_then(BTreeSet::last);
+                if last > highest.get(parent) {
+                    broken(format!("{shard} started before its parent {parent} was done"));
+                }
+            }
+        }
+        if !positions.is_sorted_by(|a, b| a < b) {
+            broken(format!("a batch of {shard} is not in order"));
+        }
+        let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
+        let seen = highest.get(&shard).copied();
+        // What lies between the highest delivered so far and the start of this batch.
+        let before = put.entry(shard.clone()).or_default();
+        let skipped = before.range(..first).next_back().filter(|record| Some(**record) > seen);
+        if let Some(skipped) = skipped {
+            broken(format!("{shard} went on at {first} although {skipped} was not delivered"));
+        }
+        let top = seen.map_or(*last, |seen| seen.max(*last));
+        highest.insert(shard, top);
+    }
+    violations
+}
