@@ -1,16 +1,245 @@
 //! How a processor says what is done.
 
-use kcl_protocol::Fence;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Acknowledges records of one shard under one fence. Clone it into any task.
-#[derive(Clone, Debug)]
+use futures_util::task::AtomicWaker;
+use kcl_protocol::acks::{Acked, Acks as Watermark};
+use kcl_protocol::gate::{Gate, Progress};
+use kcl_protocol::{Checkpoint, Fence, Parked, Position};
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::Clock;
+use crate::consumer::Acks;
+use crate::permit::{Denied, Permit};
+use crate::table::Effects;
+
+/// Acknowledges records of one shard under one fence. Clone it into any task; it is valid until the
+/// lease is lost or handed on, and answers [`CheckpointError::LeaseLost`] from then on.
+#[derive(Clone)]
 pub struct Checkpointer {
-    fence: Fence,
+    ledger: Arc<Ledger>,
+}
+
+/// Why a checkpointer did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// The lease is no longer held under this fence: stop working on the shard. What was not
+    /// written is delivered again, to the next owner.
+    #[error("the lease is no longer held under fence {fence}: stop working on the shard")]
+    LeaseLost {
+        /// The fence that is over.
+        fence: Fence,
+    },
+    /// No such record is out: ack only what was delivered.
+    #[error("record {position} was not delivered, or will be delivered again: nothing was acked")]
+    NotDelivered {
+        /// The position that was acked.
+        position: Position,
+    },
+    /// Single acks belong to [`Acks::Explicit`].
+    #[error("acks are OnReturn, so returning Ok acks the batch: set acks to Explicit to ack alone")]
+    NotExplicit,
+    /// The lease table refused the write, and will next time: nothing was applied.
+    #[error("the lease table refused the write, nothing was applied: {0}")]
+    Refused(String),
 }
 
 impl Checkpointer {
-    /// The fence it is valid for.
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger }
+    }
+
+    /// The fence it is valid for: the fencing token to pass on to whatever you write to.
     pub fn fence(&self) -> Fence {
-        self.fence
+        self.ledger.permit.fence()
+    }
+
+    /// Notes that a record is done, with [`Acks::Explicit`]. Any order, any task; the checkpoint
+    /// stays below the first unacked record. Acking a record again changes nothing and is `Ok`.
+    /// Writes nothing by itself.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotDelivered`] for a position that is not out: never delivered, or about
+    /// to be delivered again after a failure.
+    pub fn ack(&self, position: Position) -> Result<(), CheckpointError> {
+        if self.ledger.mode == Acks::OnReturn {
+            return Err(CheckpointError::NotExplicit);
+        }
+        let mut entries = self.entries()?;
+        match entries.acks.ack(position) {
+            Acked::NotDelivered => return Err(CheckpointError::NotDelivered { position }),
+            Acked::Before => {}
+            Acked::Now => {
+                let now = self.ledger.clock.monotonic();
+                entries.gate.moved(now);
+            }
+        }
+        drop(entries);
+        self.ledger.consumer.wake();
+        Ok(())
+    }
+
+    /// Writes the acked watermark now, and returns once it is in the lease table.
+    ///
+    /// # Errors
+    /// [`CheckpointError::LeaseLost`], [`CheckpointError::Refused`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the write to go on by itself.
+    pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
+        let (target, refusals) = {
+            let entries = self.entries()?;
+            (entries.acks.watermark(), entries.refusals)
+        };
+        loop {
+            let settled = self.ledger.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            {
+                let mut entries = self.entries()?;
+                if entries.gate.written().checkpoint >= target {
+                    return Ok(());
+                }
+                if entries.refusals > refusals {
+                    return Err(CheckpointError::Refused(entries.refusal.clone()));
+                }
+                entries.flush = true;
+            }
+            self.ledger.consumer.wake();
+            settled.await;
+        }
+    }
+
+    /// Puts writes of your own and the checkpoint into one transaction: both apply, once, or
+    /// neither, whatever happens to replies and owners on the way. Returns once that is decided.
+    ///
+    /// With [`Acks::OnReturn`] the checkpoint is the end of the batch being processed: all of it
+    /// counts as acked from then on, also if the call returns an error later. With
+    /// [`Acks::Explicit`] it is the acked watermark; a checkpoint written between an ack and this
+    /// call covers that record without its effects, so ack nothing that the effects are about
+    /// before an earlier call has returned, and call both from one task with no await in between.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Refused`] also if the table takes no such effects;
+    /// [`CheckpointError::LeaseLost`]: if the effects were sent, they may have been applied, and
+    /// then the next owner starts behind them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the transaction to go on by itself.
+    pub async fn checkpoint_with(&self, effects: Effects) -> Result<(), CheckpointError> {
+        let (answer, decided) = oneshot::channel();
+        let mut request = Some(EffectsRequest { effects, answer });
+        loop {
+            let settled = self.ledger.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            {
+                let mut entries = self.entries()?;
+                if entries.effects.is_none() {
+                    entries.effects = request.take();
+                }
+            }
+            if request.is_none() {
+                self.ledger.consumer.wake();
+                break;
+            }
+            settled.await;
+        }
+        decided.await.unwrap_or_else(|_| Err(self.ledger.lost()))
+    }
+
+    fn entries(&self) -> Result<MutexGuard<'_, Entries>, CheckpointError> {
+        let entries = self.ledger.lock();
+        let is_lost = entries.closed || self.ledger.permit.check() == Err(Denied::Lost);
+        if is_lost { Err(self.ledger.lost()) } else { Ok(entries) }
+    }
+}
+
+impl fmt::Debug for Checkpointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpointer({} at fence {})", self.ledger.permit.lease(), self.fence())
+    }
+}
+
+/// What a consumer and its checkpointers share.
+pub(crate) struct Ledger {
+    pub mode: Acks,
+    pub permit: Permit,
+    pub clock: Arc<dyn Clock>,
+    /// Wakes the consumer's task after a change made elsewhere.
+    pub consumer: AtomicWaker,
+    /// Tells waiting checkpointers that a write is decided, or the ledger closed.
+    pub settled: Notify,
+    entries: Mutex<Entries>,
+}
+
+pub(crate) struct Entries {
+    pub acks: Watermark,
+    pub gate: Gate,
+    /// What the row should say.
+    pub parked: Option<Parked>,
+    /// Somebody waits for the watermark to be written.
+    pub flush: bool,
+    /// Effects to send next.
+    pub effects: Option<EffectsRequest>,
+    /// Plain checkpoints refused so far, and what the table said last.
+    pub refusals: u64,
+    pub refusal: String,
+    pub closed: bool,
+}
+
+pub(crate) struct EffectsRequest {
+    pub effects: Effects,
+    pub answer: oneshot::Sender<Result<(), CheckpointError>>,
+}
+
+impl Ledger {
+    pub fn new(
+        mode: Acks,
+        permit: Permit,
+        clock: Arc<dyn Clock>,
+        start: Checkpoint,
+        gate: Gate,
+    ) -> Arc<Self> {
+        let entries = Entries {
+            acks: Watermark::new(start),
+            gate,
+            parked: None,
+            flush: false,
+            effects: None,
+            refusals: 0,
+            refusal: String::new(),
+            closed: false,
+        };
+        let (consumer, settled) = (AtomicWaker::new(), Notify::new());
+        Arc::new(Self { mode, permit, clock, consumer, settled, entries: Mutex::new(entries) })
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Every change of the entries is one call of a pure type; a panic leaves none half made.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on every checkpointer answers that the lease is lost.
+    pub fn close(&self) {
+        let dropped = {
+            let mut entries = self.lock();
+            entries.closed = true;
+            entries.effects.take()
+        };
+        drop(dropped);
+        self.settled.notify_waiters();
+    }
+
+    pub fn lost(&self) -> CheckpointError {
+        CheckpointError::LeaseLost { fence: self.permit.fence() }
+    }
+}
+
+impl Entries {
+    /// What the row should say now.
+    pub fn progress(&self) -> Progress {
+        Progress { checkpoint: self.acks.watermark(), parked: self.parked.clone() }
     }
 }

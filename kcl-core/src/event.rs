@@ -292,6 +292,17 @@ pub enum EventKind {
         /// Which record.
         at: Position,
     },
+    /// The dead-letter sink did not take a record; it is offered again.
+    DeadLetterFailed {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Under which fence.
+        fence: Fence,
+        /// Which record.
+        at: Position,
+        /// What the sink said.
+        error: String,
+    },
     /// The shard has made no progress for a long time although it has work.
     Stuck {
         /// Which lease.

@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod handle;
 pub mod hints;
+pub mod limits;
 mod liveness;
 pub mod permit;
 pub mod policy;
@@ -27,7 +28,7 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use kcl_protocol as protocol;
 
-pub use checkpointer::Checkpointer;
+pub use checkpointer::{CheckpointError, Checkpointer};
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use config::{Config, InitialPosition, Placement};
 pub use consumer::{

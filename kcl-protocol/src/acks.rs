@@ -128,6 +128,14 @@ impl Acks {
         self.unacked = 0;
     }
 
+    /// The first record delivered one by one that is not acked.
+    pub fn first_open(&self) -> Option<Position> {
+        match &self.spans.front()?.records {
+            Records::Each { positions, head, .. } => positions.get(*head).copied(),
+            Records::Whole { .. } => None,
+        }
+    }
+
     /// The last record delivered; `None` if none is out.
     pub fn last_delivered(&self) -> Option<Position> {
         self.spans.back().map(|span| span.last)

@@ -3,13 +3,21 @@
 //! Invariant: user code runs only while the permit holds, and one call at a time.
 //! Invariant: the checkpoint written never passes the first unacked record.
 
+mod alarm;
+mod calls;
 mod config;
+mod fetcher;
+mod guarded;
+mod report;
+mod runtime;
+mod writer;
 
 use std::sync::Arc;
 
 use kcl_protocol::{
     Checkpoint, Fence, Lease, LeaseKey, Moment, Ordinal, Parked, StreamName, WorkerId,
 };
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::dead_letter::DeadLetterSink;
@@ -19,6 +27,8 @@ use crate::policy::ErrorPolicy;
 use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::source::{ChildShard, SourceError, StreamSource};
 use crate::table::LeaseTable;
+
+use report::Reporter;
 
 pub use config::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};
 
@@ -131,6 +141,19 @@ impl ConsumerStatus {
     }
 }
 
+/// Runs a consumer to its end.
+///
+/// Dropping the future at any time ends everything it does, without a farewell; a call of a
+/// blocking processor runs on until it returns or comes to an await point.
+pub(crate) fn consumer(
+    ctx: Arc<ConsumerContext>,
+    assignment: Assignment,
+    commands: mpsc::Receiver<ConsumerCommand>,
+    status: watch::Sender<ConsumerStatus>,
+) -> impl Future<Output = Exit> + Send {
+    runtime::Consumer::new(ctx, assignment, commands, status).run()
+}
+
 /// How a consumer ended.
 #[derive(Debug)]
 pub(crate) struct Exit {
@@ -171,11 +194,20 @@ pub enum ExitReason {
     /// The shard cannot be read, and trying again will not help.
     SourceFailed(SourceError),
 }
-pub(crate) async fn consumer(
-    _c: Arc<ConsumerContext>,
-    _a: Assignment,
-    _m: tokio::sync::mpsc::Receiver<ConsumerCommand>,
-    _s: tokio::sync::watch::Sender<ConsumerStatus>,
-) -> Exit {
-    std::future::pending().await
+
+impl ExitReason {
+    /// In a word, for logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::HandedBack => "handed back",
+            Self::Ended { .. } => "ended",
+            Self::Lost => "lost",
+            Self::Yield { .. } => "yield",
+            Self::StopWorker { .. } => "stop worker",
+            Self::SourceFailed(_) => "source failed",
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Reads a shard ahead of its processor, within bounds, in the consumer's own task.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use kcl_protocol::{Checkpoint, ShardId};
+
+use super::ConsumerConfig;
+use super::alarm::Alarm;
+use crate::clock::Clock;
+use crate::retry::Backoff;
+use crate::source::{
+    ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, StreamSource,
+};
+
+type Reader = Box<dyn ShardReader>;
+
+/// What the fetcher has to tell.
+pub(super) enum Fetched {
+    /// Records, the tip, or the end of the shard.
+    Something,
+    /// The stream failed; the fetcher tries again by itself.
+    Hiccup(SourceError),
+    /// The stream failed for good.
+    Failed(SourceError),
+}
+
+pub(super) struct Fetcher {
+    source: Arc<dyn StreamSource>,
+    shard: ShardId,
+    limits: Limits,
+    step: Step,
+    /// Everything up to here is in the queue, or was.
+    enqueued: Checkpoint,
+    queue: VecDeque<Chunk>,
+    queued: ReadLimit,
+    failures: u32,
+    roll: u64,
+    clock: Arc<dyn Clock>,
+    retry: Alarm,
+    behind_millis: u64,
+}
+
+struct Limits {
+    batch: ReadLimit,
+    prefetch: ReadLimit,
+}
+
+struct Chunk {
+    records: Vec<Record>,
+    bytes: usize,
+    behind_millis: u64,
+}
+
+/// Every future here is kept over the rounds of the consumer's loop, so that a source never sees a
+/// read abandoned because a batch ended.
+enum Step {
+    Closed,
+    Unopened,
+    Opening(BoxFuture<'static, Result<Reader, SourceError>>),
+    Resting(Reader),
+    Reading(BoxFuture<'static, (Reader, Result<ReadOutcome, SourceError>)>),
+    Retrying(Option<Reader>),
+    Ended(Vec<ChildShard>),
+}
+
+impl Fetcher {
+    pub fn new(
+        source: Arc<dyn StreamSource>,
+        shard: ShardId,
+        from: Checkpoint,
+        config: &ConsumerConfig,
+        clock: &Arc<dyn Clock>,
+        roll: u64,
+    ) -> Self {
+        let limits = Limits {
+            batch: ReadLimit { records: config.batch_records, bytes: config.batch_bytes },
+            prefetch: ReadLimit { records: config.prefetch_records, bytes: config.prefetch_bytes },
+        };
+        Self {
+            source,
+            shard,
+            limits,
+            step: Step::Unopened,
+            enqueued: from,
+            queue: VecDeque::new(),
+            queued: ReadLimit { records: 0, bytes: 0 },
+            failures: 0,
+            roll,
+            clock: Arc::clone(clock),
+            retry: Alarm::new(clock),
+            behind_millis: 0,
+        }
+    }
+
+    /// Stops reading for good and lets go of the reader and everything read ahead.
+    pub fn close(&mut self) {
+        self.forget();
+        if !matches!(self.step, Step::Ended(_)) {
+            self.step = Step::Closed;
+        }
+    }
+
+    /// Forgets everything read ahead and reads again from a checkpoint.
+    pub fn rewind(&mut self, to: Checkpoint) {
+        self.forget();
+        self.enqueued = to;
+        self.step = Step::Unopened;
+    }
+
+    fn forget(&mut self) {
+        self.queue = VecDeque::new();
+        self.queued = ReadLimit { records: 0, bytes: 0 };
+    }
+
+    /// The shards that follow, once the shard is closed and all its records were taken.
+    pub fn ended(&self) -> Option<&[ChildShard]> {
+        match &self.step {
+            Step::Ended(children) if self.queue.is_empty() => Some(children),
+            _ => None,
+        }
+    }
+
+    pub fn has_records(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// How far the last record taken was behind the tip (milliseconds).
+    pub fn behind_millis(&self) -> u64 {
+        self.behind_millis
+    }
+
+    /// Reads on until there is something to tell, or the bounds are reached.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fetched> {
+        loop {
+            match std::mem::replace(&mut self.step, Step::Closed) {
+                Step::Unopened => self.step = self.open(),
+                Step::Opening(mut opening) => match opening.as_mut().poll(cx) {
+                    Poll::Pending => return self.park(Step::Opening(opening)),
+                    Poll::Ready(Ok(reader)) => self.step = Step::Resting(reader),
+                    Poll::Ready(Err(error)) => return Poll::Ready(self.failed(None, error)),
+                },
+                Step::Resting(reader) => match self.room() {
+                    Some(limit) => self.step = read(reader, limit),
+                    None => return self.park(Step::Resting(reader)),
+                },
+                Step::Reading(mut reading) => match reading.as_mut().poll(cx) {
+                    Poll::Pending => return self.park(Step::Reading(reading)),
+                    Poll::Ready((reader, Ok(outcome))) => {
+                        return Poll::Ready(self.arrived(reader, outcome));
+                    }
+                    Poll::Ready((reader, Err(error))) => {
+                        return Poll::Ready(self.failed(Some(reader), error));
+                    }
+                },
+                Step::Retrying(reader) => {
+                    if self.retry.poll(cx).is_pending() {
+                        return self.park(Step::Retrying(reader));
+                    }
+                    self.step = reader.map_or(Step::Unopened, Step::Resting);
+                }
+                step @ (Step::Closed | Step::Ended(_)) => return self.park(step),
+            }
+        }
+    }
+
+    fn park<T>(&mut self, step: Step) -> Poll<T> {
+        self.step = step;
+        Poll::Pending
+    }
+
+    fn open(&self) -> Step {
+        let Some(from) = ReadFrom::checkpoint(self.enqueued) else {
+            return Step::Ended(Vec::new());
+        };
+        let (source, shard) = (Arc::clone(&self.source), self.shard.clone());
+        Step::Opening(Box::pin(async move { source.open(&shard, from).await }))
+    }
+
+    /// What the next read may bring; `None` while enough is read ahead.
+    fn room(&self) -> Option<ReadLimit> {
+        let records = self.limits.prefetch.records.saturating_sub(self.queued.records);
+        let bytes = self.limits.prefetch.bytes.saturating_sub(self.queued.bytes);
+        (records > 0 && bytes > 0).then(|| ReadLimit {
+            records: records.min(self.limits.batch.records),
+            bytes: bytes.min(self.limits.batch.bytes),
+        })
+    }
+
+    fn arrived(&mut self, reader: Reader, outcome: ReadOutcome) -> Fetched {
+        self.failures = 0;
+        self.step = match outcome {
+            ReadOutcome::Records { records, behind_millis } => {
+                self.enqueue(records, behind_millis);
+                Step::Resting(reader)
+            }
+            ReadOutcome::CaughtUp => {
+                if self.queue.is_empty() {
+                    self.behind_millis = 0;
+                }
+                Step::Resting(reader)
+            }
+            ReadOutcome::ShardEnd { children } => Step::Ended(children),
+        };
+        Fetched::Something
+    }
+
+    fn enqueue(&mut self, records: Vec<Record>, behind_millis: u64) {
+        let Some(last) = records.last() else { return };
+        self.enqueued = Checkpoint::At(last.position);
+        let bytes = records.iter().map(size).sum();
+        self.queued.records += records.len();
+        self.queued.bytes += bytes;
+        self.queue.push_back(Chunk { records, bytes, behind_millis });
+    }
+
+    fn failed(&mut self, reader: Option<Reader>, error: SourceError) -> Fetched {
+        let reader = match &error {
+            SourceError::NotFound(_) | SourceError::Refused(_) => return Fetched::Failed(error),
+            SourceError::Expired => None,
+            SourceError::Throttled { .. } | SourceError::Unavailable(_) => reader,
+        };
+        self.failures = self.failures.saturating_add(1);
+        let mut delay = Backoff::REQUEST.delay(self.failures, self.roll);
+        if let SourceError::Throttled { retry_after } = &error {
+            delay = delay.max(*retry_after);
+        }
+        // A place lost once is no reason to wait; lost again at once, it is.
+        if error == SourceError::Expired && self.failures == 1 {
+            self.step = Step::Unopened;
+        } else {
+            self.retry.set(Some(self.clock.monotonic() + delay));
+            self.step = Step::Retrying(reader);
+        }
+        Fetched::Hiccup(error)
+    }
+
+    /// The next records, at most so many; `None` if none is there.
+    pub fn take(&mut self, most: usize) -> Option<(Vec<Record>, u64)> {
+        let bound = ReadLimit {
+            records: most.min(self.limits.batch.records),
+            bytes: self.limits.batch.bytes,
+        };
+        let mut taken = self.take_front(bound)?;
+        while let Some(next) = self.queue.front() {
+            let fits = taken.records.len() + next.records.len() <= bound.records
+                && taken.bytes + next.bytes <= bound.bytes;
+            if !fits {
+                break;
+            }
+            let Some(next) = self.take_front(bound) else { break };
+            taken.records.extend(next.records);
+            taken.bytes += next.bytes;
+            taken.behind_millis = next.behind_millis;
+        }
+        self.behind_millis = taken.behind_millis;
+        Some((taken.records, taken.behind_millis))
+    }
+
+    fn take_front(&mut self, bound: ReadLimit) -> Option<Chunk> {
+        let mut chunk = self.queue.pop_front()?;
+        if chunk.records.len() > bound.records || chunk.bytes > bound.bytes {
+            let kept = fitting(&chunk.records, bound);
+            let rest = chunk.records.split_off(kept);
+            let bytes: usize = rest.iter().map(size).sum();
+            chunk.bytes -= bytes;
+            if !rest.is_empty() {
+                let behind_millis = chunk.behind_millis;
+                self.queue.push_front(Chunk { records: rest, bytes, behind_millis });
+            }
+        }
+        self.queued.records -= chunk.records.len();
+        self.queued.bytes -= chunk.bytes;
+        Some(chunk)
+    }
+}
+
+fn read(mut reader: Reader, limit: ReadLimit) -> Step {
+    Step::Reading(Box::pin(async move {
+        let outcome = reader.next(limit).await;
+        (reader, outcome)
+    }))
+}
+
+fn size(record: &Record) -> usize {
+    record.data.len() + record.partition_key.as_str().len()
+}
+
+/// How many records of the front fit; at least one.
+fn fitting(records: &[Record], bound: ReadLimit) -> usize {
+    let mut bytes = 0usize;
+    let fit = records.iter().take(bound.records).take_while(|record| {
+        bytes += size(record);
+        bytes <= bound.bytes
+    });
+    fit.count().max(1)
+}

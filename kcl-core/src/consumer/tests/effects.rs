@@ -1,0 +1,109 @@
+//! Checkpoints with effects: both or neither, once.
+
+use kcl_protocol::{Checkpoint, Fence};
+
+use super::world::*;
+use crate::consumer::{ConsumerCommand, ExitReason, StopReason};
+use crate::{CheckpointError, Effects, ProcessorError, TableError};
+
+/// Every batch commits its first number as an effect.
+async fn committing(called: Called) -> Result<(), ProcessorError> {
+    if let Called::Records(numbers, _, checkpointer) = called {
+        let effect = u32::try_from(numbers[0]).unwrap();
+        checkpointer.checkpoint_with(Effects::new(effect)).await.map_err(ProcessorError::new)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn effects_and_the_checkpoint_of_the_batch_go_together() {
+    let world = World::new();
+    world.shelf.put(1..=3);
+    let running = world.start(committing);
+    world.settle().await;
+    assert_eq!(*world.table.effects.lock().unwrap(), [1]);
+    assert_eq!(world.table.lease().checkpoint, at(3));
+    assert_eq!(running.status.borrow().acked, at(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn effects_whose_reply_was_lost_are_applied_once() {
+    let world = World::new();
+    for fault in [Fault::ReplyLost, Fault::Error(TableError::Conflict), Fault::ReplyLost] {
+        world.table.fail(fault);
+    }
+    world.shelf.put(1..=3);
+    let _running = world.start(committing);
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(*world.table.effects.lock().unwrap(), [1]);
+    let writes = world.table.writes.lock().unwrap().clone();
+    assert_eq!(writes.len(), 4);
+    assert!(writes.iter().all(|write| *write == writes[0]), "the same ordinal each time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_effects_leave_the_batch_unacked() {
+    let world = World::new();
+    world.table.fail(Fault::Error(TableError::Refused("not of my kind".into())));
+    world.shelf.put([1]);
+    let running = world.start(committing);
+    world.settle().await;
+    assert!(world.table.effects.lock().unwrap().is_empty());
+    assert_eq!(running.status.borrow().acked, Checkpoint::TrimHorizon);
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(*world.table.effects.lock().unwrap(), [1], "the retry commits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_effects_are_in_is_not_delivered_again_after_an_error() {
+    let world = World::new();
+    world.shelf.put([1]);
+    let running = world.start(|called| async move {
+        let is_batch = matches!(called, Called::Records(..));
+        committing(called).await?;
+        if is_batch { Err(ProcessorError::new("too late")) } else { Ok(()) }
+    });
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(world.calls()[1..], ["records [1]"]);
+    assert_eq!(running.status.borrow().acked, at(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undecided_effect_holds_up_the_hand_over() {
+    let mut world = World::new();
+    world.config.stop_timeout = secs(1);
+    for _ in 0..20 {
+        world.table.fail(Fault::Error(TableError::Unavailable("away".into())));
+    }
+    world.shelf.put([1]);
+    let running = world.start(committing);
+    world.settle().await;
+    running.tell(ConsumerCommand::Stop(StopReason::HandOver)).await;
+    tokio::time::sleep(secs(10)).await;
+    assert!(!running.task.is_finished());
+    let exit = running.task.await.unwrap();
+    assert_eq!(exit.reason, ExitReason::HandedBack);
+    assert_eq!(exit.acked, at(1), "the effects were applied, so the checkpoint goes with them");
+    assert_eq!(*world.table.effects.lock().unwrap(), [1]);
+    let writes = world.table.writes.lock().unwrap().clone();
+    assert!(writes.iter().all(|write| *write == writes[0]), "no other checkpoint in between");
+}
+
+#[tokio::test(start_paused = true)]
+async fn effects_under_a_lost_fence_are_rejected() {
+    let world = World::new();
+    let running = world.start(|called| async move {
+        if let Called::Records(_, _, checkpointer) = called {
+            let answer = checkpointer.checkpoint_with(Effects::new(1u32)).await;
+            assert_eq!(answer, Err(CheckpointError::LeaseLost { fence: Fence(7) }));
+        }
+        Ok(())
+    });
+    world.settle().await;
+    let mut taken = world.table.lease();
+    taken.fence = Fence(8);
+    world.table.put(taken);
+    world.shelf.put([1]);
+    assert_eq!(running.task.await.unwrap().reason, ExitReason::Lost);
+    assert!(world.table.effects.lock().unwrap().is_empty());
+}
