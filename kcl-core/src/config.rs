@@ -55,6 +55,7 @@ pub struct Config {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) placement: Placement,
     pub(crate) hints: bool,
+    pub(crate) effects: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) weight: Option<Weight>,
     pub(crate) policy: Arc<dyn ErrorPolicy>,
@@ -83,6 +84,7 @@ impl Config {
             shutdown_timeout: Duration::from_secs(30),
             placement: Placement::default(),
             hints: true,
+            effects: false,
             seed: None,
             weight: None,
             policy: Arc::new(RetryThenStop::default()),
@@ -158,6 +160,12 @@ impl Config {
     /// for a heartbeat.
     pub fn hints(mut self, hints: bool) -> Self {
         self.hints = hints;
+        self
+    }
+    /// Says that processors use `Checkpointer::checkpoint_with`: building the scheduler then fails
+    /// on a lease table that cannot put the user's writes into one transaction with a checkpoint.
+    pub fn effects(mut self, used: bool) -> Self {
+        self.effects = used;
         self
     }
     /// Makes jitter and ids follow from a seed. For simulations only: two workers with one seed

@@ -124,6 +124,14 @@ impl Scheduler {
     /// As for [`Scheduler::new`].
     pub fn empty(config: Config, table: Arc<dyn LeaseTable>) -> Result<Self, OutOfBounds> {
         config.validate()?;
+        if config.effects && !table.supports_effects() {
+            return Err(OutOfBounds {
+                field: "effects",
+                value: "true".to_owned(),
+                bounds: "false with this lease table: it has no transactions with user effects"
+                    .to_owned(),
+            });
+        }
         let (sender, commands) = mpsc::channel(handle::COMMANDS);
         let handle = Handle {
             commands: sender,
