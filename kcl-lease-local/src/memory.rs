@@ -22,6 +22,10 @@ impl MemoryLeaseTable {
     pub fn new() -> Self {
         Self { id: uuid::Uuid::new_v4().to_string(), rows: Arc::default() }
     }
+    /// Deletes a row by hand, as a person might; true if there was one.
+    pub fn delete_row(&self, key: &RowKey) -> bool {
+        self.rows().remove(key).is_some()
+    }
     fn rows(&self) -> MutexGuard<'_, BTreeMap<RowKey, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_core::protocol::{LeaseKey, Moment, Position, ShardId};
+use kcl_core::protocol::{Fence, LeaseKey, Moment, Position, ShardId};
 use kcl_core::{Clock, Event, Observer, Record};
 
 pub use checkpoints::checkpoints_only_rise;
@@ -48,6 +48,18 @@ pub enum What {
         /// First, and one per record after it.
         positions: Vec<Position>,
     },
+    /// A processor was polled in the middle of a batch.
+    Polled {
+        /// The lease it works on.
+        lease: LeaseKey,
+        /// The fence it was made for.
+        fence: Fence,
+    },
+    /// Somebody deleted a row by hand: the shard may start over.
+    RowDeleted {
+        /// The lease.
+        lease: LeaseKey,
+    },
     /// A shard was made with these parents.
     ShardMade {
         /// The shard.
@@ -77,6 +89,14 @@ impl Recorder {
     pub fn given(&self, lease: &LeaseKey, records: &[Record]) {
         let positions = records.iter().map(|record| record.position).collect();
         self.note(What::Given { lease: lease.clone(), positions });
+    }
+    /// Notes that a processor was polled in the middle of a batch.
+    pub fn polled(&self, lease: &LeaseKey, fence: Fence) {
+        self.note(What::Polled { lease: lease.clone(), fence });
+    }
+    /// Notes that a row was deleted by hand.
+    pub fn row_deleted(&self, lease: &LeaseKey) {
+        self.note(What::RowDeleted { lease: lease.clone() });
     }
     /// Notes a new shard.
     pub fn shard_made(&self, shard: &ShardId, parents: impl IntoIterator<Item = ShardId>) {

@@ -2,53 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use kcl_core::event::EventKind;
+use kcl_core::Event;
+use kcl_core::event::EventKind::BatchStarted;
 use kcl_core::protocol::{Fence, LeaseKey, WorkerId};
 
-use super::{Entry, Violation, events};
+use super::{Entry, Violation, What};
 
-/// Batches of one lease never overlap, unless the earlier one's worker had lost its validity by
-/// its own clock (it is cancelled at its next poll, and polls no more); and each starts within its
-/// worker's validity.
+/// No batch of a lease starts, and none is polled, at a fence below one that was delivered under;
+/// and each batch starts within its worker's validity.
 pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
-    let mut running: BTreeMap<LeaseKey, (WorkerId, Fence)> = BTreeMap::new();
-    let mut fences: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
+    let mut highest: BTreeMap<LeaseKey, (Fence, WorkerId)> = BTreeMap::new();
     let mut violations = Vec::new();
-    for (at, event) in events(history) {
+    for entry in history {
         let mut broken = |what: String| {
-            violations.push(Violation { property: "P3", at, what });
+            violations.push(Violation { property: "P3", at: entry.at, what });
         };
-        match &event.kind {
-            EventKind::BatchStarted { lease, fence, valid_until, .. } => {
-                if event.at >= *valid_until {
+        match &entry.what {
+            What::Polled { lease, fence } => {
+                if let Some((newer, other)) = highest.get(lease).filter(|(top, _)| top > fence) {
                     broken(format!(
-                        "{} started a batch of {lease} past its validity",
-                        event.worker
+                        "a batch of {lease} at fence {fence} was polled after {other} started at {newer}"
                     ));
                 }
-                if let Some((other, held)) = running.get(lease)
-                    && *held >= *fence
-                    && *other != event.worker
-                {
-                    broken(format!(
-                        "{} started a batch of {lease} at fence {fence} while {other} ran one at {held}",
-                        event.worker
-                    ));
-                }
-                let highest = fences.entry(lease.clone()).or_insert(*fence);
-                if fence < highest {
-                    broken(format!(
-                        "{} started a batch of {lease} at fence {fence} after one at {highest}",
-                        event.worker
-                    ));
-                }
-                *highest = (*highest).max(*fence);
-                running.insert(lease.clone(), (event.worker.clone(), *fence));
             }
-            EventKind::BatchEnded { lease, fence, .. } => {
-                if running.get(lease) == Some(&(event.worker.clone(), *fence)) {
-                    running.remove(lease);
+            What::Event(Event { worker, at, kind: BatchStarted { lease, fence, valid_until, .. } }) => {
+                if at >= valid_until {
+                    broken(format!("{worker} started a batch of {lease} past its validity"));
                 }
+                let (top, other) =
+                    highest.entry(lease.clone()).or_insert_with(|| (*fence, worker.clone()));
+                if *top > *fence || (*top == *fence && other != worker) {
+                    broken(format!(
+                        "{worker} started a batch of {lease} at fence {fence} after {other} at {top}"
+                    ));
+                }
+                (*top, *other) = (*fence, worker.clone());
             }
             _ => {}
         }

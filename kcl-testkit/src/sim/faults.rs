@@ -1,0 +1,134 @@
+//! What can go wrong, which of it this seed has switched on, and what did.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kcl_core::Clock;
+use kcl_core::protocol::Moment;
+
+use super::draw::Draws;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A request to the table is lost before it applied; its sender does not know.
+    LostRequest,
+    /// The reply of a request that applied is lost.
+    LostReply,
+    /// A request applies after its sender has given up on it.
+    AppliedLate,
+    /// A request applies twice.
+    AppliedTwice,
+    /// A request, or its reply, takes long.
+    Delayed,
+    /// The table asks for fewer requests.
+    Throttled,
+    /// The table cannot be reached by anybody for a while.
+    Outage,
+    /// A transaction of somebody else's holds the row.
+    Conflict,
+    /// Somebody deletes a row by hand.
+    RowDeleted,
+    /// The stream refuses a read for now.
+    SourceThrottled,
+    /// A reader loses its place.
+    ReaderExpired,
+    /// A read brings nothing although there is something.
+    EmptyPage,
+    /// A read takes long.
+    SlowRead,
+    /// A listing lags behind.
+    StaleListing,
+    /// A worker is killed without a word.
+    Crash,
+    /// A worker stands still for a while; replies to it queue up.
+    Pause,
+    /// A worker's clock runs apart.
+    Drift,
+    /// A worker leaves on purpose.
+    Leave,
+    /// A processor takes long.
+    SlowProcessor,
+    /// A processor fails.
+    FailingProcessor,
+    /// A processor panics.
+    PanickingProcessor,
+    /// A shard is split, or two are merged.
+    Reshard,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 22] = [
+        Self::LostRequest,
+        Self::LostReply,
+        Self::AppliedLate,
+        Self::AppliedTwice,
+        Self::Delayed,
+        Self::Throttled,
+        Self::Outage,
+        Self::Conflict,
+        Self::RowDeleted,
+        Self::SourceThrottled,
+        Self::ReaderExpired,
+        Self::EmptyPage,
+        Self::SlowRead,
+        Self::StaleListing,
+        Self::Crash,
+        Self::Pause,
+        Self::Drift,
+        Self::Leave,
+        Self::SlowProcessor,
+        Self::FailingProcessor,
+        Self::PanickingProcessor,
+        Self::Reshard,
+    ];
+}
+
+/// The faults of one run.
+#[derive(Clone)]
+pub struct Faults {
+    draws: Arc<Draws>,
+    clock: Arc<dyn Clock>,
+    /// Faults strike before this moment only.
+    until: Moment,
+    struck: Arc<Mutex<Vec<(Kind, u64)>>>,
+}
+
+impl Faults {
+    /// The faults of a seed, until a moment of this clock.
+    pub fn new(draws: Draws, clock: Arc<dyn Clock>, until: Moment) -> Self {
+        Self { draws: Arc::new(draws), clock, until, struck: Arc::default() }
+    }
+    /// The choices behind them.
+    pub fn draws(&self) -> &Draws {
+        &self.draws
+    }
+    /// Each seed leaves out about half of the kinds, so that rare combinations come up.
+    pub fn is_on(&self, kind: Kind) -> bool {
+        self.draws.below("kinds", &format!("{kind:?}"), 0, 2) == 0
+    }
+    /// Does this kind strike the actor now? The number names the fault.
+    pub fn strike(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
+        if self.clock.monotonic() >= self.until || !self.is_on(kind) {
+            return None;
+        }
+        let id = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille)?;
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner).push((kind, id));
+        Some(id)
+    }
+    /// What struck so far, in order.
+    pub fn struck(&self) -> Vec<(Kind, u64)> {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// How often each kind struck.
+    pub fn by_kind(&self) -> BTreeMap<Kind, usize> {
+        let mut counts = BTreeMap::new();
+        self.struck().into_iter().for_each(|(kind, _)| *counts.entry(kind).or_default() += 1);
+        counts
+    }
+    /// True while faults may strike.
+    pub fn are_on(&self) -> bool {
+        self.clock.monotonic() < self.until
+    }
+}

@@ -1,0 +1,16 @@
+//! Simulation: the real scheduler, consumers, engine and lease table on one thread and a paused
+//! clock, under faults drawn from a seed. First faults, then a time of healing in which the fleet
+//! must come to rest with nothing lost.
+
+pub mod draw;
+pub mod faults;
+mod fleet;
+mod gate;
+mod processor;
+mod run;
+mod source;
+mod table;
+mod world;
+
+pub use faults::Kind;
+pub use run::{Options, Report, run};

@@ -1,0 +1,85 @@
+//! One run of one seed, from a value to a value.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kcl_core::protocol::hash;
+
+use super::faults::Kind;
+use super::world::World;
+use crate::history::{Entry, Violation};
+
+/// What to simulate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Places in the fleet.
+    pub workers: usize,
+    /// Shards at the start.
+    pub shards: u32,
+    /// Records put a second and shard.
+    pub rate: u32,
+    /// How long faults strike.
+    pub faults: Duration,
+    /// How long the fleet has to heal.
+    pub healing: Duration,
+    /// Faults to leave out, by number.
+    pub without: Vec<u64>,
+}
+
+impl Options {
+    /// The usual run: 5 workers, 20 shards, 5 records a second and shard, 120 s of faults and
+    /// 150 s of healing.
+    pub fn seed(seed: u64) -> Self {
+        Self {
+            seed,
+            workers: 5,
+            shards: 20,
+            rate: 5,
+            faults: Duration::from_secs(120),
+            healing: Duration::from_secs(150),
+            without: Vec::new(),
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Broken properties; none is what we want.
+    pub violations: Vec<Violation>,
+    /// How often each kind of fault struck.
+    pub faults: BTreeMap<Kind, usize>,
+    /// What struck, in order: the kind, and the number by which it can be left out.
+    pub struck: Vec<(Kind, u64)>,
+    /// Records put.
+    pub records: usize,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Everything that happened.
+    pub history: Vec<Entry>,
+}
+
+impl Report {
+    /// A number that is the same for equal histories. Slow: it looks at every entry.
+    pub fn trace_hash(&self) -> u64 {
+        let fold = |trace, entry: &Entry| hash::of_bytes(trace, format!("{entry:?}").as_bytes());
+        self.history.iter().fold(0, fold)
+    }
+}
+
+/// Runs a simulation to its end, on this thread.
+///
+/// # Panics
+/// If no runtime can be made.
+pub fn run(options: &Options) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"));
+    runtime.block_on(async { World::new(options).await.run().await })
+}

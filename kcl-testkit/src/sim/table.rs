@@ -1,0 +1,146 @@
+//! A lease table as one worker sees it through a bad network.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey};
+use kcl_core::{Clock, LeaseTable, Scan, TableError};
+
+use super::draw::Draws;
+use super::faults::{Faults, Kind};
+use super::gate::Gate;
+
+/// How long a lost request keeps its sender waiting.
+const TIMEOUT: Duration = Duration::from_millis(900);
+/// The latest a request applies after its sender gave up.
+const LATEST: Duration = Duration::from_secs(8);
+
+/// One worker's connection to the table.
+#[derive(Clone)]
+pub struct FaultyTable {
+    /// The table itself.
+    pub inner: Arc<dyn LeaseTable>,
+    /// True time.
+    pub clock: Arc<dyn Clock>,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Whose connection it is.
+    pub actor: String,
+    /// Holds replies back while the worker stands still.
+    pub gate: Gate,
+    /// Requests so far.
+    pub ordinal: Arc<AtomicU64>,
+}
+
+impl FaultyTable {
+    async fn arrive(&self) -> Result<u64, TableError> {
+        self.gate.pass().await;
+        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
+        // A table a millisecond or two away.
+        let near = self.faults.draws().below(&self.actor, "latency", ordinal, 2000);
+        self.clock.sleep(Duration::from_micros(500 + near)).await;
+        if let Some(id) = self.strike(Kind::Delayed, ordinal, 20) {
+            self.clock.sleep(Draws::duration(id, Duration::from_secs(2))).await;
+        }
+        if self.is_out() {
+            self.clock.sleep(TIMEOUT).await;
+            return Err(TableError::Unavailable("outage".into()));
+        }
+        if let Some(id) = self.strike(Kind::Throttled, ordinal, 50) {
+            let retry_after = Draws::duration(id, Duration::from_millis(200));
+            return Err(TableError::Throttled { retry_after });
+        }
+        Ok(ordinal)
+    }
+
+    fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
+        self.faults.strike(kind, &self.actor, ordinal, permille)
+    }
+
+    /// Outages hit everybody: they follow from the time alone.
+    fn is_out(&self) -> bool {
+        let window = self.clock.monotonic().0.as_secs() / 10;
+        self.faults.strike(Kind::Outage, "table", window, 80).is_some()
+    }
+
+    async fn reply<T>(&self, reply: T) -> T {
+        let ordinal = self.ordinal.load(Ordering::Relaxed);
+        if let Some(id) = self.strike(Kind::Delayed, ordinal ^ (1 << 40), 10) {
+            self.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
+        }
+        self.gate.pass().await;
+        reply
+    }
+
+    async fn send(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        let ordinal = self.arrive().await?;
+        let unknown = || Err(TableError::Unknown("no reply".into()));
+        if self.strike(Kind::Conflict, ordinal, 20).is_some() {
+            return self.reply(Err(TableError::Conflict)).await;
+        }
+        if self.strike(Kind::LostRequest, ordinal, 15).is_some() {
+            self.clock.sleep(TIMEOUT).await;
+            return self.reply(unknown()).await;
+        }
+        if let Some(id) = self.strike(Kind::AppliedLate, ordinal, 15) {
+            self.apply_later(writes, Draws::duration(id, LATEST));
+            self.clock.sleep(TIMEOUT).await;
+            return self.reply(unknown()).await;
+        }
+        let outcome = apply(&*self.inner, writes).await;
+        if let Some(id) = self.strike(Kind::AppliedTwice, ordinal, 15) {
+            self.apply_later(writes, Draws::duration(id, LATEST));
+        }
+        if self.strike(Kind::LostReply, ordinal, 15).is_some() {
+            self.clock.sleep(TIMEOUT).await;
+            return self.reply(unknown()).await;
+        }
+        self.reply(outcome).await
+    }
+
+    fn apply_later(&self, writes: &[ConditionalWrite], delay: Duration) {
+        let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
+        let writes = writes.to_vec();
+        tokio::spawn(async move {
+            clock.sleep(delay).await;
+            // Nobody waits for this reply.
+            let _ = apply(&*inner, &writes).await;
+        });
+    }
+}
+
+async fn apply(
+    table: &dyn LeaseTable,
+    writes: &[ConditionalWrite],
+) -> Result<CasOutcome, TableError> {
+    match writes {
+        [write] => table.write(write).await,
+        writes => table.write_all(writes).await,
+    }
+}
+
+#[async_trait]
+impl LeaseTable for FaultyTable {
+    async fn prepare(&self) -> Result<String, TableError> {
+        self.arrive().await?;
+        self.inner.prepare().await
+    }
+    async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
+        self.arrive().await?;
+        let rows = self.inner.scan(scope).await;
+        self.reply(rows).await
+    }
+    async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
+        self.arrive().await?;
+        let row = self.inner.read(key).await;
+        self.reply(row).await
+    }
+    async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
+        self.send(std::slice::from_ref(write)).await
+    }
+    async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        self.send(writes).await
+    }
+}

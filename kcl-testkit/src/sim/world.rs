@@ -1,0 +1,267 @@
+//! The world of a simulation: a stream that is written and resharded, a table, and a fleet that
+//! things happen to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_core::protocol::hash_audit::audit;
+use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, Row, ShardId, WorkerRow, WorkerState};
+use kcl_core::{Clock, LeaseTable, Scan, Shard, StreamSource, TokioClock};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
+
+use super::draw::Draws;
+use super::faults::{Faults, Kind};
+use super::fleet::{Place, Yard};
+use super::run::{Options, Report};
+use crate::history::{
+    Recorder, Violation, check_safety, every_record_is_delivered, moves,
+};
+
+/// What happens to the fleet is decided once a second.
+const STEP: Duration = Duration::from_secs(1);
+/// The simulated day (Unix milliseconds).
+const WALL_MILLIS: u64 = 1_700_000_000_000;
+/// Records stop this long before the end, so that all can be delivered.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Once healed, the fleet is watched this long: nothing may move.
+const QUIET: Duration = Duration::from_secs(20);
+
+pub(super) struct World {
+    options: Options,
+    clock: Arc<TokioClock>,
+    faults: Faults,
+    recorder: Recorder,
+    table: MemoryLeaseTable,
+    stream: Stream,
+    yard: Yard,
+    places: Vec<Place>,
+    known_shards: BTreeSet<ShardId>,
+    violations: Vec<Violation>,
+    records: usize,
+}
+
+impl World {
+    pub(super) async fn new(options: &Options) -> Self {
+        let clock = Arc::new(TokioClock::starting_at(WALL_MILLIS));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let draws = Draws::new(options.seed).without(options.without.iter().copied());
+        let faults = Faults::new(draws, shared.clone(), clock.monotonic() + options.faults);
+        let recorder = Recorder::new(shared.clone());
+        let engine = Engine::new(shared.clone());
+        let stream = engine
+            .create_stream("simulated", options.shards, StreamOptions::unlimited())
+            .unwrap_or_else(|error| panic!("the simulated stream: {error}"));
+        let table = MemoryLeaseTable::new();
+        let source: Arc<dyn StreamSource> = Arc::new(stream.source());
+        let yard = Yard {
+            table: Arc::new(table.clone()),
+            source,
+            clock: shared,
+            faults: faults.clone(),
+            recorder: recorder.clone(),
+            lease_duration: Duration::from_secs(3),
+        };
+        let places = (0..options.workers).map(Place::new).collect();
+        let mut world = Self {
+            options: options.clone(),
+            clock,
+            faults,
+            recorder,
+            table,
+            stream,
+            yard,
+            places,
+            known_shards: BTreeSet::new(),
+            violations: Vec::new(),
+            records: 0,
+        };
+        world.note_shards().await;
+        world
+    }
+
+    pub(super) async fn run(mut self) -> Report {
+        let started = self.clock.monotonic();
+        let calm = started + self.options.faults;
+        let end = calm + self.options.healing;
+        let mut step = 0;
+        while self.clock.monotonic() < end {
+            let now = self.clock.monotonic();
+            if now < calm {
+                self.disturb(step).await;
+            }
+            self.tend(now >= calm).await;
+            if now + DRAIN < end {
+                self.put(step);
+            }
+            step += 1;
+            self.clock.sleep_until(started + STEP * step).await;
+        }
+        self.judge(end).await;
+        for place in &mut self.places {
+            place.crash();
+        }
+        Report {
+            seed: self.options.seed,
+            violations: self.violations,
+            faults: self.faults.by_kind(),
+            struck: self.faults.struck(),
+            records: self.records,
+            simulated: self.options.faults + self.options.healing,
+            history: self.recorder.history(),
+        }
+    }
+
+    /// A second's records, all at once: the engine pushes each shard's in one wake.
+    fn put(&mut self, step: u32) {
+        let open = u32::try_from(self.known_shards.len()).unwrap_or(u32::MAX);
+        let count = self.options.rate.saturating_mul(self.options.shards.min(open));
+        for number in 0..count {
+            let draw = self.faults.draws().number("producer", "key", u64::from(step) << 32 | u64::from(number));
+            let record = NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec());
+            if let Ok(receipt) = self.stream.put(record) {
+                self.recorder.put(&receipt.shard.id(), Position::from(receipt.sequence));
+                self.records += 1;
+            }
+        }
+    }
+
+    /// Lets faults of the second strike the fleet, the stream and the table.
+    async fn disturb(&mut self, step: u32) {
+        let ordinal = u64::from(step);
+        for place in &mut self.places {
+            let strike = |kind, permille| {
+                self.faults.strike(kind, place.name(), ordinal, permille)
+            };
+            if !place.is_filled() {
+                continue;
+            }
+            if let Some(id) = strike(Kind::Crash, 15) {
+                place.crash();
+                place.empty_for = 1 + id % 10;
+            } else if let Some(id) = strike(Kind::Leave, 8) {
+                place.leave();
+                place.empty_for = 1 + id % 10;
+            } else if let Some(id) = strike(Kind::Pause, 15) {
+                place.set_still(true);
+                place.still_for = 1 + id % 20;
+            }
+        }
+        if let Some(id) = self.faults.strike(Kind::Reshard, "stream", ordinal, 40) {
+            self.reshard(id).await;
+        }
+        if let Some(id) = self.faults.strike(Kind::RowDeleted, "table", ordinal, 8) {
+            self.delete_row(id).await;
+        }
+    }
+
+    /// Fills empty places, and lets workers go on whose time has come.
+    async fn tend(&mut self, all: bool) {
+        for place in &mut self.places {
+            if let Some(error) = place.failure().await {
+                let what = format!("{} could not go on: {error}", place.name());
+                self.violations.push(Violation { property: "P6", at: self.clock.monotonic(), what });
+            }
+            if place.still_for > 0 {
+                place.still_for = if all { 0 } else { place.still_for - 1 };
+                if place.still_for == 0 {
+                    place.set_still(false);
+                }
+            }
+            if !place.is_filled() {
+                place.empty_for = if all { 0 } else { place.empty_for.saturating_sub(1) };
+                if place.empty_for == 0 {
+                    place.fill(&self.yard);
+                }
+            }
+        }
+    }
+
+    async fn shards(&self) -> Vec<Shard> {
+        self.yard.source.list_shards().await.unwrap_or_default()
+    }
+
+    async fn note_shards(&mut self) {
+        for shard in self.shards().await {
+            if self.known_shards.insert(shard.id.clone()) {
+                self.recorder.shard_made(&shard.id, shard.parents);
+            }
+        }
+    }
+
+    async fn reshard(&mut self, id: u64) {
+        let mut open: Vec<_> = self.shards().await.into_iter().filter(|shard| shard.is_open).collect();
+        open.sort_by_key(|shard| shard.range);
+        let at = usize::try_from(id >> 8).unwrap_or(0) % open.len();
+        // A reshard that the engine refuses (a shard too narrow to split) is none.
+        if id.is_multiple_of(2) && open.len() > 2 {
+            let pair = at.min(open.len() - 2);
+            let _ = self.stream.merge_shards(&open[pair].id, &open[pair + 1].id);
+        } else {
+            let range = open[at].range;
+            let middle = range.start + (range.end - range.start) / 2 + 1;
+            let _ = self.stream.split_shard(&open[at].id, middle);
+        }
+        self.note_shards().await;
+    }
+
+    async fn delete_row(&mut self, id: u64) {
+        let scope = if id.is_multiple_of(2) { Scan::Leases } else { Scan::Coordination };
+        let rows = self.table.scan(scope).await.unwrap_or_default();
+        let rows: Vec<_> =
+            rows.iter().filter(|row| matches!(row, Row::Lease(_) | Row::Worker(_))).collect();
+        let Some(row) = rows.get(usize::try_from(id >> 8).unwrap_or(0) % rows.len().max(1)) else {
+            return;
+        };
+        if let Row::Lease(lease) = row {
+            self.recorder.row_deleted(&lease.key);
+        }
+        self.table.delete_row(&row.key());
+    }
+
+    /// After the faults stopped: nothing lost, every open shard held, the fleet even and at rest.
+    async fn judge(&mut self, end: Moment) {
+        let history = self.recorder.history();
+        self.violations.extend(check_safety(&history));
+        self.violations.extend(every_record_is_delivered(&history));
+        let mut broken = |property, what| {
+            self.violations.push(Violation { property, at: end, what });
+        };
+        let since = Moment(end.0.saturating_sub(QUIET));
+        let moved = moves(&history, since, end);
+        if moved > 0 {
+            broken("P7", format!("{moved} leases changed hands in the last {QUIET:?}"));
+        }
+        let rows = self.table.scan(Scan::Coordination).await.unwrap_or_default();
+        let workers = rows.into_iter().filter_map(Row::into_worker);
+        let live: BTreeMap<_, WorkerRow> = workers
+            .filter(|row| row.state == WorkerState::Live)
+            .map(|row| (row.id.clone(), row))
+            .collect();
+        let rows = self.table.scan(Scan::Leases).await.unwrap_or_default();
+        let leases: BTreeMap<LeaseKey, Lease> = rows
+            .into_iter()
+            .filter_map(Row::into_lease)
+            .map(|lease| (lease.key.clone(), lease))
+            .collect();
+        let shards = self.yard.source.list_shards().await.unwrap_or_default();
+        let mut loads: BTreeMap<_, usize> = live.keys().map(|id| (id.clone(), 0)).collect();
+        for shard in shards.iter().filter(|shard| shard.is_open) {
+            let lease = leases.get(&LeaseKey::new(shard.id.as_str()));
+            let owner = lease.and_then(|lease| lease.owner.as_ref());
+            match owner.and_then(|owner| loads.get_mut(owner)) {
+                Some(load) => *load += usize::from(lease.is_some_and(|lease| lease.parked.is_none())),
+                None => broken("P6", format!("nobody alive holds the open shard {}", shard.id)),
+            }
+        }
+        let spread = loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
+        if spread > 1 {
+            broken("P6", format!("loads differ by {spread}: {loads:?}"));
+        }
+        let listed = shards.iter().map(|shard| shard.id.clone()).collect();
+        for fault in audit(&leases, &listed) {
+            broken("P8", format!("{} is covered {} times", fault.range, fault.cover));
+        }
+    }
+}
