@@ -1,0 +1,116 @@
+//! The engine: streams by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kcl_core::Clock;
+use kcl_core::protocol::StreamName;
+
+use crate::error::EngineError;
+use crate::limits::{NAME_CHARS, OPEN_SHARDS};
+use crate::options::StreamOptions;
+use crate::stream::Stream;
+
+/// Any number of named streams in this process's memory. Cloning gives another handle on the same
+/// engine.
+#[derive(Clone)]
+pub struct Engine {
+    clock: Arc<dyn Clock>,
+    streams: Arc<Mutex<Streams>>,
+}
+
+#[derive(Default)]
+struct Streams {
+    by_name: BTreeMap<StreamName, Stream>,
+    /// Creation times rise, so that a stream made anew is told from the one before.
+    last_created_at_millis: u64,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({} streams)", self.streams().by_name.len())
+    }
+}
+
+impl Engine {
+    /// An engine without streams. All time comes from `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, streams: Arc::default() }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Creates a stream whose shards share the hash space evenly. It is ready at once.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is not 1 to 128 of `a-zA-Z0-9_.-`, for no shards, or for
+    /// options out of bounds; `LimitExceeded` above 10,000 shards; `StreamExists`.
+    pub fn create_stream(
+        &self,
+        name: impl Into<StreamName>,
+        shards: u32,
+        options: StreamOptions,
+    ) -> Result<Stream, EngineError> {
+        let name = name.into();
+        check_name(&name)?;
+        check_shard_count(shards)?;
+        options.validate()?;
+        let mut streams = self.streams();
+        if streams.by_name.contains_key(&name) {
+            return Err(EngineError::StreamExists(name));
+        }
+        let created_at = self.clock.wall_millis().max(streams.last_created_at_millis + 1);
+        streams.last_created_at_millis = created_at;
+        let clock = Arc::clone(&self.clock);
+        let stream = Stream::new(clock, name.clone(), shards, &options, created_at);
+        streams.by_name.insert(name, stream.clone());
+        Ok(stream)
+    }
+
+    /// A handle on a stream.
+    ///
+    /// # Errors
+    /// `StreamNotFound`.
+    pub fn stream(&self, name: &str) -> Result<Stream, EngineError> {
+        let stream = self.streams().by_name.get(name).cloned();
+        stream.ok_or_else(|| EngineError::StreamNotFound(name.into()))
+    }
+
+    /// Deletes a stream with its records. Its readers wake and find it gone.
+    ///
+    /// # Errors
+    /// `StreamNotFound`.
+    pub fn delete_stream(&self, name: &str) -> Result<(), EngineError> {
+        let stream = self.streams().by_name.remove(name);
+        stream.ok_or_else(|| EngineError::StreamNotFound(name.into()))?.delete();
+        Ok(())
+    }
+
+    /// The names of all streams, in order.
+    pub fn list_streams(&self) -> Vec<StreamName> {
+        self.streams().by_name.keys().cloned().collect()
+    }
+}
+
+fn check_name(name: &StreamName) -> Result<(), EngineError> {
+    let text = name.as_str();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if (1..=NAME_CHARS).contains(&text.len()) && text.chars().all(is_allowed) {
+        return Ok(());
+    }
+    Err(EngineError::InvalidArgument(format!(
+        "{text:?} is no stream name: use 1 to {NAME_CHARS} of a-z, A-Z, 0-9, _, . and -"
+    )))
+}
+
+pub(crate) fn check_shard_count(shards: u32) -> Result<(), EngineError> {
+    match shards {
+        0 => Err(EngineError::InvalidArgument("a stream needs at least one shard".into())),
+        1..=OPEN_SHARDS => Ok(()),
+        _ => Err(EngineError::LimitExceeded(format!(
+            "{shards} shards are above the engine's {OPEN_SHARDS}: use fewer"
+        ))),
+    }
+}

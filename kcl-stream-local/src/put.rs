@@ -1,0 +1,128 @@
+//! Puts.
+
+use crate::error::{EngineError, PutError};
+use crate::limits::{PUT_BYTES, PUT_RECORDS};
+use crate::record::{NewRecord, PutReceipt};
+use crate::route::Groups;
+use crate::shard::Now;
+use crate::stream::Stream;
+
+/// What became of each record of a put of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutMany {
+    /// One result a record, in the order given.
+    pub results: Vec<Result<PutReceipt, PutError>>,
+}
+
+impl PutMany {
+    /// How many were refused.
+    pub fn failed_count(&self) -> usize {
+        self.results.iter().filter(|result| result.is_err()).count()
+    }
+}
+
+impl Stream {
+    /// Puts one record.
+    ///
+    /// # Errors
+    /// `StreamNotFound`; `InvalidArgument` for a wrong key or size; for now:
+    /// `ProvisionedThroughputExceeded`, `StreamFull`.
+    pub fn put(&self, record: NewRecord) -> Result<PutReceipt, EngineError> {
+        self.check_exists()?;
+        record.validate(self.state.settings.max_record_bytes())?;
+        let hash_keys = [record.hash_key()];
+        let result = self.put_routed(vec![Some(record)], &hash_keys).pop();
+        let result = result.unwrap_or_else(|| Err(self.full()));
+        result.map_err(|error| error.of_stream(self.name()))
+    }
+
+    /// Puts up to 500 records of together at most 10 MiB. Those of one shard are taken in the order
+    /// given; once one is refused, so are the later ones of its shard.
+    ///
+    /// # Errors
+    /// Nothing was put: `StreamNotFound`; `InvalidArgument` if there are none or too many, or any
+    /// key or size is wrong. A throttled or full shard shows in the results instead.
+    pub fn put_many(&self, records: Vec<NewRecord>) -> Result<PutMany, EngineError> {
+        self.check_exists()?;
+        let max_record_bytes = self.state.settings.max_record_bytes();
+        check_count(records.len())?;
+        let mut bytes = 0;
+        for record in &records {
+            record.validate(max_record_bytes)?;
+            bytes += record.size_bytes();
+        }
+        check_bytes(bytes)?;
+        let hash_keys: Vec<u128> = records.iter().map(NewRecord::hash_key).collect();
+        let records = records.into_iter().map(Some).collect();
+        Ok(PutMany { results: self.put_routed(records, &hash_keys) })
+    }
+
+    fn full(&self) -> PutError {
+        PutError::StreamFull { memory_bytes: self.state.settings.memory.bound }
+    }
+
+    /// Puts valid records whose hash keys are known.
+    pub(crate) fn put_routed(
+        &self,
+        mut records: Vec<Option<NewRecord>>,
+        hash_keys: &[u128],
+    ) -> Vec<Result<PutReceipt, PutError>> {
+        let now = Now::read(&*self.clock);
+        let mut results = vec![None; records.len()];
+        let mut places: Vec<u32> = (0..records.len() as u32).collect();
+        let mut has_swept = false;
+        while !places.is_empty() {
+            self.put_places(now, &places, hash_keys, &mut records, &mut results);
+            let is_full =
+                |at: &usize| matches!(results[*at], Some(Err(PutError::StreamFull { .. })));
+            let retry_full = !has_swept && (0..results.len()).any(|at| is_full(&at));
+            let retry_full = retry_full && self.sweep(now) > 0;
+            has_swept |= retry_full;
+            // Unanswered: their shard was closed under way. The map is another one by now.
+            places = (0..results.len())
+                .filter(|at| results[*at].is_none() || (retry_full && is_full(at)))
+                .map(|at| at as u32)
+                .collect();
+        }
+        let full = self.full();
+        results.into_iter().map(|result| result.unwrap_or(Err(full))).collect()
+    }
+
+    fn put_places(
+        &self,
+        now: Now,
+        places: &[u32],
+        hash_keys: &[u128],
+        records: &mut [Option<NewRecord>],
+        results: &mut [Option<Result<PutReceipt, PutError>>],
+    ) {
+        let map = self.map();
+        let groups = Groups::new(places, map.open().len(), |at| map.slot(hash_keys[at as usize]));
+        for (slot, group) in groups.iter() {
+            map.open()[slot].append(now, &self.state.settings, group, records, results);
+        }
+    }
+
+    /// Drops expired records of all shards; returns the memory they took.
+    pub(crate) fn sweep(&self, now: Now) -> u64 {
+        self.map().all().map(|shard| shard.sweep(now, &self.state.settings)).sum()
+    }
+}
+
+fn check_count(records: usize) -> Result<(), EngineError> {
+    if (1..=PUT_RECORDS).contains(&records) {
+        return Ok(());
+    }
+    Err(EngineError::InvalidArgument(format!(
+        "a put of many takes 1 to {PUT_RECORDS} records, not {records}"
+    )))
+}
+
+fn check_bytes(bytes: usize) -> Result<(), EngineError> {
+    if bytes <= PUT_BYTES {
+        return Ok(());
+    }
+    Err(EngineError::InvalidArgument(format!(
+        "a put of many takes {PUT_BYTES} bytes of data and keys, not {bytes}: put fewer at once"
+    )))
+}

@@ -1,0 +1,320 @@
+//! One shard: its records, its rates and its end.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kcl_core::protocol::{HashKeyRange, Moment, SequenceNumber, ShardId};
+use kcl_core::{ChildShard, Clock, Record};
+use tokio::sync::Notify;
+
+use crate::bucket::Bucket;
+use crate::error::PutError;
+use crate::limits::{SHARD_IN_BYTES, SHARD_IN_RECORDS, SHARD_OUT_BYTES, SHARD_READS};
+use crate::log::RecordLog;
+use crate::options::Settings;
+use crate::record::{NewRecord, PutReceipt};
+use crate::sequence::{SequenceBase, ShardNumber};
+
+/// Both clocks, read once for an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) moment: Moment,
+    pub(crate) wall_millis: u64,
+}
+
+impl Now {
+    pub(crate) fn read(clock: &dyn Clock) -> Self {
+        Self { moment: clock.monotonic(), wall_millis: clock.wall_millis() }
+    }
+}
+
+/// A shard. Invariant: what is public here never changes.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) number: ShardNumber,
+    pub(crate) range: HashKeyRange,
+    /// None for a shard the stream began with, one after a split, two after a merge.
+    pub(crate) parents: BTreeSet<ShardNumber>,
+    pub(crate) created_at_millis: u64,
+    pub(crate) base: SequenceBase,
+    /// Wakes waiting readers, once a batch.
+    arrived: Notify,
+    state: Mutex<ShardState>,
+}
+
+#[derive(Debug)]
+struct ShardState {
+    log: RecordLog,
+    /// Set once, when the shard is split or merged.
+    closing: Option<Closing>,
+    bytes_in: Bucket,
+    records_in: Bucket,
+    bytes_out: Bucket,
+    reads: Bucket,
+}
+
+#[derive(Clone, Debug)]
+struct Closing {
+    at_millis: u64,
+    children: Vec<ChildShard>,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Records {
+        records: Vec<Record>,
+        bytes: usize,
+        next: u64,
+        behind_millis: u64,
+        end: AfterThis,
+    },
+    /// The reader stands at the tip of an open shard, which may be past where it was.
+    Tip {
+        next: u64,
+    },
+    End(Vec<ChildShard>),
+}
+
+/// What follows the records of one read.
+#[derive(Debug)]
+pub(crate) enum AfterThis {
+    More,
+    /// These were the last ones of a closed shard.
+    End(Vec<ChildShard>),
+}
+
+/// How far a shard has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) tip: SequenceNumber,
+    pub(crate) next: u64,
+    pub(crate) closed_at_millis: Option<u64>,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        number: ShardNumber,
+        range: HashKeyRange,
+        parents: BTreeSet<ShardNumber>,
+        created_at_millis: u64,
+        now: Now,
+    ) -> Self {
+        let state = ShardState {
+            log: RecordLog::new(),
+            closing: None,
+            bytes_in: Bucket::full(SHARD_IN_BYTES, now.moment),
+            records_in: Bucket::full(SHARD_IN_RECORDS, now.moment),
+            bytes_out: Bucket::full(SHARD_OUT_BYTES, now.moment),
+            reads: Bucket::full(SHARD_READS, now.moment),
+        };
+        Self {
+            number,
+            range,
+            parents,
+            created_at_millis,
+            base: SequenceBase::new(number, created_at_millis),
+            arrived: Notify::new(),
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ShardState> {
+        // A panic inside leaves the state whole: every step below either happened or did not.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn id(&self) -> ShardId {
+        self.number.id()
+    }
+
+    pub(crate) fn as_child(&self) -> ChildShard {
+        ChildShard {
+            id: self.id(),
+            parents: self.parents.iter().map(|parent| parent.id()).collect(),
+            range: self.range,
+        }
+    }
+
+    /// Completes when records arrive, or the shard or stream ends, after the returned future was
+    /// enabled.
+    pub(crate) fn arrival(&self) -> tokio::sync::futures::Notified<'_> {
+        self.arrived.notified()
+    }
+
+    pub(crate) fn wake_readers(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    /// Appends the records at the places in `group`, in that order, and writes their results. Once
+    /// one is refused the later ones are too, so that those of one key stay in order. A closed shard
+    /// writes no results: route the group anew.
+    pub(crate) fn append(
+        &self,
+        now: Now,
+        settings: &Settings,
+        group: &[u32],
+        records: &mut [Option<NewRecord>],
+        results: &mut [Option<Result<PutReceipt, PutError>>],
+    ) {
+        let needed = group.iter().filter_map(|at| records[*at as usize].as_ref());
+        let needed: u64 = needed.map(NewRecord::memory_bytes).sum();
+        let mut state = self.state();
+        if state.closing.is_some() {
+            return;
+        }
+        settings.memory.release(state.trim(now, settings));
+        let mut left = if settings.memory.reserve(needed) { needed } else { 0 };
+        if !settings.is_unlimited() {
+            state.bytes_in.refill(now.moment);
+            state.records_in.refill(now.moment);
+        }
+        let mut refused = None;
+        let mut taken = 0;
+        for at in group {
+            let at = *at as usize;
+            let Some(record) = &records[at] else { continue };
+            if refused.is_none() {
+                refused = state.admit(self.number, settings, record, &mut left).err();
+            }
+            results[at] = match (refused, records[at].take_if(|_| refused.is_none())) {
+                (None, Some(record)) => {
+                    taken += 1;
+                    let counter = state.log.push(record, now.wall_millis);
+                    Some(Ok(PutReceipt { shard: self.number, sequence: self.base.number(counter) }))
+                }
+                (error, _) => error.map(Err),
+            };
+        }
+        drop(state);
+        settings.memory.release(left);
+        if taken > 0 {
+            self.wake_readers();
+        }
+    }
+
+    /// Reads on from counter `from`, at most `max_records` and `max_bytes`, skipping what arrived
+    /// before `not_before_millis`.
+    pub(crate) fn read(
+        &self,
+        now: Now,
+        settings: &Settings,
+        from: u64,
+        not_before_millis: u64,
+        limit: (usize, usize),
+    ) -> Found {
+        let mut state = self.state();
+        settings.memory.release(state.trim(now, settings));
+        let log = &state.log;
+        let mut from = from.max(log.first());
+        if log.arrival_millis(from).is_some_and(|arrival| arrival < not_before_millis) {
+            from = log.first_arrived_at(not_before_millis, from);
+        }
+        let children = || state.closing.as_ref().map(|closing| closing.children.clone());
+        if from >= log.next() {
+            return children().map_or(Found::Tip { next: from }, Found::End);
+        }
+        let copied = log.copy(self.base, from, limit.0, limit.1);
+        let next = from + copied.records.len() as u64;
+        let (behind_millis, end) = if next == log.next() {
+            (0, children().map_or(AfterThis::More, AfterThis::End))
+        } else {
+            let last = copied.records.last().map_or(now.wall_millis, |last| last.arrival_millis);
+            (now.wall_millis.saturating_sub(last).max(1), AfterThis::More)
+        };
+        Found::Records { records: copied.records, bytes: copied.bytes, next, behind_millis, end }
+    }
+
+    /// Charges a pull for its call and for the bytes of earlier ones, or tells how long to wait.
+    pub(crate) fn admit_pull(&self, now: Now) -> Result<(), Duration> {
+        let mut state = self.state();
+        state.reads.refill(now.moment);
+        state.bytes_out.refill(now.moment);
+        if !state.reads.covers(1) {
+            return Err(state.reads.wait_for(1));
+        }
+        if !state.bytes_out.is_in_credit() {
+            return Err(state.bytes_out.wait_for_credit());
+        }
+        state.reads.take(1);
+        Ok(())
+    }
+
+    /// Charges a pull for what it returned.
+    pub(crate) fn charge_pull(&self, bytes: usize) {
+        self.state().bytes_out.spend(bytes as u64);
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.state();
+        let next = state.log.next();
+        Progress {
+            tip: self.base.number(next - 1),
+            next,
+            closed_at_millis: state.closing.as_ref().map(|closing| closing.at_millis),
+        }
+    }
+
+    /// The counter of the first record that arrived at or after `millis`, or of the next to come.
+    pub(crate) fn first_arrived_at(&self, millis: u64) -> u64 {
+        let state = self.state();
+        state.log.first_arrived_at(millis, state.log.first())
+    }
+
+    /// Closes the shard for writes. Its readers learn of the children once they are through.
+    pub(crate) fn close(&self, at_millis: u64, children: Vec<ChildShard>) {
+        self.state().closing.get_or_insert(Closing { at_millis, children });
+        self.wake_readers();
+    }
+
+    /// Drops what has expired.
+    pub(crate) fn sweep(&self, now: Now, settings: &Settings) -> u64 {
+        let freed = self.state().trim(now, settings);
+        settings.memory.release(freed);
+        freed
+    }
+
+    /// True once the shard is closed and everything in it has expired.
+    pub(crate) fn is_gone(&self, now: Now, settings: &Settings) -> bool {
+        let closed_at = self.progress().closed_at_millis;
+        closed_at.is_some_and(|at| at + settings.retention_millis() <= now.wall_millis)
+    }
+}
+
+impl ShardState {
+    fn trim(&mut self, now: Now, settings: &Settings) -> u64 {
+        match now.wall_millis.checked_sub(settings.retention_millis()) {
+            Some(horizon_millis) => self.log.trim(horizon_millis),
+            None => 0,
+        }
+    }
+
+    /// Takes a record's share of the rates and of the memory in `left`, or of what the stream has
+    /// beyond that.
+    fn admit(
+        &mut self,
+        shard: ShardNumber,
+        settings: &Settings,
+        record: &NewRecord,
+        left: &mut u64,
+    ) -> Result<(), PutError> {
+        let size = record.size_bytes() as u64;
+        let is_limited = !settings.is_unlimited();
+        if is_limited && !(self.records_in.covers(1) && self.bytes_in.covers(size)) {
+            let retry_after = self.records_in.wait_for(1).max(self.bytes_in.wait_for(size));
+            return Err(PutError::Throttled { shard, retry_after });
+        }
+        let memory = record.memory_bytes();
+        match left.checked_sub(memory) {
+            Some(rest) => *left = rest,
+            None if settings.memory.reserve(memory) => {}
+            None => return Err(PutError::StreamFull { memory_bytes: settings.memory.bound }),
+        }
+        if is_limited {
+            self.records_in.take(1);
+            self.bytes_in.take(size);
+        }
+        Ok(())
+    }
+}

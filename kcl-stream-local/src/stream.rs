@@ -1,0 +1,181 @@
+//! A handle on one stream.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use kcl_core::Clock;
+use kcl_core::protocol::{ShardId, StreamName};
+
+use crate::error::EngineError;
+use crate::options::{Settings, StreamOptions, Throughput, check_record_bytes, check_retention};
+use crate::sequence::ShardNumber;
+use crate::shard::{Now, Shard};
+use crate::shard_info::{ShardFilter, ShardInfo};
+use crate::shard_map::ShardMap;
+
+/// A stream of an [`crate::Engine`]. Cloning gives another handle on the same stream. Once the
+/// stream is deleted every operation answers `StreamNotFound`, also if a new one has its name.
+#[derive(Clone)]
+pub struct Stream {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) state: Arc<StreamState>,
+}
+
+/// Invariant: locks are taken in the order `resharding`, `map`, a shard's own.
+pub(crate) struct StreamState {
+    pub(crate) name: StreamName,
+    pub(crate) created_at_millis: u64,
+    pub(crate) settings: Settings,
+    /// Held by a reshard from reading the map to replacing it.
+    resharding: Mutex<()>,
+    pub(crate) map: RwLock<Arc<ShardMap>>,
+}
+
+/// What a stream says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// Its name.
+    pub name: StreamName,
+    /// When it was created (Unix milliseconds); no two streams of an engine have the same.
+    pub created_at_millis: u64,
+    /// Its settings as they are now.
+    pub options: StreamOptions,
+    /// How many shards take records.
+    pub open_shards: usize,
+    /// Bytes its records take, overhead included.
+    pub memory_used_bytes: u64,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({})", self.state.name)
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        name: StreamName,
+        shards: u32,
+        options: &StreamOptions,
+        created_at_millis: u64,
+    ) -> Self {
+        let map = ShardMap::new(shards, created_at_millis, Now::read(&*clock));
+        let state = StreamState {
+            name,
+            created_at_millis,
+            settings: Settings::new(options),
+            resharding: Mutex::new(()),
+            map: RwLock::new(Arc::new(map)),
+        };
+        Self { clock, state: Arc::new(state) }
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &StreamName {
+        &self.state.name
+    }
+
+    /// What the stream says of itself.
+    ///
+    /// # Errors
+    /// `StreamNotFound`.
+    pub fn describe(&self) -> Result<StreamSummary, EngineError> {
+        self.check_exists()?;
+        Ok(StreamSummary {
+            name: self.name().clone(),
+            created_at_millis: self.state.created_at_millis,
+            options: self.state.settings.options(),
+            open_shards: self.map().open().len(),
+            memory_used_bytes: self.state.settings.memory.used(),
+        })
+    }
+
+    /// The shards a filter lets through, in the order of their ids: parents come first. Shards
+    /// that are closed and empty by age are not listed.
+    ///
+    /// # Errors
+    /// `StreamNotFound`; `InvalidArgument` for an id that is none.
+    pub fn list_shards(&self, filter: &ShardFilter) -> Result<Vec<ShardInfo>, EngineError> {
+        self.check_exists()?;
+        let now = self.now();
+        let horizon = now.wall_millis.saturating_sub(self.state.settings.retention_millis());
+        let horizon = horizon.max(self.state.created_at_millis);
+        let filter = filter.resolve(horizon)?;
+        let map = self.map();
+        let listed = map.all().filter(|shard| !shard.is_gone(now, &self.state.settings));
+        Ok(listed.map(|shard| ShardInfo::of(shard)).filter(|info| filter.admits(info)).collect())
+    }
+
+    /// Sets how long records are kept. A shorter retention hides older ones at once; a longer one
+    /// brings none back.
+    ///
+    /// # Errors
+    /// `StreamNotFound`; `InvalidArgument` outside 24 to 8,760 hours.
+    pub fn set_retention_hours(&self, hours: u32) -> Result<(), EngineError> {
+        self.check_exists()?;
+        check_retention(hours)?;
+        // What is past the old horizon must not come back, so it goes now.
+        self.sweep(self.now());
+        self.state.settings.set_retention_hours(hours);
+        Ok(())
+    }
+
+    /// Switches the rates of all shards on or off.
+    ///
+    /// # Errors
+    /// `StreamNotFound`.
+    pub fn set_throughput(&self, throughput: Throughput) -> Result<(), EngineError> {
+        self.check_exists()?;
+        self.state.settings.set_throughput(throughput);
+        Ok(())
+    }
+
+    /// Sets how large a record may be, key included. Records already taken stay.
+    ///
+    /// # Errors
+    /// `StreamNotFound`; `InvalidArgument` outside 1 to 10 MiB.
+    pub fn set_max_record_bytes(&self, bytes: usize) -> Result<(), EngineError> {
+        self.check_exists()?;
+        check_record_bytes(bytes)?;
+        self.state.settings.set_max_record_bytes(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now::read(&*self.clock)
+    }
+
+    pub(crate) fn check_exists(&self) -> Result<(), EngineError> {
+        if self.state.settings.is_deleted() {
+            return Err(EngineError::StreamNotFound(self.name().clone()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn map(&self) -> Arc<ShardMap> {
+        Arc::clone(&self.state.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn begin_reshard(&self) -> MutexGuard<'_, ()> {
+        self.state.resharding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shard that is still there, by its id.
+    pub(crate) fn shard(&self, id: &ShardId) -> Result<Arc<Shard>, EngineError> {
+        let not_found =
+            || EngineError::ShardNotFound { stream: self.name().clone(), shard: id.clone() };
+        self.check_exists()?;
+        let number = ShardNumber::of(id).ok_or_else(not_found)?;
+        let shard = self.map().get(number).cloned().ok_or_else(not_found)?;
+        if shard.is_gone(self.now(), &self.state.settings) {
+            return Err(not_found());
+        }
+        Ok(shard)
+    }
+
+    /// Ends the stream: readers wake and find it gone.
+    pub(crate) fn delete(&self) {
+        self.state.settings.delete();
+        self.map().all().for_each(|shard| shard.wake_readers());
+    }
+}
