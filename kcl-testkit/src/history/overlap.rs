@@ -25,7 +25,11 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
                     ));
                 }
             }
-            What::Event(Event { worker, at, kind: BatchStarted { lease, fence, valid_until, .. } }) => {
+            What::Event(Event {
+                worker,
+                at,
+                kind: BatchStarted { lease, fence, valid_until, .. },
+            }) => {
                 if at >= valid_until {
                     broken(format!("{worker} started a batch of {lease} past its validity"));
                 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use kcl_core::{Clock, Config, Handle, LeaseTable, Placement, Scheduler, StreamSource, WorkerError};
+use kcl_core::{
+    Clock, Config, Handle, LeaseTable, Placement, Scheduler, StreamSource, WorkerError,
+};
 use tokio::task::JoinHandle;
 
 use super::faults::{Faults, Kind};
@@ -76,7 +78,8 @@ impl Place {
             true => drift(yard.faults.draws().below(&actor, "drift", 0, 2 * MOST_DRIFT_PPM)),
             false => 0,
         };
-        let clock = Arc::new(WorkerClock { clock: yard.clock.clone(), drift_ppm, gate: gate.clone() });
+        let clock =
+            Arc::new(WorkerClock { clock: yard.clock.clone(), drift_ppm, gate: gate.clone() });
         let table = Arc::new(FaultyTable {
             inner: yard.table.clone(),
             clock: yard.clock.clone(),

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::protocol::LeaseKey;
-use kcl_core::{
-    Checkpointer, Clock, ProcessorError, RecordBatch, RecordProcessor, ShardStart,
-};
+use kcl_core::{Checkpointer, Clock, ProcessorError, RecordBatch, RecordProcessor, ShardStart};
 
 use super::draw::Draws;
 use super::faults::{Faults, Kind};
@@ -59,7 +57,8 @@ impl RecordProcessor for SimProcessor {
     ) -> Result<(), ProcessorError> {
         let workshop = &self.workshop;
         let ordinal = workshop.ordinal.fetch_add(1, Ordering::Relaxed);
-        let strike = |kind, permille| workshop.faults.strike(kind, &workshop.actor, ordinal, permille);
+        let strike =
+            |kind, permille| workshop.faults.strike(kind, &workshop.actor, ordinal, permille);
         workshop.recorder.given(&self.lease, &batch.records);
         if let Some(id) = strike(Kind::SlowProcessor, 30) {
             let took = Draws::duration(id, Duration::from_secs(6));

@@ -15,9 +15,7 @@ use super::draw::Draws;
 use super::faults::{Faults, Kind};
 use super::fleet::{Place, Yard};
 use super::run::{Options, Report};
-use crate::history::{
-    Recorder, Violation, check_safety, every_record_is_delivered, moves,
-};
+use crate::history::{Recorder, Violation, check_safety, every_record_is_delivered, moves};
 
 /// What happens to the fleet is decided once a second.
 const STEP: Duration = Duration::from_secs(1);
@@ -118,8 +116,13 @@ impl World {
         let open = u32::try_from(self.known_shards.len()).unwrap_or(u32::MAX);
         let count = self.options.rate.saturating_mul(self.options.shards.min(open));
         for number in 0..count {
-            let draw = self.faults.draws().number("producer", "key", u64::from(step) << 32 | u64::from(number));
-            let record = NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec());
+            let draw = self.faults.draws().number(
+                "producer",
+                "key",
+                u64::from(step) << 32 | u64::from(number),
+            );
+            let record =
+                NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec());
             if let Ok(receipt) = self.stream.put(record) {
                 self.recorder.put(&receipt.shard.id(), Position::from(receipt.sequence));
                 self.records += 1;
@@ -131,9 +134,7 @@ impl World {
     async fn disturb(&mut self, step: u32) {
         let ordinal = u64::from(step);
         for place in &mut self.places {
-            let strike = |kind, permille| {
-                self.faults.strike(kind, place.name(), ordinal, permille)
-            };
+            let strike = |kind, permille| self.faults.strike(kind, place.name(), ordinal, permille);
             if !place.is_filled() {
                 continue;
             }
@@ -161,7 +162,11 @@ impl World {
         for place in &mut self.places {
             if let Some(error) = place.failure().await {
                 let what = format!("{} could not go on: {error}", place.name());
-                self.violations.push(Violation { property: "P6", at: self.clock.monotonic(), what });
+                self.violations.push(Violation {
+                    property: "P6",
+                    at: self.clock.monotonic(),
+                    what,
+                });
             }
             if place.still_for > 0 {
                 place.still_for = if all { 0 } else { place.still_for - 1 };
@@ -191,7 +196,8 @@ impl World {
     }
 
     async fn reshard(&mut self, id: u64) {
-        let mut open: Vec<_> = self.shards().await.into_iter().filter(|shard| shard.is_open).collect();
+        let mut open: Vec<_> =
+            self.shards().await.into_iter().filter(|shard| shard.is_open).collect();
         open.sort_by_key(|shard| shard.range);
         let at = usize::try_from(id >> 8).unwrap_or(0) % open.len();
         // A reshard that the engine refuses (a shard too narrow to split) is none.
@@ -251,11 +257,14 @@ impl World {
             let lease = leases.get(&LeaseKey::new(shard.id.as_str()));
             let owner = lease.and_then(|lease| lease.owner.as_ref());
             match owner.and_then(|owner| loads.get_mut(owner)) {
-                Some(load) => *load += usize::from(lease.is_some_and(|lease| lease.parked.is_none())),
+                Some(load) => {
+                    *load += usize::from(lease.is_some_and(|lease| lease.parked.is_none()))
+                }
                 None => broken("P6", format!("nobody alive holds the open shard {}", shard.id)),
             }
         }
-        let spread = loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
+        let spread =
+            loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
         if spread > 1 {
             broken("P6", format!("loads differ by {spread}: {loads:?}"));
         }
