@@ -98,6 +98,10 @@ impl Streams {
         let index = self.index_of(key);
         index.is_some_and(|index| self.bound[index].listing().shards.contains(&key.shard()))
     }
+    /// True if the last sync found deleted rows that were not made anew yet.
+    pub(crate) fn have_deleted(&self) -> bool {
+        self.bound.iter().any(|stream| !stream.listing().deleted.is_empty())
+    }
     /// The leases found deleted, once.
     pub(crate) fn take_deleted(&self) -> Vec<Lease> {
         self.bound.iter().flat_map(|stream| std::mem::take(&mut stream.listing().deleted)).collect()
@@ -114,22 +118,25 @@ impl Streams {
         self.bound.iter().map(context).collect()
     }
 
-    /// Makes the leases that the stream's shards need; see [`plan_sync`].
+    /// Makes the leases that the stream's shards need; see [`plan_sync`]. `Ok(false)`: not all of
+    /// it could be done, try again soon.
     ///
     /// # Errors
     /// Only what repeating does not mend.
-    pub(crate) async fn sync(&self, registration: &Registration) -> Result<(), TableError> {
+    pub(crate) async fn sync(&self, registration: &Registration) -> Result<bool, TableError> {
         let leases = registration.scan_leases().await?;
+        let mut is_complete = true;
         for stream in &self.bound {
             match stream.sync(registration, &leases).await {
                 Ok(()) => {}
                 Err(WorkerError::Table(error)) if !error.is_transient() => return Err(error),
                 Err(error) => {
-                    registration.observe(EventKind::SyncFailed { error: error.to_string() })
+                    is_complete = false;
+                    registration.observe(EventKind::SyncFailed { error: error.to_string() });
                 }
             }
         }
-        Ok(())
+        Ok(is_complete)
     }
 }
 
@@ -163,8 +170,13 @@ impl Bound {
         let mine = leases.iter().filter(|(key, _)| key.stream_prefix() == prefix);
         let mine = mine.map(|(key, lease)| (key.clone(), lease.clone())).collect();
         let plan = plan_sync(&listed, &mine, &row, |shard| self.key(shard));
+        let mut failed = None;
         for create in plan.creates {
-            table.write(&ConditionalWrite::Lease(create)).await.map_err(WorkerError::Table)?;
+            let written = table.write(&ConditionalWrite::Lease(create)).await;
+            failed = written.err().or(failed);
+        }
+        if let Some(error) = failed {
+            return Err(WorkerError::Table(error));
         }
         if let Some(done) = plan.first_sync_done {
             table.write(&ConditionalWrite::Stream(done)).await.map_err(WorkerError::Table)?;

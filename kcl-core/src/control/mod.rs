@@ -219,11 +219,15 @@ impl<'a> Control<'a> {
         self.timers.entry(at).or_default().push(timer);
     }
 
-    fn synced(&mut self) {
+    fn synced(&mut self, is_complete: bool) {
+        if !is_complete {
+            self.at(self.heartbeat(), Timer::Sync);
+        }
         if !self.streams.are_listed() {
             // Without a listing nobody can tell a finished parent from a missing one.
-            self.at(self.heartbeat(), Timer::Sync);
-        } else if self.is_started() {
+            return;
+        }
+        if self.is_started() {
             self.scan(ScanFor::Assign);
         } else {
             self.scan(ScanFor::Start);
@@ -309,7 +313,7 @@ impl<'a> Control<'a> {
             Done::Asker { ask, row } => self.decide_ask(ask, row.as_ref()),
             Done::Asked { ask, sent } => self.asked(ask, sent),
             Done::Revoked { ask, key, stands_since } => self.revoked(ask, key, stands_since),
-            Done::Synced => self.synced(),
+            Done::Synced { is_complete } => self.synced(is_complete),
             Done::Failed(error) => self.fail(WorkerError::Table(error)),
             Done::Nothing => {}
         }

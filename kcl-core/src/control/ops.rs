@@ -40,8 +40,11 @@ pub(crate) enum Done {
     Asked { ask: EntryId, sent: bool },
     /// A revocation stands in its owner's row since at most this moment, or never will.
     Revoked { ask: EntryId, key: LeaseKey, stands_since: Option<Moment> },
-    /// The shard sync of a stream is done; new leases may exist.
-    Synced,
+    /// A shard sync is over; new leases may exist.
+    Synced {
+        /// False if some of it failed and wants to be done again.
+        is_complete: bool,
+    },
     /// The table cannot be used as it is.
     Failed(TableError),
     /// Nothing follows.

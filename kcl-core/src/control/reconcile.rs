@@ -130,6 +130,11 @@ impl Control<'_> {
         let all_agree = !view.workers.values().any(|row| reconcile::disagrees(row, leases));
         if all_agree {
             self.remake_deleted();
+        } else if self.streams.have_deleted() {
+            // Whoever still holds such a lease is told below; look again once it has let go.
+            self.at(self.heartbeat() * 2, Timer::Scan(ScanFor::ReconcileAgain));
+            let disagree = view.workers.values().filter(|row| reconcile::disagrees(row, leases));
+            self.reconcile.suspects = disagree.map(|row| row.id.clone()).collect();
         }
         let rows = view.workers.values().filter(|row| suspects.contains(&row.id));
         for worker in rows.filter(disagrees).map(|row| row.id.clone()) {
@@ -173,7 +178,7 @@ impl Control<'_> {
                     return Err(error);
                 }
             }
-            Ok(Done::Synced)
+            Ok(Done::Synced { is_complete: true })
         }));
     }
 

@@ -200,8 +200,8 @@ impl Control<'_> {
     pub(super) fn sync_streams(&mut self) {
         let streams = std::sync::Arc::clone(&self.streams);
         self.operations.push(operation(&self.registration, |registration| async move {
-            streams.sync(&registration).await?;
-            Ok(Done::Synced)
+            let is_complete = streams.sync(&registration).await?;
+            Ok(Done::Synced { is_complete })
         }));
     }
 }

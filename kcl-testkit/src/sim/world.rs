@@ -215,8 +215,16 @@ impl World {
     async fn delete_row(&mut self, id: u64) {
         let scope = if id.is_multiple_of(2) { Scan::Leases } else { Scan::Coordination };
         let rows = self.table.scan(scope).await.unwrap_or_default();
-        let rows: Vec<_> =
-            rows.iter().filter(|row| matches!(row, Row::Lease(_) | Row::Worker(_))).collect();
+        let synced = self.table.scan(Scan::Coordination).await.unwrap_or_default();
+        let is_synced =
+            synced.iter().any(|row| matches!(row, Row::Stream(stream) if stream.first_sync_done));
+        // Before the first sync is noted as done, a missing row is one not made yet.
+        let may_go = |row: &&Row| match row {
+            Row::Lease(_) => is_synced,
+            Row::Worker(_) => true,
+            Row::Table(_) | Row::Stream(_) => false,
+        };
+        let rows: Vec<_> = rows.iter().filter(may_go).collect();
         let Some(row) = rows.get(usize::try_from(id >> 8).unwrap_or(0) % rows.len().max(1)) else {
             return;
         };
