@@ -6,8 +6,10 @@
 mod alarm;
 mod calls;
 mod config;
+mod ending;
 mod fetcher;
 mod guarded;
+mod polling;
 mod report;
 mod runtime;
 mod writer;
