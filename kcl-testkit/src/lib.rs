@@ -1,3 +1,5 @@
 //! Conformance suites, fault wrappers, simulation and history checkers.
 
 pub mod history;
+#[cfg(feature = "model")]
+pub mod model;
