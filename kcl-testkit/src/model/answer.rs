@@ -76,7 +76,9 @@ impl Case {
         match life.beat_answered(&row, sent_at, now, &mut it.holdings) {
             Beat::Restored => self.forget(world, worker),
             Beat::Valid { lost, gap } => {
-                lost.iter().for_each(|key| drop(it.runs.remove(key)));
+                lost.iter().for_each(|key| {
+                    it.runs.remove(key);
+                });
                 if gap {
                     it.watch.restart();
                 }

@@ -111,7 +111,12 @@ impl Case {
     pub fn timing(&self, worker: usize) -> LeaseTiming {
         let forever = 1 << 20;
         let ticks = if self.ticks == 0 { forever } else { self.durations[worker] };
-        LeaseTiming { duration: TICK * ticks, grace: TICK * 0, slack: TICK, drift_parts: u32::MAX }
+        LeaseTiming {
+            duration: TICK * ticks,
+            grace: std::time::Duration::ZERO,
+            slack: TICK,
+            drift_parts: u32::MAX,
+        }
     }
     pub(super) fn index(&self, key: &LeaseKey) -> u8 {
         let found = self.keys.iter().position(|it| it == key);

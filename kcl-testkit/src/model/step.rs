@@ -69,7 +69,9 @@ impl Case {
                 let mut row = WorkerRow::live(it.id.clone(), self.timing(*worker));
                 row.inbox.clone_from(&it.inbox);
                 let lost = apply_revocations(&row, &mut it.holdings);
-                lost.iter().for_each(|key| drop(it.runs.remove(key)));
+                lost.iter().for_each(|key| {
+                    it.runs.remove(key);
+                });
             }
             Action::Cache(worker, key) => {
                 world.workers[*worker].cached = world.lease(key).cloned();
@@ -140,7 +142,7 @@ impl Case {
     fn put_missing(&self, world: &mut World, worker: usize, id: &WorkerId) {
         let slowest = (0..self.durations.len()).map(|it| self.timing(it).duration).max();
         let (heartbeat, longest) = (100 + world.now, slowest.unwrap_or(TICK));
-        let write = put_missing(id, heartbeat, longest, TICK * 0);
+        let write = put_missing(id, heartbeat, longest, std::time::Duration::ZERO);
         other(world, worker, ConditionalWrite::Worker(write));
     }
 
