@@ -57,10 +57,7 @@ impl Consumer {
         };
         // Closed before the watermark is read: no ack may be accepted that the exit leaves out.
         self.ledger.close();
-        let (acked, ordinal) = {
-            let entries = self.ledger.lock();
-            (entries.acks.watermark(), entries.gate.ordinal())
-        };
+        let acked = self.ledger.lock().acks.watermark();
         let word = reason.word();
         self.report.tell(|lease, fence| EventKind::ConsumerStopped {
             lease,
@@ -68,8 +65,7 @@ impl Consumer {
             acked,
             reason: word,
         });
-        let (lease, fence) = (self.report.lease.clone(), self.report.fence);
-        Exit { lease, fence, reason, acked, ordinal }
+        Exit { reason, acked }
     }
 }
 

@@ -75,8 +75,12 @@ impl Consumer {
             return Poll::Ready(self.lost());
         }
         match self.machine.state() {
-            State::Settling(_) if !self.writer.is_undecided() => {
-                return Poll::Ready(Event::Settled);
+            State::Settling(_) => {
+                // No new effects: what is on its way is waited for, and nothing else.
+                self.ledger.close();
+                if !self.writer.is_undecided() {
+                    return Poll::Ready(Event::Settled);
+                }
             }
             State::Backoff if self.retry.poll(cx).is_ready() => {
                 return Poll::Ready(Event::RetryDue);
