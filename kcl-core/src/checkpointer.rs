@@ -115,10 +115,12 @@ impl Checkpointer {
     /// neither, whatever happens to replies and owners on the way. Returns once that is decided.
     ///
     /// With [`Acks::OnReturn`] the checkpoint is the end of the batch being processed: all of it
-    /// counts as acked from then on, also if the call returns an error later. With
-    /// [`Acks::Explicit`] it is the acked watermark; a checkpoint written between an ack and this
-    /// call covers that record without its effects, so ack nothing that the effects are about
-    /// before an earlier call has returned, and call both from one task with no await in between.
+    /// counts as acked from then on, also if the call returns an error later. So put all effects
+    /// of a batch into one call.
+    ///
+    /// With [`Acks::Explicit`] it is the acked watermark. A checkpoint may be written at any time
+    /// between an ack and this call, and then covers that record without its effects: effects that
+    /// must never be missed belong to `OnReturn`.
     ///
     /// # Errors
     /// [`CheckpointError::Refused`] also if the table takes no such effects;

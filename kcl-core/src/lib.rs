@@ -2,6 +2,7 @@
 
 pub mod checkpointer;
 pub mod clock;
+pub mod closure;
 pub mod config;
 pub mod consumer;
 mod consumers;

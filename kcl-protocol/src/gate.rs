@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::{Fence, LeaseKey, Ordinal, WorkerId};
 use crate::rows::{Lease, Parked};
+use crate::rules::{Mutant, Rules};
 use crate::sequence::Checkpoint;
 use crate::time::Moment;
 use crate::writes::{ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite};
@@ -82,6 +83,7 @@ pub struct Gate {
     pending: Option<Pending>,
     /// The pending write may have applied although no answer said so.
     doubtful: bool,
+    rules: Rules,
 }
 
 impl Gate {
@@ -97,7 +99,13 @@ impl Gate {
             dirty_since: None,
             pending: None,
             doubtful: false,
+            rules: Rules::ALL,
         }
+    }
+    /// The same under other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
     /// The last ordinal used.
     pub fn ordinal(&self) -> Ordinal {
@@ -132,8 +140,9 @@ impl Gate {
     /// Starts a write of this value. A pending write with effects is repeated as it is, whatever
     /// the value; a pending plain one is overtaken by a newer value under a new ordinal.
     pub fn send(&mut self, progress: Progress, carries: Carries) -> ConditionalWrite {
+        let past_effects = self.rules.breaks(Mutant::CheckpointPastEffect);
         let repeat = self.pending.as_ref().is_some_and(|pending| {
-            pending.carries == Carries::Effects
+            (pending.carries == Carries::Effects && !past_effects)
                 || (pending.progress == progress && pending.carries == carries)
         });
         if !repeat {
@@ -152,10 +161,13 @@ impl Gate {
             vec![LeaseCondition::OwnerIs(self.owner.clone()), LeaseCondition::FenceIs(self.fence)];
         let mut change = Vec::new();
         if let Some(pending) = &self.pending {
-            when.push(match pending.carries {
-                Carries::CheckpointOnly => LeaseCondition::OrdinalAtMost(pending.ordinal),
-                Carries::Effects => LeaseCondition::OrdinalBelow(pending.ordinal),
-            });
+            let strict = pending.carries == Carries::Effects
+                && !self.rules.breaks(Mutant::EffectsAtSameOrdinal);
+            if strict {
+                when.push(LeaseCondition::OrdinalBelow(pending.ordinal));
+            } else if !self.rules.breaks(Mutant::CheckpointWithoutOrdinal) {
+                when.push(LeaseCondition::OrdinalAtMost(pending.ordinal));
+            }
             change.push(LeaseChange::Checkpoint(pending.progress.checkpoint));
             change.push(LeaseChange::Ordinal(pending.ordinal));
             // An overtaken write may have applied, so what `written` says is no reason to leave

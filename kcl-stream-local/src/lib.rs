@@ -14,7 +14,7 @@ mod iterator;
 pub mod limits;
 mod log;
 mod options;
-
+mod producer;
 mod put;
 mod read;
 mod record;
@@ -32,7 +32,7 @@ pub use engine::Engine;
 pub use error::{EngineError, PutError};
 pub use iterator::ShardIterator;
 pub use options::{StreamOptions, Throughput};
-
+pub use producer::{Delivery, Producer, ProducerOptions};
 pub use put::PutMany;
 pub use read::GotRecords;
 pub use record::{NewRecord, PutReceipt, hash_key};

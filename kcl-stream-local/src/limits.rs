@@ -1,42 +1,42 @@
-//! Every number of the engine, with its unit and reason. Those marked [K] are Kinesis' own
+//! Every number of the engine, with its unit and reason. Those marked (K) are Kinesis' own
 //! (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>).
 
 use std::time::Duration;
 
-/// Records in one put of many [K].
+/// Records in one put of many (K).
 pub const PUT_RECORDS: usize = 500;
-/// Bytes of data and keys in one put of many: 10 MiB [K].
+/// Bytes of data and keys in one put of many: 10 MiB (K).
 pub const PUT_BYTES: usize = 10 << 20;
-/// Bytes of data and key of a record, unless a stream says otherwise: 1 MiB [K].
+/// Bytes of data and key of a record, unless a stream says otherwise: 1 MiB (K).
 pub const DEFAULT_RECORD_BYTES: usize = 1 << 20;
-/// The most bytes of data and key a stream may allow for a record: 10 MiB [K].
+/// The most bytes of data and key a stream may allow for a record: 10 MiB (K).
 pub const LARGEST_RECORD_BYTES: usize = 10 << 20;
-/// Characters of a partition key [K].
+/// Characters of a partition key (K).
 pub const KEY_CHARS: usize = 256;
-/// Characters of a stream name [K].
+/// Characters of a stream name (K).
 pub const NAME_CHARS: usize = 128;
-/// Bytes a shard takes in a second: 1 MiB [K].
+/// Bytes a shard takes in a second: 1 MiB (K).
 pub const SHARD_IN_BYTES: u64 = 1 << 20;
-/// Records a shard takes in a second [K].
+/// Records a shard takes in a second (K).
 pub const SHARD_IN_RECORDS: u64 = 1000;
-/// Bytes a shard gives out in a second: 2 MiB, to all pullers together, or to each subscriber [K].
+/// Bytes a shard gives out in a second: 2 MiB, to all pullers together, or to each subscriber (K).
 pub const SHARD_OUT_BYTES: u64 = 2 << 20;
-/// Calls of `get_records` a shard answers in a second [K].
+/// Calls of `get_records` a shard answers in a second (K).
 pub const SHARD_READS: u64 = 5;
-/// Bytes one `get_records` returns at most: 10 MiB [K].
+/// Bytes one `get_records` returns at most: 10 MiB (K).
 pub const READ_BYTES: usize = 10 << 20;
-/// Records one `get_records` returns at most [K].
+/// Records one `get_records` returns at most (K).
 pub const READ_RECORDS: usize = 10_000;
 /// Records one pushed read returns at most. It bounds how long a reader keeps a shard's writers
 /// waiting: copying one out takes about 20 ns.
 pub const PUSHED_RECORDS: usize = 2000;
-/// Milliseconds an iterator is good for: 5 minutes [K].
+/// Milliseconds an iterator is good for: 5 minutes (K).
 pub const ITERATOR_LIFE_MILLIS: u64 = 5 * 60 * 1000;
-/// Hours a stream keeps a record, unless told otherwise [K].
+/// Hours a stream keeps a record, unless told otherwise (K).
 pub const DEFAULT_RETENTION_HOURS: u32 = 24;
-/// The longest retention in hours: a year [K].
+/// The longest retention in hours: a year (K).
 pub const LONGEST_RETENTION_HOURS: u32 = 8760;
-/// Open shards of one stream: Kinesis' default cap of a reshard [K].
+/// Open shards of one stream: Kinesis' default cap of a reshard (K).
 pub const OPEN_SHARDS: u32 = 10_000;
 /// Bytes a stream keeps in memory, unless told otherwise: 1 GiB, about 4 million records of 100
 /// bytes.

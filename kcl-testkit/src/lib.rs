@@ -1,4 +1,6 @@
 //! Conformance suites, fault wrappers, simulation and history checkers.
 
 pub mod history;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod sim;

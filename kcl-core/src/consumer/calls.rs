@@ -208,6 +208,9 @@ impl Consumer {
                 return Poll::Ready(None);
             }
         }
+        if self.ledger.mode == Acks::Explicit {
+            self.show();
+        }
         Poll::Pending
     }
 

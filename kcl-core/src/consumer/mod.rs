@@ -6,17 +6,17 @@
 mod alarm;
 mod calls;
 mod config;
+mod ending;
 mod fetcher;
 mod guarded;
+mod polling;
 mod report;
 mod runtime;
 mod writer;
 
 use std::sync::Arc;
 
-use kcl_protocol::{
-    Checkpoint, Fence, Lease, LeaseKey, Moment, Ordinal, Parked, StreamName, WorkerId,
-};
+use kcl_protocol::{Checkpoint, Lease, Moment, Parked, StreamName, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -157,16 +157,10 @@ pub(crate) fn consumer(
 /// How a consumer ended.
 #[derive(Debug)]
 pub(crate) struct Exit {
-    /// Which lease.
-    pub lease: LeaseKey,
-    /// Under which fence.
-    pub fence: Fence,
     /// Why.
     pub reason: ExitReason,
     /// The acked watermark: goes into the ownership write that follows.
     pub acked: Checkpoint,
-    /// The last ordinal used.
-    pub ordinal: Ordinal,
 }
 
 /// Why a consumer ended.

@@ -6,12 +6,9 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use kcl_protocol::consumer::{
-    Call, Calls, Consumer as Machine, Event, Instance, State, Then, Validity, Verdict, Why,
-};
+use kcl_protocol::consumer::{Calls, Consumer as Machine, Event, Instance, State, Verdict, Why};
 use kcl_protocol::gate::Gate;
 use kcl_protocol::retry::Attempts;
 use kcl_protocol::{Checkpoint, Moment, Parked, Position};
@@ -19,17 +16,16 @@ use tokio::sync::{mpsc, watch};
 
 use super::alarm::Alarm;
 use super::calls::{CallArgs, CallEnd};
-use super::fetcher::{Fetched, Fetcher};
+use super::fetcher::Fetcher;
 use super::guarded::caught;
+use super::polling::Heard;
 use super::report::Reporter;
-use super::writer::{LeaseLost, Writer};
+use super::writer::Writer;
 use super::{
-    Acks, Assignment, ConsumerCommand, ConsumerContext, ConsumerState, ConsumerStatus, Exit,
-    ExitReason, ProcessorKind,
+    Acks, Assignment, ConsumerCommand, ConsumerContext, ConsumerStatus, Exit, ProcessorKind,
 };
 use crate::checkpointer::{Checkpointer, Ledger};
 use crate::event::EventKind;
-use crate::limits::STUCK_AFTER;
 use crate::permit::{Denied, Permit};
 use crate::policy::{Action, Attempt};
 use crate::processor::{ProcessorError, RecordBatch, RecordProcessor, ShardEnd, ShardStart};
@@ -54,26 +50,18 @@ pub(super) struct Consumer {
     /// The first record last delivered, and how often before.
     pub(super) redelivered: Option<(Position, u32)>,
     pub(super) delivered: u64,
-    progress_at: Moment,
+    pub(super) progress_at: Moment,
     /// The watermark at the last look, to tell progress by.
-    seen: Checkpoint,
-    attempts: Attempts,
-    writer: Writer,
-    commands: Option<mpsc::Receiver<ConsumerCommand>>,
-    revoked: Option<BoxFuture<'static, ()>>,
-    granted: Option<BoxFuture<'static, ()>>,
-    retry: Alarm,
-    stuck: Alarm,
-    source_error: Option<SourceError>,
-    status: watch::Sender<ConsumerStatus>,
-}
-
-/// What came of waiting.
-enum Heard {
-    /// Something for the state machine.
-    Event(Event),
-    /// Records or acks: look again at what can be done.
-    News,
+    pub(super) seen: Checkpoint,
+    pub(super) attempts: Attempts,
+    pub(super) writer: Writer,
+    pub(super) commands: Option<mpsc::Receiver<ConsumerCommand>>,
+    pub(super) revoked: Option<BoxFuture<'static, ()>>,
+    pub(super) granted: Option<BoxFuture<'static, ()>>,
+    pub(super) retry: Alarm,
+    pub(super) stuck: Alarm,
+    pub(super) source_error: Option<SourceError>,
+    pub(super) status: watch::Sender<ConsumerStatus>,
 }
 
 impl Consumer {
@@ -158,8 +146,9 @@ impl Consumer {
                 State::DeadLettering => self.dead_letter().await,
                 State::Idle if self.machine.may_deliver() && self.next_work() => {}
                 _ => {
-                    let heard = poll_fn(|cx| self.poll_all(cx)).await;
-                    self.hear(heard);
+                    if let Heard::Event(event) = poll_fn(|cx| self.poll_all(cx)).await {
+                        self.machine.on(event);
+                    }
                 }
             }
         }
@@ -315,268 +304,6 @@ impl Consumer {
 
     pub(super) fn progressed(&mut self) {
         self.progress_at = self.ctx.clock.monotonic();
-    }
-
-    fn hear(&mut self, heard: Heard) {
-        if let Heard::Event(event) = heard {
-            self.machine.on(event);
-        }
-    }
-
-    /// Everything but a running call. Ready with what changed.
-    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(heard) = self.poll_control_heard(cx) {
-            return Poll::Ready(heard);
-        }
-        self.poll_fetch(cx).map(|event| event.map_or(Heard::News, Heard::Event))
-    }
-
-    fn poll_control_heard(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
-        let acks = self.ack_state();
-        if let Poll::Ready(event) = self.poll_control(cx) {
-            return Poll::Ready(Heard::Event(event));
-        }
-        // Effects applied by the writer ack records too.
-        if self.ack_state() != acks || (self.ledger.mode == Acks::Explicit && self.has_room()) {
-            return Poll::Ready(Heard::News);
-        }
-        Poll::Pending
-    }
-
-    fn ack_state(&self) -> (Checkpoint, usize) {
-        let entries = self.ledger.lock();
-        (entries.acks.watermark(), entries.acks.unacked())
-    }
-
-    /// With explicit acks: true if an idle consumer could go on now.
-    fn has_room(&self) -> bool {
-        let unacked = self.ledger.lock().acks.unacked();
-        self.machine.may_deliver()
-            && ((self.fetcher.has_records() && unacked < self.ctx.config.max_unacked_records)
-                || (self.fetcher.ended().is_some() && unacked == 0))
-    }
-
-    /// Commands, the permit, checkpoint writes and timers.
-    pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.ledger.consumer.register(cx.waker());
-        if let Poll::Ready(event) = self.poll_commands(cx) {
-            return Poll::Ready(event);
-        }
-        if let Some(revoked) = &mut self.revoked
-            && revoked.as_mut().poll(cx).is_ready()
-        {
-            self.revoked = None;
-            return Poll::Ready(self.lost());
-        }
-        if self.stop.poll(cx).is_ready() {
-            return Poll::Ready(Event::StopTimeout);
-        }
-        if let Poll::Ready(LeaseLost) = self.writer.poll(cx) {
-            self.revoked = None;
-            return Poll::Ready(self.lost());
-        }
-        match self.machine.state() {
-            State::Settling(_) if !self.writer.is_undecided() => {
-                return Poll::Ready(Event::Settled);
-            }
-            State::Backoff if self.retry.poll(cx).is_ready() => {
-                return Poll::Ready(Event::RetryDue);
-            }
-            State::Suspended | State::Outwaiting(_, Then::GoOn(Validity::Expired)) => {
-                if self.poll_granted(cx).is_ready() {
-                    return Poll::Ready(Event::Granted);
-                }
-            }
-            _ => {}
-        }
-        self.poll_stuck(cx)
-    }
-
-    fn lost(&mut self) -> Event {
-        self.ledger.close();
-        self.fetcher.close();
-        Event::Lost
-    }
-
-    fn poll_commands(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let Some(commands) = &mut self.commands else { return Poll::Pending };
-        let Some(command) = std::task::ready!(commands.poll_recv(cx)) else {
-            // Nobody is left to command it; the permit and the end of the shard still end it.
-            self.commands = None;
-            return Poll::Pending;
-        };
-        Poll::Ready(match command {
-            ConsumerCommand::Stop(_) => {
-                self.fetcher.close();
-                self.stop.set(Some(self.ctx.clock.monotonic() + self.ctx.config.stop_timeout));
-                Event::Stop
-            }
-            ConsumerCommand::Pause => {
-                self.report.tell(|lease, fence| EventKind::Paused { lease, fence });
-                Event::Pause
-            }
-            ConsumerCommand::Resume => {
-                self.resume();
-                Event::Resume
-            }
-        })
-    }
-
-    fn resume(&mut self) {
-        self.progressed();
-        if self.ledger.lock().parked.take().is_some() {
-            self.attempts.reset();
-            self.report.tell(|lease, fence| EventKind::Unparked { lease, fence });
-        }
-        if self.machine.is_paused() {
-            self.report.tell(|lease, fence| EventKind::Resumed { lease, fence });
-        }
-    }
-
-    fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let permit = self.permit.clone();
-        let granted = self.granted.get_or_insert_with(|| {
-            Box::pin(async move {
-                // Loss is told by the permit's own signal.
-                if permit.granted().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-        });
-        std::task::ready!(granted.as_mut().poll(cx));
-        self.granted = None;
-        Poll::Ready(())
-    }
-
-    /// Work that does not move for long is reported, and given up if so configured.
-    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let has_work = match self.machine.state() {
-            State::Calling(_) | State::Outwaiting(..) => true,
-            State::Idle => self.ledger.lock().acks.unacked() > 0,
-            _ => false,
-        };
-        if !has_work {
-            self.stuck.set(None);
-            return Poll::Pending;
-        }
-        let watermark = self.ledger.lock().acks.watermark();
-        if watermark != self.seen {
-            self.seen = watermark;
-            self.progressed();
-        }
-        let limit = self.ctx.config.max_progress;
-        let patience = limit.unwrap_or(STUCK_AFTER);
-        self.stuck.set(Some(self.progress_at + patience));
-        std::task::ready!(self.stuck.poll(cx));
-        self.progressed();
-        self.report.tell(|lease, fence| EventKind::Stuck { lease, fence, idle: patience });
-        if limit.is_some() {
-            let error = ProcessorError::new(format!("no progress for {patience:?}"));
-            self.failure = Some((error, 0));
-            Poll::Ready(Event::NoProgress)
-        } else {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    }
-
-    /// Reads ahead. Ready with an event, or with nothing but news.
-    pub(super) fn poll_fetch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        if !self.machine.wants_records() {
-            return Poll::Pending;
-        }
-        match std::task::ready!(self.fetcher.poll(cx)) {
-            Fetched::Something => Poll::Ready(None),
-            Fetched::Hiccup(error) => {
-                let error = error.to_string();
-                self.report.tell(|lease, fence| EventKind::ReadFailed { lease, fence, error });
-                Poll::Ready(None)
-            }
-            Fetched::Failed(error) => {
-                let text = error.to_string();
-                self.report.tell(|lease, fence| EventKind::ReadFailed {
-                    lease,
-                    fence,
-                    error: text,
-                });
-                self.source_error = Some(error);
-                Poll::Ready(Some(Event::SourceFailed))
-            }
-        }
-    }
-
-    pub(super) fn show(&self) {
-        let state = match self.machine.state() {
-            _ if self.machine.is_leaving() => ConsumerState::Stopping,
-            State::Calling(Call::Initialize) => ConsumerState::Initializing,
-            State::Calling(Call::Process) | State::DeadLettering => ConsumerState::Processing,
-            State::Calling(Call::End) => ConsumerState::Ending,
-            State::Idle if self.machine.is_paused() => ConsumerState::Paused,
-            State::Idle => ConsumerState::Waiting,
-            State::Backoff => ConsumerState::Retrying,
-            State::Parked => ConsumerState::Parked,
-            State::Suspended => ConsumerState::Suspended,
-            State::Outwaiting(..)
-            | State::Calling(Call::Shutdown | Call::LeaseLost)
-            | State::Settling(_)
-            | State::Done(_) => ConsumerState::Stopping,
-        };
-        let (lag_millis, delivered) = (self.fetcher.behind_millis(), self.delivered);
-        self.status.send_if_modified(|status| {
-            let entries = self.ledger.lock();
-            let changed = status.state != state || status.parked != entries.parked;
-            if changed {
-                status.since = self.ctx.clock.monotonic();
-                status.parked.clone_from(&entries.parked);
-            }
-            (status.state, status.lag_millis, status.delivered) = (state, lag_millis, delivered);
-            (status.acked, status.unacked) = (entries.acks.watermark(), entries.acks.unacked());
-            changed
-        });
-    }
-
-    fn exit(&mut self, why: Why) -> Exit {
-        let error = self.failure.take().map(|(error, _)| error);
-        let error = error.unwrap_or_else(|| ProcessorError::new("no reason given"));
-        let reason = match why {
-            Why::HandedBack => ExitReason::HandedBack,
-            Why::Ended => {
-                ExitReason::Ended { children: self.fetcher.ended().unwrap_or_default().to_vec() }
-            }
-            Why::Lost => ExitReason::Lost,
-            Why::Yield => ExitReason::Yield { error },
-            Why::StopWorker => ExitReason::StopWorker { error },
-            Why::SourceFailed => {
-                let unnamed = || SourceError::Unavailable("no reason given".into());
-                ExitReason::SourceFailed(self.source_error.take().unwrap_or_else(unnamed))
-            }
-        };
-        // Closed before the watermark is read: no ack may be accepted that the exit leaves out.
-        self.ledger.close();
-        let (acked, ordinal) = {
-            let entries = self.ledger.lock();
-            (entries.acks.watermark(), entries.gate.ordinal())
-        };
-        let word = reason.word();
-        self.report.tell(|lease, fence| EventKind::ConsumerStopped {
-            lease,
-            fence,
-            acked,
-            reason: word,
-        });
-        let (lease, fence) = (self.report.lease.clone(), self.report.fence);
-        Exit { lease, fence, reason, acked, ordinal }
-    }
-}
-
-impl Drop for Consumer {
-    /// However it ends, no checkpointer outlives it. A blocking call that still runs sees the
-    /// permit go at its next await point.
-    fn drop(&mut self) {
-        self.ledger.close();
-        if !matches!(self.machine.state(), State::Done(_)) {
-            self.permit.revoke();
-        }
     }
 }
 

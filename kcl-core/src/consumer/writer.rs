@@ -12,6 +12,7 @@ use super::{ConsumerContext, Reporter};
 use crate::checkpointer::{CheckpointError, EffectsRequest, Entries, Ledger};
 use crate::consumer::Acks;
 use crate::event::EventKind;
+use crate::limits::WRITE_TIMEOUT;
 use crate::permit::Denied;
 use crate::retry::Backoff;
 use crate::table::{Effects, LeaseTable};
@@ -143,7 +144,15 @@ impl Writer {
     fn start(&mut self, write: ConditionalWrite) {
         let table = Arc::clone(&self.ctx.table);
         let effects = self.effects.as_ref().map(|request| request.effects.clone());
-        self.out = Some(Box::pin(execute(table, write, effects)));
+        let clock = Arc::clone(&self.ctx.clock);
+        self.out = Some(Box::pin(async move {
+            tokio::select! { biased;
+                answer = execute(table, write, effects) => answer,
+                () = clock.sleep(WRITE_TIMEOUT) => {
+                    (Answer::Unknown, format!("no reply for {WRITE_TIMEOUT:?}"))
+                }
+            }
+        }));
     }
 
     fn answered(&mut self, answer: Answer, error: String) -> Result<(), LeaseLost> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_protocol::{Checkpoint, Ordinal, Parked};
+use kcl_protocol::{Checkpoint, Fence, Ordinal, Parked};
 
 use super::world::*;
 use crate::consumer::{Acks, ConsumerCommand, ConsumerState, ExitReason};
@@ -123,7 +123,7 @@ async fn explicit_acks_in_any_order_keep_the_watermark_below_the_first_unacked_r
     checkpointer.ack(p(2)).unwrap();
     let exit = running.task.await.unwrap();
     assert_eq!(exit.acked, at(3));
-    let lost = CheckpointError::LeaseLost { fence: exit.fence };
+    let lost = CheckpointError::LeaseLost { fence: Fence(7) };
     assert_eq!(checkpointer.ack(p(2)), Err(lost.clone()));
     assert_eq!(checkpointer.checkpoint().await, Err(lost));
 }

@@ -3,5 +3,6 @@
 mod basics;
 mod effects;
 mod failures;
+mod quiet;
 mod stopping;
 mod world;

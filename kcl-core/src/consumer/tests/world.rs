@@ -257,7 +257,7 @@ pub use futures_util::future::BoxFuture;
 pub enum Called {
     Initialize(ShardStart),
     Records(Vec<u128>, u32, Checkpointer),
-    Ended(ShardEnd),
+    Ended,
     Shutdown(Checkpointer),
     LeaseLost,
 }
@@ -274,7 +274,7 @@ impl Scripted {
         self.log.lock().unwrap().push(match &called {
             Called::Initialize(start) => format!("initialize {}", start.checkpoint),
             Called::Records(numbers, _, _) => format!("records {numbers:?}"),
-            Called::Ended(_) => "ended".into(),
+            Called::Ended => "ended".into(),
             Called::Shutdown(_) => "shutdown".into(),
             Called::LeaseLost => "lost".into(),
         });
@@ -295,8 +295,8 @@ impl RecordProcessor for Scripted {
         let numbers = batch.records.iter().map(|r| r.position.sequence.parts().1).collect();
         self.called(Called::Records(numbers, batch.attempt, checkpointer.clone())).await
     }
-    async fn shard_ended(&mut self, end: &ShardEnd) -> Result<(), ProcessorError> {
-        self.called(Called::Ended(end.clone())).await
+    async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
+        self.called(Called::Ended).await
     }
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
         let _ = self.called(Called::Shutdown(checkpointer.clone())).await;

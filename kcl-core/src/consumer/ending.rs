@@ -1,0 +1,81 @@
+//! What others see of a consumer: its status while it runs, and how it ended.
+
+use kcl_protocol::consumer::{Call, State, Why};
+
+use super::runtime::Consumer;
+use super::{ConsumerState, Exit, ExitReason};
+use crate::event::EventKind;
+use crate::processor::ProcessorError;
+use crate::source::SourceError;
+
+impl Consumer {
+    pub(super) fn show(&self) {
+        let state = match self.machine.state() {
+            _ if self.machine.is_leaving() => ConsumerState::Stopping,
+            State::Calling(Call::Initialize) => ConsumerState::Initializing,
+            State::Calling(Call::Process) | State::DeadLettering => ConsumerState::Processing,
+            State::Calling(Call::End) => ConsumerState::Ending,
+            State::Idle if self.machine.is_paused() => ConsumerState::Paused,
+            State::Idle => ConsumerState::Waiting,
+            State::Backoff => ConsumerState::Retrying,
+            State::Parked => ConsumerState::Parked,
+            State::Suspended => ConsumerState::Suspended,
+            State::Outwaiting(..)
+            | State::Calling(Call::Shutdown | Call::LeaseLost)
+            | State::Settling(_)
+            | State::Done(_) => ConsumerState::Stopping,
+        };
+        let (lag_millis, delivered) = (self.fetcher.behind_millis(), self.delivered);
+        self.status.send_if_modified(|status| {
+            let entries = self.ledger.lock();
+            let changed = status.state != state || status.parked != entries.parked;
+            if changed {
+                status.since = self.ctx.clock.monotonic();
+                status.parked.clone_from(&entries.parked);
+            }
+            (status.state, status.lag_millis, status.delivered) = (state, lag_millis, delivered);
+            (status.acked, status.unacked) = (entries.acks.watermark(), entries.acks.unacked());
+            changed
+        });
+    }
+
+    pub(super) fn exit(&mut self, why: Why) -> Exit {
+        let error = self.failure.take().map(|(error, _)| error);
+        let error = error.unwrap_or_else(|| ProcessorError::new("no reason given"));
+        let reason = match why {
+            Why::HandedBack => ExitReason::HandedBack,
+            Why::Ended => {
+                ExitReason::Ended { children: self.fetcher.ended().unwrap_or_default().to_vec() }
+            }
+            Why::Lost => ExitReason::Lost,
+            Why::Yield => ExitReason::Yield { error },
+            Why::StopWorker => ExitReason::StopWorker { error },
+            Why::SourceFailed => {
+                let unnamed = || SourceError::Unavailable("no reason given".into());
+                ExitReason::SourceFailed(self.source_error.take().unwrap_or_else(unnamed))
+            }
+        };
+        // Closed before the watermark is read: no ack may be accepted that the exit leaves out.
+        self.ledger.close();
+        let acked = self.ledger.lock().acks.watermark();
+        let word = reason.word();
+        self.report.tell(|lease, fence| EventKind::ConsumerStopped {
+            lease,
+            fence,
+            acked,
+            reason: word,
+        });
+        Exit { reason, acked }
+    }
+}
+
+impl Drop for Consumer {
+    /// However it ends, no checkpointer outlives it. A blocking call that still runs sees the
+    /// permit go at its next await point.
+    fn drop(&mut self) {
+        self.ledger.close();
+        if !matches!(self.machine.state(), State::Done(_)) {
+            self.permit.revoke();
+        }
+    }
+}

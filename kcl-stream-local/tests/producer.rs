@@ -1,0 +1,132 @@
+//! The producer.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{drain, engine};
+use kcl_core::protocol::HashKeyRange;
+use kcl_core::{Clock, TokioClock};
+use kcl_stream_local::{
+    EngineError, NewRecord, ProducerOptions, ShardNumber, StreamOptions, Throughput,
+};
+
+#[tokio::test(start_paused = true)]
+async fn throttled_records_are_put_in_the_end_in_order() {
+    let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
+    let producer = stream.producer(ProducerOptions::default());
+    let clock = TokioClock::starting_at(0);
+    let mut deliveries = Vec::new();
+    for n in 0..3000 {
+        deliveries.push(producer.send(NewRecord::new("k", n.to_string())).await.unwrap());
+    }
+    let mut last = None;
+    for delivery in deliveries {
+        let sequence = delivery.await.unwrap().sequence;
+        assert!(last < Some(sequence));
+        last = Some(sequence);
+    }
+    let taken = clock.wall_millis();
+    assert!((1900..5000).contains(&taken), "3,000 records at 1,000/s took {taken} ms");
+    stream.set_throughput(Throughput::Unlimited).unwrap();
+    let expected: Vec<_> = (0..3000).map(|n| n.to_string()).collect();
+    assert_eq!(drain(&stream, 0), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_stay_in_order_while_the_stream_is_resharded_under_throttling() {
+    let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
+    let producer = stream.producer(ProducerOptions::default());
+    let (keys, each) = (10, 300);
+    let mut deliveries = Vec::new();
+    for n in 0..keys * each {
+        let record =
+            NewRecord::new(format!("key{}", n % keys), format!("{} {}", n % keys, n / keys));
+        deliveries.push(producer.send(record).await.unwrap());
+        if n == keys * each / 3 {
+            stream.split_shard(&ShardNumber(0).id(), 1 << 127).unwrap();
+        }
+        if n == keys * each / 2 {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            stream.merge_shards(&ShardNumber(1).id(), &ShardNumber(2).id()).unwrap();
+        }
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    stream.set_throughput(Throughput::Unlimited).unwrap();
+    // Parents before children: the order a consumer reads in.
+    let texts: Vec<String> = (0..4).flat_map(|shard| drain(&stream, shard)).collect();
+    for key in 0..keys {
+        let prefix = format!("{key} ");
+        let seen: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix(&prefix)).collect();
+        assert_eq!(seen, (0..each).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_shard_does_not_hold_up_another() {
+    let stream = engine().create_stream("s", 2, StreamOptions::default()).unwrap();
+    let producer = stream.producer(ProducerOptions::default());
+    let ranges = HashKeyRange::split_evenly(2);
+    let mut slow = Vec::new();
+    for _ in 0..2000 {
+        let record = NewRecord::new("k", "x").with_hash_key(ranges[0].start);
+        slow.push(producer.send(record).await.unwrap());
+    }
+    let clock = TokioClock::starting_at(0);
+    producer.put(NewRecord::new("k", "x").with_hash_key(ranges[1].start)).await.unwrap();
+    assert!(clock.wall_millis() < 5);
+    for delivery in slow {
+        delivery.await.unwrap();
+    }
+    assert!(clock.wall_millis() >= 990);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends_with_the_throttle_as_the_error() {
+    let options = StreamOptions { max_record_bytes: 10 << 20, ..StreamOptions::default() };
+    let stream = engine().create_stream("s", 1, options).unwrap();
+    stream.put(NewRecord::new("k", vec![0; 10_000_000])).unwrap();
+    let patience = Duration::from_secs(3);
+    let producer = stream.producer(ProducerOptions { patience, ..Default::default() });
+    let error = producer.put(NewRecord::new("k", "x")).await.unwrap_err();
+    assert!(error.is_throttle(), "{error}");
+    let patient = stream.producer(ProducerOptions::default());
+    assert!(patient.put(NewRecord::new("k", "x")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_waits_for_room_and_a_dropped_producer_still_delivers() {
+    let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
+    stream.put(NewRecord::new("k", vec![0; 1_000_000])).unwrap();
+    let producer = stream.producer(ProducerOptions { memory_bytes: 250_000, ..Default::default() });
+    let record = || NewRecord::new("k", vec![1; 99_000]);
+    let first = producer.send(record()).await.unwrap();
+    let second = producer.send(record()).await.unwrap();
+    let third = tokio::time::timeout(Duration::from_millis(10), producer.send(record())).await;
+    assert!(third.is_err(), "no room yet");
+    let third = producer.send(record()).await.unwrap();
+    drop(producer);
+    for delivery in [first, second, third] {
+        delivery.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
+    let engine = engine();
+    let options = StreamOptions { memory_bytes: 200, ..StreamOptions::unlimited() };
+    let stream = engine.create_stream("s", 1, options).unwrap();
+    let producer = stream.producer(ProducerOptions::default());
+    assert!(matches!(
+        producer.put(NewRecord::new("", "x")).await,
+        Err(EngineError::InvalidArgument(_))
+    ));
+    producer.put(NewRecord::new("k", "x")).await.unwrap();
+    let full = producer.put(NewRecord::new("k", "x")).await;
+    assert!(matches!(full, Err(EngineError::StreamFull { .. })), "{full:?}");
+    engine.delete_stream("s").unwrap();
+    let gone = producer.put(NewRecord::new("k", "x")).await;
+    assert_eq!(gone, Err(EngineError::StreamNotFound("s".into())));
+}

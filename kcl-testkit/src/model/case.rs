@@ -1,0 +1,185 @@
+//! A case: one small fleet, what it may do, and what may go wrong.
+
+use std::collections::BTreeMap;
+
+use kcl_protocol::moves::Child;
+use kcl_protocol::{
+    Checkpoint, Fence, HashKeyRange, Holdings, Lease, LeaseKey, LeaseTiming, Liveness, Moment,
+    Mutant, Row, Rules, ShardId, Watch, WorkerId, WorkerRow,
+};
+
+use super::shared::Shared;
+use super::world::{Left, Run, Seen, TICK, Worker, World};
+
+/// One small fleet, what it may do, and what may go wrong. It is a Stateright model.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// Lease durations in ticks, one a worker.
+    pub durations: Vec<u32>,
+    /// How long the clock runs, in ticks; 0 leaves out time: all workers are valid for ever.
+    pub ticks: u64,
+    /// How often each thing may happen.
+    pub budget: Left,
+    /// Workers that watch and fence others.
+    pub watchers: Vec<usize>,
+    /// Workers whose heartbeats are answered at once, so that only the others' are slow or lost.
+    pub prompt: Vec<usize>,
+    /// A supervisor declares a worker dead once its process has ended.
+    pub reaps: bool,
+    /// Records of the one shard; 0 leaves out delivery and checkpoints.
+    pub records: u8,
+    /// Who owns which lease at the start.
+    pub leases: Vec<Start>,
+    /// How many requests may be in flight.
+    pub pool: usize,
+    /// Reads are answered at once.
+    pub prompt_reads: bool,
+    /// The rule that is broken, if any.
+    pub rules: Rules,
+    /// Keys of all leases that ever exist.
+    pub keys: Vec<LeaseKey>,
+    pub(super) ids: Vec<Vec<WorkerId>>,
+    pub(super) spare: LeaseKey,
+    pub(super) mutant: Option<Mutant>,
+}
+
+/// A lease at the start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its shard.
+    pub shard: &'static str,
+    /// The index of its owner.
+    pub owner: Option<usize>,
+    /// The shards it ends in.
+    pub children: Vec<&'static str>,
+}
+
+impl Start {
+    /// A shard that does not end.
+    pub fn lasting(shard: &'static str, owner: Option<usize>) -> Self {
+        Self { shard, owner, children: Vec::new() }
+    }
+}
+
+impl Case {
+    /// A fleet in which nothing goes wrong and nothing is done but what later calls add.
+    pub fn new(name: &'static str, durations: &[u32], leases: Vec<Start>) -> Self {
+        let id = |worker: usize| {
+            (0..3).map(|life| WorkerId::from(format!("w{worker}.{life}"))).collect()
+        };
+        let mut keys: Vec<_> = leases.iter().map(|lease| LeaseKey::from(lease.shard)).collect();
+        for child in leases.iter().flat_map(|lease| &lease.children) {
+            let key = LeaseKey::from(*child);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Self {
+            name,
+            durations: durations.to_vec(),
+            ticks: 0,
+            budget: Left::default(),
+            watchers: Vec::new(),
+            prompt: Vec::new(),
+            reaps: false,
+            records: 0,
+            leases,
+            pool: 3,
+            prompt_reads: true,
+            rules: Rules::ALL,
+            keys,
+            ids: (0..durations.len()).map(id).collect(),
+            spare: LeaseKey::from("spare"),
+            mutant: None,
+        }
+    }
+    /// The same case with one rule broken.
+    #[must_use]
+    pub fn breaking(self, mutant: Mutant) -> Self {
+        Self { rules: Rules::breaking(mutant), mutant: Some(mutant), ..self }
+    }
+    /// The rule that is broken.
+    pub fn mutant(&self) -> Option<Mutant> {
+        self.mutant
+    }
+    pub(super) fn breaks(&self, mutant: Mutant) -> bool {
+        self.rules.breaks(mutant)
+    }
+    /// The durations this worker lives by: one tick of slack, which is all its clock may miss.
+    pub fn timing(&self, worker: usize) -> LeaseTiming {
+        let forever = 1 << 20;
+        let ticks = if self.ticks == 0 { forever } else { self.durations[worker] };
+        LeaseTiming {
+            duration: TICK * ticks,
+            grace: std::time::Duration::ZERO,
+            slack: TICK,
+            drift_parts: u32::MAX,
+        }
+    }
+    pub(super) fn index(&self, key: &LeaseKey) -> u8 {
+        let found = self.keys.iter().position(|it| it == key);
+        found.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
+    }
+    /// The shards that follow this one.
+    pub(super) fn children(&self, key: &LeaseKey) -> Vec<Child> {
+        let names = |key: &LeaseKey| {
+            let lease = self.leases.iter().find(|lease| lease.shard == key.as_str());
+            lease.map(|lease| lease.children.clone()).unwrap_or_default()
+        };
+        let child = |name: &&'static str| Child {
+            id: ShardId::from(*name),
+            parents: self
+                .leases
+                .iter()
+                .filter(|lease| lease.children.contains(name))
+                .map(|lease| ShardId::from(lease.shard))
+                .collect(),
+            range: HashKeyRange::FULL,
+        };
+        names(key).iter().map(child).collect()
+    }
+    pub(super) fn live_at(&self, worker: usize, sent_at: Moment, now: Moment) -> Liveness {
+        Liveness::registered(self.timing(worker), sent_at, now).with_rules(self.rules)
+    }
+    pub(super) fn watch(&self) -> Watch {
+        Watch::default().with_rules(self.rules)
+    }
+    pub(super) fn holdings(&self) -> Holdings {
+        Holdings::default().with_rules(self.rules)
+    }
+    /// The state everything starts from: all workers just registered, leases as given.
+    pub(super) fn first(&self) -> World {
+        let mut table = BTreeMap::new();
+        let mut put = |row: Row| drop(table.insert(row.key(), row));
+        let mut workers = Vec::new();
+        for (index, ids) in self.ids.iter().enumerate() {
+            let mut worker = Worker::new(ids[0].clone());
+            let zero = Moment::default();
+            worker.lives = 1;
+            worker.life = Some(self.live_at(index, zero, zero));
+            worker.watch = self.watch();
+            worker.holdings = self.holdings();
+            put(Row::Worker(WorkerRow::live(worker.id.clone(), self.timing(index))));
+            workers.push(Shared::new(worker));
+        }
+        for start in &self.leases {
+            let key = LeaseKey::from(start.shard);
+            let mut lease = Lease::unowned(key, Checkpoint::TrimHorizon, HashKeyRange::FULL);
+            lease.fence = Fence(1);
+            if let Some(owner) = start.owner {
+                let worker = &mut workers[owner];
+                lease.owner = Some(worker.id.clone());
+                worker.holdings.hold(&lease.key, lease.fence);
+                // A second lease that nobody asks for: balance lets go only from two.
+                worker.holdings.hold(&self.spare, Fence(1));
+                worker.runs.insert(lease.key.clone(), Run::default());
+            }
+            put(Row::Lease(lease));
+        }
+        let (pool, seen) = (Shared::new(Vec::new()), Shared::new(Seen::default()));
+        let table = Shared::new(table);
+        World { now: 0, table, workers, pool, left: self.budget, seen }
+    }
+}

@@ -1,0 +1,118 @@
+//! The cases that are explored. Each leaves out what it is not about: the product of all of them
+//! is far beyond reach.
+
+use super::case::{Case, Start};
+use super::world::Left;
+
+/// The owner's heartbeats are slow or lost; the other worker watches, fences and takes.
+pub fn takeover(ticks: u64) -> Case {
+    let budget = Left { drifts: 1, lost: 1, takes: 1, beats: 8, ..Left::default() };
+    Case { budget, ..watched("takeover", ticks, [3, 3], Some(0)) }
+}
+
+/// As [`takeover`], with an owner whose lease duration is twice the judge's.
+pub fn unequal(ticks: u64) -> Case {
+    let budget = Left { lost: 1, takes: 1, beats: 9, ..Left::default() };
+    Case { budget, ..watched("unequal", ticks, [6, 3], Some(0)) }
+}
+
+/// Both workers take a lease that nobody owns; one of them is slow and watched by the other.
+pub fn orphan(ticks: u64) -> Case {
+    let budget = Left { lost: 1, takes: 2, reads: 1, beats: 6, ..Left::default() };
+    Case { budget, ..watched("orphan", ticks, [3, 3], None) }
+}
+
+/// As [`takeover`], and somebody deletes a worker's row.
+pub fn deleted(ticks: u64) -> Case {
+    let budget = Left { deletions: 1, takes: 1, beats: 8, ..Left::default() };
+    Case { budget, ..watched("deleted", ticks, [3, 3], Some(0)) }
+}
+
+/// As [`takeover`], and processes die and register anew, with or without a supervisor that says
+/// so.
+pub fn reborn(ticks: u64) -> Case {
+    let budget =
+        Left { crashes: 1, registrations: 1, takes: 2, reads: 1, beats: 7, ..Left::default() };
+    Case { budget, reaps: true, ..watched("reborn", ticks, [3, 3], Some(0)) }
+}
+
+fn watched(name: &'static str, ticks: u64, durations: [u32; 2], owner: Option<usize>) -> Case {
+    let leases = vec![Start::lasting("a", owner)];
+    Case {
+        ticks,
+        watchers: vec![1],
+        prompt: vec![1],
+        pool: 2,
+        ..Case::new(name, &durations, leases)
+    }
+}
+
+/// A worker asks for a lease, and revokes and takes it when it is not given. Nobody is fenced.
+pub fn force(ticks: u64) -> Case {
+    let budget = Left { lost: 1, asks: 1, takes: 1, reads: 2, beats: 8, ..Left::default() };
+    Case { budget, ..moved("force", ticks, Some(0)) }
+}
+
+/// As [`force`], while the owner does not know yet that the lease is its own.
+pub fn unheard(ticks: u64) -> Case {
+    let budget = Left { asks: 1, takes: 2, beats: 8, ..Left::default() };
+    Case { budget, ..moved("unheard", ticks, None) }
+}
+
+/// As [`force`], and somebody deletes the owner's row, which others put back.
+pub fn put_back(ticks: u64) -> Case {
+    let budget = Left { deletions: 1, asks: 1, takes: 1, beats: 8, ..Left::default() };
+    Case { budget, watchers: vec![1], ..moved("put back", ticks, Some(0)) }
+}
+
+/// Asks that apply late and twice, and a lease that comes back.
+pub fn ask(ticks: u64) -> Case {
+    let budget = Left { repeats: 1, asks: 1, leaves: 1, reads: 2, beats: 8, ..Left::default() };
+    Case { budget, ..moved("ask", ticks, Some(0)) }
+}
+
+fn moved(name: &'static str, ticks: u64, owner: Option<usize>) -> Case {
+    let leases = vec![Start::lasting("a", owner)];
+    Case {
+        ticks,
+        prompt: vec![1],
+        pool: 2,
+        prompt_reads: false,
+        ..Case::new(name, &[3, 3], leases)
+    }
+}
+
+/// Hand-overs, releases, adoptions and takes among three workers, late and repeated, without a
+/// clock.
+pub fn hand_over() -> Case {
+    let budget = Left { repeats: 1, lost: 2, leaves: 2, takes: 1, reads: 3, ..Left::default() };
+    let leases = vec![Start::lasting("a", Some(0))];
+    Case { budget, prompt_reads: false, ..Case::new("hand over", &[3, 3], leases) }
+}
+
+/// Checkpoints and effects of two owners one after the other, late and repeated, without a clock.
+pub fn data() -> Case {
+    let budget = Left { repeats: 1, lost: 1, leaves: 1, reads: 1, writes: 4, ..Left::default() };
+    let leases = vec![Start::lasting("a", Some(0))];
+    Case { budget, records: 3, ..Case::new("data", &[3, 3], leases) }
+}
+
+/// A shard ends in two, late and repeated, while it is handed over.
+pub fn split() -> Case {
+    let leases = vec![Start { shard: "a", owner: Some(0), children: vec!["b", "c"] }];
+    ended("split", leases)
+}
+
+/// Two shards of two workers end in one.
+pub fn merge() -> Case {
+    let leases = vec![
+        Start { shard: "a", owner: Some(0), children: vec!["c"] },
+        Start { shard: "b", owner: Some(1), children: vec!["c"] },
+    ];
+    ended("merge", leases)
+}
+
+fn ended(name: &'static str, leases: Vec<Start>) -> Case {
+    let budget = Left { repeats: 1, lost: 1, leaves: 1, takes: 2, reads: 1, ..Left::default() };
+    Case { budget, prompt_reads: false, ..Case::new(name, &[3, 3], leases) }
+}

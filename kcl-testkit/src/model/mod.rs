@@ -1,0 +1,56 @@
+//! A model of the coordination protocol, explored exhaustively within bounds.
+//!
+//! Every decision is kcl-protocol's own: heartbeats and validity ([`kcl_protocol::Liveness`]),
+//! watching and fencing ([`kcl_protocol::Watch`]), what is held ([`kcl_protocol::Holdings`]), the
+//! ownership writes ([`kcl_protocol::moves`]), and how a write applies
+//! ([`kcl_protocol::ConditionalWrite::apply`]). The model adds what surrounds them: clocks that
+//! drift, requests that apply late or twice, answers that are lost, processes that die, rows that
+//! somebody deletes. A pause is a worker that takes no step. `docs/model.md` has the bounds.
+
+mod action;
+mod answer;
+mod case;
+pub mod cases;
+pub mod checks;
+pub mod shared;
+mod step;
+pub mod world;
+
+use stateright::{Model, Property};
+
+pub use action::Action;
+pub use case::{Case, Start};
+use checks::{Flaw, has_one_owner};
+use world::World;
+
+impl Model for Case {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.first()]
+    }
+
+    fn actions(&self, world: &World, out: &mut Vec<Action>) {
+        self.steps(world, out);
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        self.step(world, &action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        fn clean(world: &World, promise: &str) -> bool {
+            world.seen.flaws.iter().all(|flaw: &Flaw| flaw.promise() != promise)
+        }
+        vec![
+            Property::always(checks::P2, |_, world| clean(world, checks::P2)),
+            Property::always(checks::P3, |case: &Case, world| has_one_owner(world, &case.keys)),
+            Property::always(checks::P4, |_, world| clean(world, checks::P4)),
+            Property::always(checks::P5, |_, world| clean(world, checks::P5)),
+            Property::always(checks::P7, |_, world| clean(world, checks::P7)),
+            Property::always(checks::P8, |_, world| clean(world, checks::P8)),
+            Property::always(checks::SPENT, |_, world| clean(world, checks::SPENT)),
+        ]
+    }
+}
