@@ -1,1 +1,3 @@
-//! Programs that show the framework at work.
+//! What the example programs share.
+
+pub mod flights;

@@ -1,0 +1,169 @@
+//! Counts flights with a fleet of workers that join, die, leave, and follow a resharding stream.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use examples::flights::args::Args;
+use examples::flights::audit::Audit;
+use examples::flights::feed::{Progress, feed};
+use examples::flights::figures::Figures;
+use examples::flights::fleet::Fleet;
+use examples::flights::hot::hot_shards;
+use examples::flights::report::Report;
+use examples::flights::rows;
+use examples::flights::script::Script;
+use examples::flights::view::{Scene, View};
+use kcl_core::protocol::Moment;
+use kcl_core::{Clock, SystemClock};
+use kcl_stream_local::{Engine, ProducerOptions, StreamOptions};
+use tokio::task::JoinHandle;
+
+/// How often the fleet is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// Hot shards are looked for over this time.
+const HOT_WINDOW: Duration = Duration::from_secs(3);
+/// With all rows put, this long without progress means that the rest is lost.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no thread can be started: {error}")),
+    };
+    match runtime.block_on(run(&args)) {
+        Ok(report) if report.is_good() => ExitCode::SUCCESS,
+        Ok(_) => fail("the figures are not what they should be"),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("flights: {why}");
+    ExitCode::FAILURE
+}
+
+async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
+    let started = SystemClock.monotonic();
+    let rows = Arc::new(rows::read(args.input.as_deref(), &args.partition_key)?);
+    let engine = Engine::new(Arc::new(SystemClock));
+    let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
+    let producer = stream.producer(ProducerOptions::default());
+    let audit = Arc::new(Audit::new(rows.iter().map(|row| row.key.as_str())));
+    let mut fleet = Fleet::new(stream, audit);
+    for _ in 0..args.workers {
+        fleet.start_worker()?;
+    }
+    let progress = Arc::new(Progress::default());
+    let feeding = tokio::spawn(feed(Arc::clone(&rows), producer, args.rate, Arc::clone(&progress)));
+    let mut run = Run {
+        rows: rows.len(),
+        script: Script::new(rows.len()),
+        view: View::new(args.plain),
+        progress,
+        feeding: Some(feeding),
+        takeovers: 0,
+        window: started,
+        named: Vec::new(),
+        last: (0, started),
+    };
+    while !run.step(&mut fleet).await? {
+        SystemClock.sleep(TICK).await;
+    }
+    run.show_takeovers(&fleet);
+    run.view.erase();
+    let wall = SystemClock.monotonic().since(started);
+    let report = run.report(&fleet, &Figures::direct(&rows), wall);
+    report.print();
+    if let Some(file) = &args.json {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(file, json).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    fleet.shut_down_all();
+    Ok(report)
+}
+
+/// A run under way.
+struct Run {
+    rows: usize,
+    script: Script,
+    view: View,
+    progress: Arc<Progress>,
+    feeding: Option<JoinHandle<Result<(), kcl_stream_local::EngineError>>>,
+    /// Changes of owner shown so far.
+    takeovers: usize,
+    /// Since when the loads are counted.
+    window: Moment,
+    /// Hot shards named so far, by the start of their sentence.
+    named: Vec<String>,
+    /// Rows processed, and when that last changed.
+    last: (usize, Moment),
+}
+
+impl Run {
+    /// Looks at everything once; true when the run is over.
+    async fn step(&mut self, fleet: &mut Fleet) -> Result<bool, Box<dyn Error>> {
+        let put = self.progress.put();
+        for said in self.script.step(put, &self.progress.loads(), fleet).await? {
+            self.view.say(&said);
+        }
+        self.progress.allow(self.script.full_pace_to());
+        self.show_takeovers(fleet);
+        self.name_hot_shards();
+        if self.feeding.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(feeding) = self.feeding.take()
+        {
+            feeding.await??;
+        }
+        let processed = fleet.audit.findings().processed;
+        self.view.draw(&Scene { rows: self.rows, put, processed, workers: fleet.status() });
+        let now = SystemClock.monotonic();
+        if processed != self.last.0 {
+            self.last = (processed, now);
+        }
+        let is_stuck = self.feeding.is_none() && now.since(self.last.1) >= GIVE_UP;
+        Ok((processed == self.rows && self.script.is_over()) || is_stuck)
+    }
+
+    fn show_takeovers(&mut self, fleet: &Fleet) {
+        for takeover in fleet.tracker.takeovers(self.takeovers) {
+            self.view.takeover(&takeover);
+            self.takeovers += 1;
+        }
+    }
+
+    fn name_hot_shards(&mut self) {
+        let now = SystemClock.monotonic();
+        let time = now.since(self.window);
+        if time < HOT_WINDOW || self.feeding.is_none() {
+            return;
+        }
+        self.window = now;
+        for sentence in hot_shards(&self.progress.take_loads(), time) {
+            let shard = sentence.split(' ').next().unwrap_or_default().to_owned();
+            if !self.named.contains(&shard) {
+                self.named.push(shard);
+                self.view.say(&sentence);
+            }
+        }
+    }
+
+    fn report(&self, fleet: &Fleet, direct: &Figures, wall: Duration) -> Report {
+        let found = fleet.audit.findings();
+        let figures = fleet.ledger.figures();
+        Report {
+            put: self.progress.put(),
+            processed: found.processed,
+            lost: self.progress.put().saturating_sub(found.processed),
+            redelivered: found.redelivered,
+            out_of_order: found.out_of_order,
+            matches_direct: figures == *direct,
+            figures: figures.lines(),
+            takeovers: fleet.tracker.takeovers(0),
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

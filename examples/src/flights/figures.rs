@@ -1,0 +1,70 @@
+//! The result: flights and average departure delay per origin and carrier.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::rows::{Flight, KeyedFlight};
+
+/// Sums per origin and carrier. Delays are summed in thousandths of a minute, so that the order in
+/// which shards are added changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures(BTreeMap<(String, String), Sum>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    flights: u64,
+    delayed: u64,
+    delay_thousandths: i64,
+}
+
+/// One line of the result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// Airport.
+    pub origin: String,
+    /// Airline.
+    pub carrier: String,
+    /// Flights.
+    pub flights: u64,
+    /// Minutes, over the rows that have one.
+    pub mean_dep_delay: Option<f64>,
+}
+
+impl Figures {
+    /// Counts one flight.
+    pub fn add(&mut self, flight: &Flight) {
+        let sum = self.0.entry((flight.origin.clone(), flight.carrier.clone())).or_default();
+        sum.flights += 1;
+        if let Some(delay) = flight.dep_delay {
+            sum.delayed += 1;
+            sum.delay_thousandths += (delay * 1000.0).round() as i64;
+        }
+    }
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        for (key, sum) in &other.0 {
+            let mine = self.0.entry(key.clone()).or_default();
+            mine.flights += sum.flights;
+            mine.delayed += sum.delayed;
+            mine.delay_thousandths += sum.delay_thousandths;
+        }
+    }
+    /// A direct pass over the rows: what the fleet must come to.
+    pub fn direct(rows: &[KeyedFlight]) -> Self {
+        let mut figures = Self::default();
+        rows.iter().for_each(|row| figures.add(&row.flight));
+        figures
+    }
+    /// The lines, by origin, then carrier.
+    pub fn lines(&self) -> Vec<Figure> {
+        let line = |((origin, carrier), sum): (&(String, String), &Sum)| Figure {
+            origin: origin.clone(),
+            carrier: carrier.clone(),
+            flights: sum.flights,
+            mean_dep_delay: (sum.delayed > 0)
+                .then(|| sum.delay_thousandths as f64 / 1000.0 / sum.delayed as f64),
+        };
+        self.0.iter().map(line).collect()
+    }
+}

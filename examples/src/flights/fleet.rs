@@ -1,0 +1,135 @@
+//! The workers, each with a runtime of its own, as if in a process of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_core::protocol::WorkerId;
+use kcl_core::{Clock, Config, Handle, Scheduler, Status, SystemClock, WorkerError};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::Stream;
+use tokio::runtime::Runtime;
+
+use super::audit::Audit;
+use super::ledger::Ledger;
+use super::processor::CountFlights;
+use super::tracker::Tracker;
+
+/// `D`: a killed worker's shards move on after about this.
+const LEASE_DURATION: Duration = Duration::from_secs(1);
+
+/// What every worker is made from.
+pub struct Fleet {
+    /// The stream they read.
+    pub stream: Stream,
+    /// The lease table they share.
+    pub table: MemoryLeaseTable,
+    /// Where they count.
+    pub ledger: Arc<Ledger>,
+    /// What was delivered.
+    pub audit: Arc<Audit>,
+    /// Who holds what.
+    pub tracker: Tracker,
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    name: String,
+    handle: Handle,
+    /// Dropping it kills the worker, as a crash would.
+    runtime: Option<Runtime>,
+}
+
+impl Fleet {
+    /// A fleet without workers.
+    pub fn new(stream: Stream, audit: Arc<Audit>) -> Self {
+        Self {
+            stream,
+            table: MemoryLeaseTable::new(),
+            ledger: Arc::default(),
+            audit,
+            tracker: Tracker::default(),
+            workers: Vec::new(),
+        }
+    }
+
+    /// Starts one more worker.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start_worker(&mut self) -> Result<String, Box<dyn std::error::Error>> {
+        let name = format!("worker-{}", self.workers.len() + 1);
+        let config = Config::new("flights")
+            .worker_name(&name)
+            .lease_duration(LEASE_DURATION)
+            .observer(Arc::new(self.tracker.clone()));
+        let (ledger, audit) = (Arc::clone(&self.ledger), Arc::clone(&self.audit));
+        let table = Arc::new(self.table.clone());
+        let scheduler =
+            Scheduler::new(config, table, Arc::new(self.stream.source()), move |start: &_| {
+                CountFlights::new(start, Arc::clone(&ledger), Arc::clone(&audit))
+            })?;
+        let handle = scheduler.handle();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+        let told = name.clone();
+        runtime.spawn(async move {
+            if let Err(error) = scheduler.run().await {
+                report_failure(&told, &error);
+            }
+        });
+        self.workers.push(Worker { name: name.clone(), handle, runtime: Some(runtime) });
+        Ok(name)
+    }
+
+    /// Kills a worker without a word: no lease is released.
+    pub fn kill(&mut self, index: usize) -> String {
+        let worker = &mut self.workers[index];
+        let id = worker.handle.status().worker;
+        if let Some(runtime) = worker.runtime.take() {
+            runtime.shutdown_background();
+        }
+        if let Some(id) = id {
+            self.tracker.killed(&id, SystemClock.monotonic());
+        }
+        self.workers[index].name.clone()
+    }
+
+    /// Shuts a worker down: it hands its leases over first.
+    pub fn shut_down(&mut self, index: usize) -> String {
+        let handle = self.workers[index].handle.clone();
+        if let Some(runtime) = self.workers[index].runtime.take() {
+            // The worker needs its runtime until it has left.
+            std::thread::spawn(move || runtime.block_on(handle.shutdown()));
+        }
+        self.workers[index].name.clone()
+    }
+
+    /// Each running worker's place in the fleet, name and status.
+    pub fn status(&self) -> Vec<(usize, String, Status)> {
+        let running = self.workers.iter().enumerate().filter(|(_, worker)| worker.runtime.is_some());
+        running.map(|(index, worker)| (index, worker.name.clone(), worker.handle.status())).collect()
+    }
+
+    /// The ids of the running workers.
+    pub fn running(&self) -> Vec<WorkerId> {
+        self.status().into_iter().filter_map(|(_, _, status)| status.worker).collect()
+    }
+
+    /// Shuts every worker down, all at once.
+    pub fn shut_down_all(&mut self) {
+        let leaving: Vec<_> = self
+            .workers
+            .iter_mut()
+            .filter_map(|worker| Some((worker.runtime.take()?, worker.handle.clone())))
+            .map(|(runtime, handle)| std::thread::spawn(move || runtime.block_on(handle.shutdown())))
+            .collect();
+        for thread in leaving {
+            // A worker that could not leave moves on by expiry; here the program ends anyway.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn report_failure(worker: &str, error: &WorkerError) {
+    eprintln!("{worker} stopped: {error}");
+}

@@ -1,0 +1,185 @@
+//! What happens to the fleet while it counts: each event is due at a fraction of the rows, and
+//! waits for the one before to have settled.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use kcl_core::protocol::{Moment, ShardId};
+use kcl_core::{Clock, StreamSource, SystemClock};
+
+use super::feed::Loads;
+use super::fleet::Fleet;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// One more worker joins.
+    Join,
+    /// The busiest worker is killed without a word.
+    Kill,
+    /// A worker is shut down cleanly.
+    ShutDown,
+    /// The hottest shard is split.
+    Split,
+    /// Two other shards are merged.
+    Merge,
+}
+
+/// What happens, in percent of the rows.
+const ACTS: [(Act, usize); 5] =
+    [(Act::Join, 15), (Act::Kill, 30), (Act::ShutDown, 45), (Act::Split, 60), (Act::Merge, 75)];
+
+/// Up to here (percent of the rows) the feed may go before the last act has settled.
+const LAST: usize = 90;
+
+/// The script of one run.
+pub struct Script {
+    rows: usize,
+    next: usize,
+    /// The act under way, and since when.
+    pending: Option<(Act, Moment)>,
+    split: Option<ShardId>,
+}
+
+impl Script {
+    /// A script over so many rows.
+    pub fn new(rows: usize) -> Self {
+        Self { rows, next: 0, pending: None, split: None }
+    }
+
+    /// The row up to which the feed may run at full pace.
+    pub fn full_pace_to(&self) -> usize {
+        match ACTS.get(self.next) {
+            Some((_, percent)) => self.rows * percent / 100,
+            None if self.pending.is_some() => self.rows * LAST / 100,
+            None => self.rows,
+        }
+    }
+
+    /// True once every act has settled.
+    pub fn is_over(&self) -> bool {
+        self.next == ACTS.len() && self.pending.is_none()
+    }
+
+    /// Lets the next act happen if it is due; sentences to print.
+    ///
+    /// # Errors
+    /// If an act cannot happen.
+    pub async fn step(
+        &mut self,
+        put: usize,
+        loads: &Loads,
+        fleet: &mut Fleet,
+    ) -> Result<Vec<String>, Box<dyn Error>> {
+        let mut said = Vec::new();
+        if let Some((act, since)) = self.pending {
+            if !has_settled(act, fleet).await? {
+                return Ok(said);
+            }
+            let took = SystemClock.monotonic().since(since);
+            said.push(format!("{}, settled after {:.0} ms", in_words(act), millis(took)));
+            self.pending = None;
+        }
+        let Some((act, percent)) = ACTS.get(self.next) else { return Ok(said) };
+        if put < self.rows * percent / 100 {
+            return Ok(said);
+        }
+        self.next += 1;
+        said.push(self.perform(*act, loads, fleet).await?);
+        self.pending = Some((*act, SystemClock.monotonic()));
+        Ok(said)
+    }
+
+    async fn perform(
+        &mut self,
+        act: Act,
+        loads: &Loads,
+        fleet: &mut Fleet,
+    ) -> Result<String, Box<dyn Error>> {
+        Ok(match act {
+            Act::Join => format!("{} joins", fleet.start_worker()?),
+            Act::Kill => format!("{} is killed without a word", fleet.kill(busiest(fleet))),
+            Act::ShutDown => format!("{} is shut down", fleet.shut_down(busiest(fleet))),
+            Act::Split => {
+                let open = open_shards(fleet).await?;
+                let hottest = open.iter().max_by_key(|(id, _)| records(loads, id));
+                let (shard, range) = hottest.ok_or("no shard is open")?;
+                let middle = range.start + (range.end - range.start) / 2 + 1;
+                fleet.stream.split_shard(shard, middle)?;
+                self.split = Some(shard.clone());
+                format!("the hottest shard, {shard}, is split")
+            }
+            Act::Merge => {
+                let open = open_shards(fleet).await?;
+                let pairs = open.windows(2).filter(|pair| pair[0].1.is_followed_by(&pair[1].1));
+                let old = pairs.filter(|pair| pair.iter().all(|(id, _)| !self.is_new(id, fleet)));
+                let coldest =
+                    old.min_by_key(|pair| records(loads, &pair[0].0) + records(loads, &pair[1].0));
+                let pair = coldest.ok_or("no two shards touch")?;
+                fleet.stream.merge_shards(&pair[0].0, &pair[1].0)?;
+                format!("{} and {} are merged", pair[0].0, pair[1].0)
+            }
+        })
+    }
+
+    /// Children of the split are left alone: the merge takes two others.
+    fn is_new(&self, shard: &ShardId, fleet: &Fleet) -> bool {
+        let Ok(shards) = fleet.stream.list_shards(&kcl_stream_local::ShardFilter::All) else {
+            return false;
+        };
+        let info = shards.iter().find(|info| info.id() == *shard);
+        info.is_some_and(|info| {
+            info.parents.iter().any(|parent| Some(parent.id()) == self.split)
+        })
+    }
+}
+
+fn in_words(act: Act) -> &'static str {
+    match act {
+        Act::Join => "balanced with the new worker",
+        Act::Kill => "the killed worker's shards are taken over",
+        Act::ShutDown => "the leaving worker's shards are handed over",
+        Act::Split => "the split shard's children are processed",
+        Act::Merge => "the merged shard is processed",
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn records(loads: &Loads, shard: &ShardId) -> u64 {
+    loads.by_shard.get(shard).map_or(0, |keys| keys.values().map(|load| load.1).sum())
+}
+
+/// Open shards by hash key range.
+async fn open_shards(
+    fleet: &Fleet,
+) -> Result<Vec<(ShardId, kcl_core::protocol::HashKeyRange)>, Box<dyn Error>> {
+    let shards = fleet.stream.source().list_shards().await?;
+    let open = shards.into_iter().filter(|shard| shard.is_open);
+    let mut open: Vec<_> = open.map(|shard| (shard.id, shard.range)).collect();
+    open.sort_by_key(|(_, range)| *range);
+    Ok(open)
+}
+
+fn busiest(fleet: &Fleet) -> usize {
+    let workers = fleet.status().into_iter();
+    workers.max_by_key(|(_, _, status)| status.shards.len()).map_or(0, |(index, ..)| index)
+}
+
+/// Every open shard is processed by a running worker, and the shards are spread evenly.
+async fn has_settled(act: Act, fleet: &Fleet) -> Result<bool, Box<dyn Error>> {
+    let running = fleet.running();
+    let owners = fleet.tracker.owners();
+    let mut loads: BTreeMap<_, usize> = running.iter().map(|id| (id.clone(), 0)).collect();
+    for (shard, _) in open_shards(fleet).await? {
+        let Some(load) = owners.get(&shard).and_then(|owner| loads.get_mut(owner)) else {
+            return Ok(false);
+        };
+        *load += 1;
+    }
+    let spread = loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
+    Ok(act != Act::Join || spread <= 1)
+}

@@ -1,0 +1,114 @@
+//! Who holds what, and every change of owner with its reason and duration.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
+use kcl_core::{Event, EventKind, HoldReason, Observer};
+use serde::Serialize;
+
+/// A shard that went from one worker to another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Takeover {
+    /// Which shard.
+    pub shard: String,
+    /// Who had it.
+    pub from: String,
+    /// Who has it.
+    pub to: String,
+    /// Why.
+    pub reason: &'static str,
+    /// From the moment the former owner stopped (or was killed) to the moment the new one's
+    /// consumer started.
+    pub ms: f64,
+}
+
+/// Listens to every worker. All run on one machine and one clock, so their moments compare.
+#[derive(Clone, Debug, Default)]
+pub struct Tracker(Arc<Mutex<Books>>);
+
+#[derive(Debug, Default)]
+struct Books {
+    owners: BTreeMap<LeaseKey, WorkerId>,
+    /// When a shard's owner stopped, and who that was.
+    left: BTreeMap<LeaseKey, (WorkerId, Moment)>,
+    reasons: BTreeMap<LeaseKey, HoldReason>,
+    takeovers: Vec<Takeover>,
+}
+
+impl Tracker {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker was killed at this moment: nobody will hear of its shards from itself.
+    pub fn killed(&self, worker: &WorkerId, at: Moment) {
+        let mut books = self.books();
+        let held = books.owners.iter().filter(|(_, owner)| *owner == worker);
+        let held: Vec<_> = held.map(|(key, _)| key.clone()).collect();
+        for key in held {
+            books.owners.remove(&key);
+            books.left.insert(key, (worker.clone(), at));
+        }
+    }
+
+    /// The owner of each shard that is being processed.
+    pub fn owners(&self) -> BTreeMap<ShardId, WorkerId> {
+        self.books().owners.iter().map(|(key, owner)| (key.shard(), owner.clone())).collect()
+    }
+
+    /// Changes of owner, from the given one on.
+    pub fn takeovers(&self, from: usize) -> Vec<Takeover> {
+        self.books().takeovers.get(from..).unwrap_or_default().to_vec()
+    }
+}
+
+/// A worker's name without its random part.
+pub fn short(worker: &WorkerId) -> String {
+    worker.as_str().rsplit_once('-').map_or(worker.as_str(), |(name, _)| name).to_owned()
+}
+
+fn in_words(reason: Option<HoldReason>) -> &'static str {
+    match reason {
+        Some(HoldReason::OwnerDied) => "its owner died",
+        Some(HoldReason::HandedOver) => "handed over",
+        Some(HoldReason::Forced) => "its owner did not answer",
+        Some(HoldReason::Adopted) => "adopted",
+        Some(HoldReason::Reconciled) => "found without an owner",
+        Some(HoldReason::ParentsEnded) => "its parents ended",
+        Some(HoldReason::Started) | None => "nobody had it",
+    }
+}
+
+impl Observer for Tracker {
+    fn observe(&self, event: &Event) {
+        let mut books = self.books();
+        match &event.kind {
+            EventKind::LeaseHeld { lease, reason, .. } => {
+                books.reasons.insert(lease.clone(), *reason);
+            }
+            EventKind::ConsumerStarted { lease, .. } => {
+                books.owners.insert(lease.clone(), event.worker.clone());
+                let Some((from, since)) = books.left.remove(lease) else { return };
+                let takeover = Takeover {
+                    shard: lease.shard().to_string(),
+                    from: short(&from),
+                    to: short(&event.worker),
+                    reason: in_words(books.reasons.get(lease).copied()),
+                    ms: event.at.since(since).as_secs_f64() * 1000.0,
+                };
+                books.takeovers.push(takeover);
+            }
+            EventKind::ConsumerStopped { lease, .. }
+                if books.owners.get(lease) == Some(&event.worker) =>
+            {
+                books.owners.remove(lease);
+                books.left.insert(lease.clone(), (event.worker.clone(), event.at));
+            }
+            EventKind::ShardEnded { lease } => {
+                books.left.remove(lease);
+            }
+            _ => {}
+        }
+    }
+}
