@@ -56,6 +56,16 @@ async fn a_shard_takes_a_mebibyte_a_second_and_the_others_are_not_affected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_a_record_is_refused_so_are_the_later_ones_of_its_shard() {
+    let stream = engine().create_stream("s", 2, StreamOptions::default()).unwrap();
+    let of = |shard, bytes| NewRecord { data: vec![0; bytes].into(), ..key_for(&stream, shard) };
+    let records = vec![of(0, 600 << 10), of(0, 600 << 10), of(1, 1), of(0, 1)];
+    let results = stream.put_many(records).unwrap().results;
+    let is_ok: Vec<_> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(is_ok, [true, false, true, false], "the small one must not pass the large one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_record_goes_in_once_and_is_made_up_for() {
     let options = StreamOptions { max_record_bytes: 10 << 20, ..StreamOptions::default() };
     let stream = engine().create_stream("s", 1, options).unwrap();
