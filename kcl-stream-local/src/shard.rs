@@ -148,8 +148,8 @@ impl Shard {
     }
 
     /// Appends the records at the places in `group`, in that order, and writes their results. Once
-    /// one is refused the later ones are too, so that those of one key stay in order. A closed shard
-    /// writes no results: route the group anew.
+    /// one is refused the later ones are too, so that those of one key stay in order. A closed
+    /// shard writes no results: route the group anew.
     pub(crate) fn append(
         &self,
         now: Now,
