@@ -242,6 +242,7 @@ impl Ledger {
 impl Entries {
     /// What the row should say now.
     pub fn progress(&self) -> Progress {
-        Progress { checkpoint: self.acks.watermark(), parked: self.parked.clone() }
+        let checkpoint = self.acks.checkpoint(self.gate.rules());
+        Progress { checkpoint, parked: self.parked.clone() }
     }
 }

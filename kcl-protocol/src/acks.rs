@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::rules::{Mutant, Rules};
 use crate::sequence::{Checkpoint, Position};
 
 /// Which records of one shard were delivered, and which of them are done.
@@ -49,6 +50,13 @@ impl Acks {
     /// Everything up to here is done. Only rises.
     pub fn watermark(&self) -> Checkpoint {
         self.watermark
+    }
+    /// What a checkpoint may say: the watermark, if the rules hold.
+    pub fn checkpoint(&self, rules: Rules) -> Checkpoint {
+        match self.last_delivered() {
+            Some(last) if rules.breaks(Mutant::CheckpointPastUnacked) => Checkpoint::At(last),
+            _ => self.watermark,
+        }
     }
     /// Records delivered and not acked.
     pub fn unacked(&self) -> usize {

@@ -107,6 +107,10 @@ impl Gate {
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
     }
+    /// The rules it follows.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
     /// The last ordinal used.
     pub fn ordinal(&self) -> Ordinal {
         self.ordinal
@@ -230,138 +234,4 @@ impl Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hash_range::HashKeyRange;
-    use crate::rows::Row;
-    use crate::sequence::SequenceNumber;
-
-    const INTERVAL: Duration = Duration::from_secs(5);
-
-    fn at(number: u128) -> Progress {
-        let position = SequenceNumber::from_parts(0, number).into();
-        Progress { checkpoint: Checkpoint::At(position), parked: None }
-    }
-
-    fn now(seconds: u64) -> Moment {
-        Moment(Duration::from_secs(seconds))
-    }
-
-    fn row() -> Lease {
-        let key = LeaseKey::new("shardId-000000000000");
-        let mut lease = Lease::unowned(key, Checkpoint::TrimHorizon, HashKeyRange::FULL);
-        (lease.owner, lease.fence) = (Some(WorkerId::new("w")), Fence(7));
-        lease
-    }
-
-    fn gate() -> Gate {
-        Gate::new(&row(), WorkerId::new("w"), INTERVAL)
-    }
-
-    fn apply(write: &ConditionalWrite, row: &mut Lease) -> Answer {
-        match write.apply(Some(&Row::Lease(row.clone()))) {
-            Ok(after) => {
-                *row = after.and_then(Row::into_lease).unwrap();
-                Answer::Won
-            }
-            Err(_) => Answer::Lost(Some(row.clone())),
-        }
-    }
-
-    #[test]
-    fn writes_are_coalesced_to_one_per_interval() {
-        let mut gate = gate();
-        assert_eq!(gate.due(), None);
-        gate.moved(now(1));
-        gate.moved(now(3));
-        assert_eq!(gate.due(), Some(now(6)));
-        gate.send(at(9), Carries::CheckpointOnly);
-        assert_eq!(gate.due(), None);
-    }
-
-    #[test]
-    fn a_new_value_gets_a_new_ordinal_and_a_repeated_one_keeps_its_own() {
-        let mut gate = gate();
-        let first = gate.send(at(1), Carries::CheckpointOnly);
-        gate.answered(Answer::Unknown, now(0));
-        assert_eq!(gate.send(at(1), Carries::CheckpointOnly), first);
-        assert_eq!(gate.ordinal(), Ordinal(1));
-        gate.answered(Answer::Unknown, now(0));
-        gate.send(at(2), Carries::CheckpointOnly);
-        assert_eq!(gate.ordinal(), Ordinal(2));
-    }
-
-    #[test]
-    fn a_late_checkpoint_does_not_go_over_a_newer_one() {
-        let (mut gate, mut row) = (gate(), row());
-        let late = gate.send(at(1), Carries::CheckpointOnly);
-        gate.answered(Answer::Unknown, now(0));
-        let newer = gate.send(at(2), Carries::CheckpointOnly);
-        let answer = apply(&newer, &mut row);
-        assert!(matches!(gate.answered(answer, now(0)), Ruling::Written(_)));
-        assert!(matches!(apply(&late, &mut row), Answer::Lost(_)));
-        assert_eq!(row.checkpoint, at(2).checkpoint);
-    }
-
-    #[test]
-    fn an_undecided_effect_is_repeated_with_the_same_ordinal_whatever_comes() {
-        let mut gate = gate();
-        let effects = gate.send(at(1), Carries::Effects);
-        assert!(gate.is_undecided());
-        for answer in [Answer::Unknown, Answer::NotApplied, Answer::Refused] {
-            assert_eq!(gate.answered(answer, now(0)), Ruling::Again);
-            assert!(gate.is_undecided());
-            assert_eq!(gate.send(at(2), Carries::CheckpointOnly), effects);
-        }
-    }
-
-    #[test]
-    fn effects_lost_with_their_own_ordinal_are_already_done() {
-        let (mut gate, mut row) = (gate(), row());
-        let effects = gate.send(at(1), Carries::Effects);
-        apply(&effects, &mut row);
-        gate.answered(Answer::Unknown, now(0));
-        let answer = apply(&effects, &mut row);
-        assert!(matches!(answer, Answer::Lost(_)), "the strict condition applies once");
-        assert!(matches!(gate.answered(answer, now(0)), Ruling::Written(_)));
-        assert!(!gate.is_undecided());
-        assert_eq!(gate.written(), &at(1));
-    }
-
-    #[test]
-    fn effects_refused_at_the_first_try_are_given_up() {
-        let mut gate = gate();
-        gate.send(at(1), Carries::Effects);
-        assert!(matches!(gate.answered(Answer::Refused, now(0)), Ruling::Refused(_)));
-        assert!(!gate.is_undecided());
-        gate.send(at(1), Carries::Effects);
-        assert_eq!(gate.ordinal(), Ordinal(2));
-    }
-
-    #[test]
-    fn another_fence_or_owner_or_no_row_means_lost() {
-        let mut other_fence = row();
-        other_fence.fence = Fence(8);
-        let mut other_owner = row();
-        other_owner.owner = Some(WorkerId::new("v"));
-        let mut overtaken = row();
-        overtaken.ordinal = Ordinal(5);
-        for found in [Some(other_fence), Some(other_owner), Some(overtaken), None] {
-            let mut gate = gate();
-            gate.send(at(1), Carries::CheckpointOnly);
-            assert_eq!(gate.answered(Answer::Lost(found), now(0)), Ruling::LeaseLost);
-        }
-    }
-
-    #[test]
-    fn the_parked_mark_goes_with_the_checkpoint_under_one_ordinal() {
-        let (mut gate, mut row) = (gate(), row());
-        let parked = Progress { parked: Some(Parked { reason: "r".into(), at: None }), ..at(1) };
-        let park = gate.send(parked.clone(), Carries::CheckpointOnly);
-        gate.answered(Answer::Unknown, now(0));
-        let resume = gate.send(at(1), Carries::CheckpointOnly);
-        apply(&resume, &mut row);
-        assert!(matches!(apply(&park, &mut row), Answer::Lost(_)), "a late park changes nothing");
-        assert_eq!(row.parked, None);
-    }
-}
+mod tests;

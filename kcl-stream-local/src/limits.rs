@@ -27,8 +27,8 @@ pub const SHARD_READS: u64 = 5;
 pub const READ_BYTES: usize = 10 << 20;
 /// Records one `get_records` returns at most (K).
 pub const READ_RECORDS: usize = 10_000;
-/// Records one pushed read returns at most. It bounds how long a reader keeps a shard's writers
-/// waiting: copying one out takes about 20 ns.
+/// Records one pushed read returns at most, so that one read takes well under a millisecond:
+/// copying a record out takes about 50 ns.
 pub const PUSHED_RECORDS: usize = 2000;
 /// Milliseconds an iterator is good for: 5 minutes (K).
 pub const ITERATOR_LIFE_MILLIS: u64 = 5 * 60 * 1000;
@@ -41,11 +41,9 @@ pub const OPEN_SHARDS: u32 = 10_000;
 /// Bytes a stream keeps in memory, unless told otherwise: 1 GiB, about 4 million records of 100
 /// bytes.
 pub const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
-/// Bytes counted for a record besides its data and key: its entry and two heap blocks.
-pub const RECORD_OVERHEAD_BYTES: u64 = 112;
-/// Records in one chunk of a shard: large enough that adding one is rare, small enough that its
-/// allocation (56 KiB) does not hold up the shard.
-pub const CHUNK_RECORDS: usize = 1024;
+/// Bytes counted for a record besides its data and key: its entry (48), the heads of its two heap
+/// blocks, and its part of a segment.
+pub const RECORD_OVERHEAD_BYTES: u64 = 160;
 
 /// Bytes a producer holds at most until they are put: 16 MiB.
 pub const PRODUCER_BYTES: usize = 16 << 20;

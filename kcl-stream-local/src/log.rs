@@ -1,21 +1,21 @@
-//! The records of one shard, in order, in chunks.
+//! The records of one shard, in order, in segments.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kcl_core::protocol::Position;
 use kcl_core::{PartitionKey, Record};
 
-use crate::limits::{CHUNK_RECORDS, RECORD_OVERHEAD_BYTES};
+use crate::limits::RECORD_OVERHEAD_BYTES;
 use crate::record::NewRecord;
 use crate::sequence::SequenceBase;
 
-/// A record as it is kept: its sequence number follows from its place.
+/// A record as it is kept: its sequence number follows from its place, its time from its segment.
 #[derive(Debug)]
-struct Stored {
+pub(crate) struct Stored {
     partition_key: PartitionKey,
     data: Bytes,
-    arrival_millis: u64,
 }
 
 impl Stored {
@@ -24,21 +24,50 @@ impl Stored {
     }
 }
 
+impl From<NewRecord> for Stored {
+    fn from(record: NewRecord) -> Self {
+        Self { partition_key: record.partition_key, data: record.data }
+    }
+}
+
+/// The records one put brought. Shared with readers, who copy them out without holding up the
+/// shard.
+#[derive(Clone, Debug)]
+struct Segment {
+    /// Counter of its first record.
+    first: u64,
+    arrival_millis: u64,
+    records: Arc<[Stored]>,
+}
+
+impl Segment {
+    fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.records.iter().map(|record| record.size_bytes() as u64 + RECORD_OVERHEAD_BYTES).sum()
+    }
+}
+
 /// Records with consecutive counters.
 ///
-/// Invariant: every chunk but the first and the last has `CHUNK_RECORDS` records, and none is
-/// empty, so that a counter leads to its record by arithmetic.
+/// Invariant: each segment starts where the one before ends, none is empty, and arrival times
+/// never fall.
 #[derive(Debug)]
 pub(crate) struct RecordLog {
-    chunks: VecDeque<VecDeque<Stored>>,
-    /// Counter of the oldest record kept, or `next` if there is none.
-    first: u64,
+    segments: VecDeque<Segment>,
     /// Counter of the next record. The first of a shard has 1: the shard's own base stands for
     /// "before all records".
     next: u64,
-    /// How many records of the first chunk were taken off its front.
-    dropped: usize,
     last_arrival_millis: u64,
+}
+
+/// Some records of a log, to be copied out once its shard is free again.
+pub(crate) struct Slice {
+    from: u64,
+    max_records: usize,
+    segments: Vec<Segment>,
 }
 
 /// Records copied out.
@@ -50,113 +79,73 @@ pub(crate) struct Copied {
 
 impl RecordLog {
     pub(crate) fn new() -> Self {
-        Self { chunks: VecDeque::new(), first: 1, next: 1, dropped: 0, last_arrival_millis: 0 }
+        Self { segments: VecDeque::new(), next: 1, last_arrival_millis: 0 }
     }
 
+    /// Counter of the oldest record kept, or the next to come if there is none.
     pub(crate) fn first(&self) -> u64 {
-        self.first
+        self.segments.front().map_or(self.next, |segment| segment.first)
     }
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Adds a record and returns its counter. Arrival times never fall, also if the clock does.
-    pub(crate) fn push(&mut self, record: NewRecord, now_millis: u64) -> u64 {
-        self.last_arrival_millis = self.last_arrival_millis.max(now_millis);
-        let stored = Stored {
-            partition_key: record.partition_key,
-            data: record.data,
-            arrival_millis: self.last_arrival_millis,
-        };
-        let is_single = self.chunks.len() == 1;
-        match self.chunks.back_mut() {
-            Some(chunk)
-                if chunk.len() + if is_single { self.dropped } else { 0 } < CHUNK_RECORDS =>
-            {
-                chunk.push_back(stored);
-            }
-            _ => {
-                // Only a shard that filled a chunk before gets a whole one at once.
-                let capacity = if self.chunks.is_empty() { 0 } else { CHUNK_RECORDS };
-                let mut chunk = VecDeque::with_capacity(capacity);
-                chunk.push_back(stored);
-                self.chunks.push_back(chunk);
-            }
+    /// Adds records, if there are any. Arrival times never fall, also if the clock does.
+    pub(crate) fn push(&mut self, records: Vec<Stored>, now_millis: u64) {
+        if records.is_empty() {
+            return;
         }
-        let counter = self.next;
-        self.next += 1;
-        counter
+        self.last_arrival_millis = self.last_arrival_millis.max(now_millis);
+        let arrival_millis = self.last_arrival_millis;
+        let segment = Segment { first: self.next, arrival_millis, records: records.into() };
+        self.next = segment.end();
+        self.segments.push_back(segment);
     }
 
     /// Drops records that arrived at or before `horizon_millis`; returns the memory they took.
     pub(crate) fn trim(&mut self, horizon_millis: u64) -> u64 {
         let mut freed = 0;
-        while let Some(chunk) = self.chunks.front_mut() {
-            match chunk.front() {
-                Some(oldest) if oldest.arrival_millis <= horizon_millis => {
-                    freed += oldest.size_bytes() as u64 + RECORD_OVERHEAD_BYTES;
-                    chunk.pop_front();
-                    self.first += 1;
-                    self.dropped += 1;
-                }
-                Some(_) => break,
-                None => {}
-            }
-            if chunk.is_empty() {
-                self.chunks.pop_front();
-                self.dropped = 0;
-            }
+        while let Some(oldest) =
+            self.segments.pop_front_if(|oldest| oldest.arrival_millis <= horizon_millis)
+        {
+            freed += oldest.memory_bytes();
         }
         freed
     }
 
-    fn get(&self, counter: u64) -> Option<&Stored> {
-        let (chunk, at) = self.place(counter)?;
-        self.chunks.get(chunk)?.get(at)
-    }
-
-    fn place(&self, counter: u64) -> Option<(usize, usize)> {
-        let index = usize::try_from(counter.checked_sub(self.first)?).ok()? + self.dropped;
-        let (chunk, at) = (index / CHUNK_RECORDS, index % CHUNK_RECORDS);
-        Some(if chunk == 0 { (0, at.checked_sub(self.dropped)?) } else { (chunk, at) })
-    }
-
     /// When the record arrived.
     pub(crate) fn arrival_millis(&self, counter: u64) -> Option<u64> {
-        self.get(counter).map(|stored| stored.arrival_millis)
+        let at = self.segments.partition_point(|segment| segment.end() <= counter);
+        self.segments.get(at).map(|segment| segment.arrival_millis)
     }
 
     /// The first record at or after `from` that arrived at or after `millis`; the next one to come
     /// if there is none.
     pub(crate) fn first_arrived_at(&self, millis: u64, from: u64) -> u64 {
-        let (mut low, mut high) = (from.max(self.first).min(self.next), self.next);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.arrival_millis(middle) {
-                Some(arrival) if arrival < millis => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        low
+        let at = self.segments.partition_point(|segment| segment.arrival_millis < millis);
+        self.segments.get(at).map_or(self.next, |segment| segment.first.max(from))
     }
 
-    /// Copies out records from counter `from` on (which is retained or the next to come), up to
-    /// both limits, but at least one.
-    pub(crate) fn copy(
-        &self,
-        base: SequenceBase,
-        from: u64,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> Copied {
-        let available = usize::try_from(self.next.saturating_sub(from)).unwrap_or(usize::MAX);
-        let most = available.min(max_records.max(1));
+    /// Up to `max_records` records from counter `from` on.
+    pub(crate) fn slice(&self, from: u64, max_records: usize) -> Slice {
+        let start = self.segments.partition_point(|segment| segment.end() <= from);
+        let past = from.saturating_add(max_records as u64);
+        let segments = self.segments.range(start..).take_while(|segment| segment.first < past);
+        Slice { from, max_records, segments: segments.cloned().collect() }
+    }
+}
+
+impl Slice {
+    /// Copies the records out, up to `max_bytes`, but at least one if there is one.
+    pub(crate) fn copy(&self, base: SequenceBase, max_bytes: usize) -> Copied {
+        let available = self.segments.last().map_or(0, |last| last.end() - self.from);
+        let most = usize::try_from(available).unwrap_or(usize::MAX).min(self.max_records);
         let mut copied = Copied { records: Vec::with_capacity(most), bytes: 0 };
-        let Some((mut chunk, mut at)) = self.place(from) else { return copied };
-        let mut counter = from;
-        while copied.records.len() < most {
-            let Some(stored) = self.chunks.get(chunk) else { break };
-            for record in stored.range(at.min(stored.len())..).take(most - copied.records.len()) {
+        for segment in &self.segments {
+            let skip = self.from.saturating_sub(segment.first) as usize;
+            let left = most - copied.records.len();
+            for (counter, record) in (segment.first..).zip(&*segment.records).skip(skip).take(left)
+            {
                 let bytes = copied.bytes + record.size_bytes();
                 if bytes > max_bytes && !copied.records.is_empty() {
                     return copied;
@@ -166,11 +155,9 @@ impl RecordLog {
                     position: Position::from(base.number(counter)),
                     partition_key: record.partition_key.clone(),
                     data: record.data.clone(),
-                    arrival_millis: record.arrival_millis,
+                    arrival_millis: segment.arrival_millis,
                 });
-                counter += 1;
             }
-            (chunk, at) = (chunk + 1, 0);
         }
         copied
     }
@@ -183,10 +170,11 @@ mod tests {
     use super::*;
     use crate::sequence::ShardNumber;
 
+    const BASE: fn() -> SequenceBase = || SequenceBase::new(ShardNumber(0), 5);
+
     fn numbers(log: &RecordLog, from: u64, max_records: usize) -> Vec<u64> {
-        let base = SequenceBase::new(ShardNumber(0), 5);
-        let copied = log.copy(base, from, max_records, usize::MAX);
-        let counter = |record: &Record| base.counter(record.position.sequence).unwrap_or(0);
+        let copied = log.slice(from, max_records).copy(BASE(), usize::MAX);
+        let counter = |record: &Record| BASE().counter(record.position.sequence).unwrap_or(0);
         for record in &copied.records {
             assert_eq!(record.partition_key.as_str(), counter(record).to_string());
         }
@@ -194,29 +182,33 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
-        fn chunks_read_like_one_list_whatever_was_trimmed(
-            steps in prop::collection::vec((0u64..900, 0u64..700), 1..12), from in 0u64..6000,
+        fn segments_read_like_one_list_whatever_was_trimmed(
+            steps in prop::collection::vec((0u64..9, 0usize..4), 1..30), from in 0u64..100,
+            max_records in 1usize..40,
         ) {
-            let (mut log, mut next, mut first) = (RecordLog::new(), 1u64, 1u64);
+            let (mut log, mut next) = (RecordLog::new(), 1u64);
+            // First counter of every put; its arrival time is the same number.
+            let mut puts: Vec<u64> = Vec::new();
             for (pushes, trims) in steps {
-                for _ in 0..pushes {
-                    // Arrival times are the counters, so that the horizon is a counter too.
-                    prop_assert_eq!(log.push(NewRecord::new(next.to_string(), ""), next), next);
-                    next += 1;
+                let record = |n: u64| NewRecord::new(n.to_string(), "").into();
+                log.push((next..next + pushes).map(record).collect(), next);
+                if pushes > 0 {
+                    puts.push(next);
                 }
-                let horizon = (first + trims).min(next) - 1;
-                let freed = log.trim(horizon);
-                let expected: u64 = (first..=horizon)
+                next += pushes;
+                let past = puts.get(trims).copied().unwrap_or(next);
+                let expected: u64 = (log.first()..past)
                     .map(|n| n.to_string().len() as u64 + RECORD_OVERHEAD_BYTES).sum();
-                prop_assert_eq!(freed, expected);
-                first = first.max(horizon + 1);
-                prop_assert_eq!((log.first(), log.next()), (first, next));
-                let from = from.clamp(first, next);
-                prop_assert_eq!(numbers(&log, from, 2000),
-                    (from..next).take(2000).collect::<Vec<_>>());
-                prop_assert_eq!(log.first_arrived_at(from, first), from);
+                prop_assert_eq!(log.trim(past - 1), expected);
+                puts.retain(|put| *put >= past);
+                prop_assert_eq!((log.first(), log.next()), (past, next));
+                let from = from.clamp(past, next);
+                prop_assert_eq!(numbers(&log, from, max_records),
+                    (from..next).take(max_records).collect::<Vec<_>>());
+                let after = puts.iter().copied().find(|put| *put >= from).unwrap_or(next);
+                prop_assert_eq!(log.first_arrived_at(from, past), after);
             }
         }
     }
@@ -224,11 +216,18 @@ mod tests {
     #[test]
     fn a_record_above_the_byte_limit_comes_alone() {
         let mut log = RecordLog::new();
-        for size in [10, 500, 10, 10] {
-            log.push(NewRecord::new("k", vec![0; size]), 1);
+        let records = [10, 500, 10, 10].map(|size| NewRecord::new("k", vec![0; size]).into());
+        log.push(records.into(), 1);
+        let count = |from| log.slice(from, 10).copy(BASE(), 100).records.len();
+        assert_eq!([count(1), count(2), count(3)], [1, 1, 2]);
+    }
+
+    #[test]
+    fn arrival_times_never_fall() {
+        let mut log = RecordLog::new();
+        for millis in [5, 3, 9] {
+            log.push(vec![NewRecord::new("k", "").into()], millis);
         }
-        let base = SequenceBase::new(ShardNumber(0), 5);
-        let sizes = |from| log.copy(base, from, 10, 100).records.len();
-        assert_eq!([sizes(1), sizes(2), sizes(3)], [1, 1, 2]);
+        assert_eq!([1, 2, 3, 4].map(|n| log.arrival_millis(n)), [Some(5), Some(5), Some(9), None]);
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::bucket::Bucket;
 use crate::error::PutError;
 use crate::limits::{SHARD_IN_BYTES, SHARD_IN_RECORDS, SHARD_OUT_BYTES, SHARD_READS};
-use crate::log::RecordLog;
+use crate::log::{RecordLog, Stored};
 use crate::options::Settings;
 use crate::record::{NewRecord, PutReceipt};
 use crate::sequence::{SequenceBase, ShardNumber};
@@ -148,8 +148,8 @@ impl Shard {
     }
 
     /// Appends the records at the places in `group`, in that order, and writes their results. Once
-    /// one is refused the later ones are too, so that those of one key stay in order. A closed shard
-    /// writes no results: route the group anew.
+    /// one is refused the later ones are too, so that those of one key stay in order. A closed
+    /// shard writes no results: route the group anew.
     pub(crate) fn append(
         &self,
         now: Now,
@@ -171,7 +171,8 @@ impl Shard {
             state.records_in.refill(now.moment);
         }
         let mut refused = None;
-        let mut taken = 0;
+        let mut taken = Vec::with_capacity(group.len());
+        let first = state.log.next();
         for at in group {
             let at = *at as usize;
             let Some(record) = &records[at] else { continue };
@@ -180,16 +181,18 @@ impl Shard {
             }
             results[at] = match (refused, records[at].take_if(|_| refused.is_none())) {
                 (None, Some(record)) => {
-                    taken += 1;
-                    let counter = state.log.push(record, now.wall_millis);
-                    Some(Ok(PutReceipt { shard: self.number, sequence: self.base.number(counter) }))
+                    let sequence = self.base.number(first + taken.len() as u64);
+                    taken.push(Stored::from(record));
+                    Some(Ok(PutReceipt { shard: self.number, sequence }))
                 }
                 (error, _) => error.map(Err),
             };
         }
+        let has_taken = !taken.is_empty();
+        state.log.push(taken, now.wall_millis);
         drop(state);
         settings.memory.release(left);
-        if taken > 0 {
+        if has_taken {
             self.wake_readers();
         }
     }
@@ -211,14 +214,18 @@ impl Shard {
         if log.arrival_millis(from).is_some_and(|arrival| arrival < not_before_millis) {
             from = log.first_arrived_at(not_before_millis, from);
         }
-        let children = || state.closing.as_ref().map(|closing| closing.children.clone());
-        if from >= log.next() {
-            return children().map_or(Found::Tip { next: from }, Found::End);
+        let children = state.closing.as_ref().map(|closing| closing.children.clone());
+        let log_next = log.next();
+        if from >= log_next {
+            return children.map_or(Found::Tip { next: from }, Found::End);
         }
-        let copied = log.copy(self.base, from, limit.0, limit.1);
+        let slice = log.slice(from, limit.0);
+        // The copying is the long part: writers and other readers go on meanwhile.
+        drop(state);
+        let copied = slice.copy(self.base, limit.1);
         let next = from + copied.records.len() as u64;
-        let (behind_millis, end) = if next == log.next() {
-            (0, children().map_or(AfterThis::More, AfterThis::End))
+        let (behind_millis, end) = if next == log_next {
+            (0, children.map_or(AfterThis::More, AfterThis::End))
         } else {
             let last = copied.records.last().map_or(now.wall_millis, |last| last.arrival_millis);
             (now.wall_millis.saturating_sub(last).max(1), AfterThis::More)

@@ -56,6 +56,16 @@ async fn a_shard_takes_a_mebibyte_a_second_and_the_others_are_not_affected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_a_record_is_refused_so_are_the_later_ones_of_its_shard() {
+    let stream = engine().create_stream("s", 2, StreamOptions::default()).unwrap();
+    let of = |shard, bytes| NewRecord { data: vec![0; bytes].into(), ..key_for(&stream, shard) };
+    let records = vec![of(0, 600 << 10), of(0, 600 << 10), of(1, 1), of(0, 1)];
+    let results = stream.put_many(records).unwrap().results;
+    let is_ok: Vec<_> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(is_ok, [true, false, true, false], "the small one must not pass the large one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_record_goes_in_once_and_is_made_up_for() {
     let options = StreamOptions { max_record_bytes: 10 << 20, ..StreamOptions::default() };
     let stream = engine().create_stream("s", 1, options).unwrap();
@@ -114,7 +124,7 @@ async fn a_full_stream_refuses_puts_until_records_expire_and_forgets_none() {
     while stream.put(key_for(&stream, 0)).is_ok() {
         taken += 1;
     }
-    assert_eq!(taken, 10_000 / (112 + 4));
+    assert_eq!(taken, 10_000 / (160 + 4));
     let error = stream.put(key_for(&stream, 1)).unwrap_err();
     assert!(matches!(error, EngineError::StreamFull { memory_bytes: 10_000, .. }), "{error}");
     let many = stream.put_many(vec![key_for(&stream, 0), key_for(&stream, 1)]).unwrap();
@@ -123,7 +133,7 @@ async fn a_full_stream_refuses_puts_until_records_expire_and_forgets_none() {
     assert_eq!(drain(&stream, 0).len(), taken);
     tokio::time::advance(DAY).await;
     assert!(stream.put(key_for(&stream, 1)).is_ok(), "room made in another shard");
-    assert_eq!(stream.describe().unwrap().memory_used_bytes, 116);
+    assert_eq!(stream.describe().unwrap().memory_used_bytes, 164);
 }
 
 #[tokio::test(start_paused = true)]

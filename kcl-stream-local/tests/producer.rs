@@ -37,19 +37,21 @@ async fn throttled_records_are_put_in_the_end_in_order() {
 async fn keys_stay_in_order_while_the_stream_is_resharded_under_throttling() {
     let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
     let producer = stream.producer(ProducerOptions::default());
-    let (keys, each) = (10, 300);
+    let (keys, each) = (10, 450);
     let mut deliveries = Vec::new();
     for n in 0..keys * each {
-        let record =
-            NewRecord::new(format!("key{}", n % keys), format!("{} {}", n % keys, n / keys));
-        deliveries.push(producer.send(record).await.unwrap());
-        if n == keys * each / 3 {
+        // Each reshard comes while records wait for a throttled shard.
+        if n == 2000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
             stream.split_shard(&ShardNumber(0).id(), 1 << 127).unwrap();
         }
-        if n == keys * each / 2 {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+        if n == 4200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
             stream.merge_shards(&ShardNumber(1).id(), &ShardNumber(2).id()).unwrap();
         }
+        let text = format!("{} {}", n % keys, n / keys);
+        let record = NewRecord::new(format!("key{}", n % keys), text);
+        deliveries.push(producer.send(record).await.unwrap());
     }
     for delivery in deliveries {
         delivery.await.unwrap();
@@ -116,7 +118,7 @@ async fn send_waits_for_room_and_a_dropped_producer_still_delivers() {
 #[tokio::test(start_paused = true)]
 async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
     let engine = engine();
-    let options = StreamOptions { memory_bytes: 200, ..StreamOptions::unlimited() };
+    let options = StreamOptions { memory_bytes: 300, ..StreamOptions::unlimited() };
     let stream = engine.create_stream("s", 1, options).unwrap();
     let producer = stream.producer(ProducerOptions::default());
     assert!(matches!(

@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use common::{ALL, drain, engine, ids, key_for};
 use kcl_core::protocol::{Position, SequenceNumber, ShardId};
-use kcl_core::{Clock, ReadFrom, ReadOutcome, ShardReader, SourceError, StreamSource, TokioClock};
+use kcl_core::{
+    Clock, ReadFrom, ReadOutcome, Record, ShardReader, SourceError, StreamSource, TokioClock,
+};
 use kcl_stream_local::{EngineError, NewRecord, Pushed, ShardNumber, StreamOptions};
+
+fn text(record: &Record) -> String {
+    String::from_utf8_lossy(&record.data).into_owned()
+}
 
 async fn texts(reader: &mut Box<dyn ShardReader>) -> Vec<String> {
     match reader.next(ALL).await {
-        Ok(ReadOutcome::Records { records, .. }) => {
-            records.iter().map(|r| String::from_utf8_lossy(&r.data).into_owned()).collect()
-        }
+        Ok(ReadOutcome::Records { records, .. }) => records.iter().map(text).collect(),
         other => panic!("no records but {other:?}"),
     }
 }
@@ -198,7 +202,7 @@ async fn a_reader_dropped_at_any_point_loses_and_repeats_nothing() {
             biased;
             outcome = reader.next(kcl_core::ReadLimit { records: 3, bytes: 1000 }) => {
                 if let Ok(ReadOutcome::Records { records, .. }) = outcome {
-                    seen.extend(records.iter().map(|r| String::from_utf8_lossy(&r.data).into_owned()));
+                    seen.extend(records.iter().map(text));
                 }
             }
             () = tokio::task::yield_now() => {}

@@ -1,6 +1,7 @@
 //! A consumer against a scripted shard and a table that can fail, on a paused clock.
 
 mod basics;
+mod chance;
 mod effects;
 mod failures;
 mod quiet;

@@ -72,6 +72,10 @@ impl Shelf {
         self.state().errors.push_back(error);
         self.changed.notify_waiters();
     }
+    /// Errors that wait to be met.
+    pub fn faults(&self) -> usize {
+        self.state().errors.len()
+    }
     pub fn opened(&self) -> Vec<ReadFrom> {
         self.state().opened.clone()
     }
@@ -164,6 +168,10 @@ impl Table {
     }
     pub fn fail(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+    /// Faults that wait to be met.
+    pub fn faults(&self) -> usize {
+        self.faults.lock().unwrap().len()
     }
     pub fn checkpoints(&self) -> Vec<Checkpoint> {
         let writes = self.writes.lock().unwrap();
@@ -394,7 +402,6 @@ impl World {
         self.log.lock().unwrap().clone()
     }
 
-    /// The numbers of all deliveries, one after the other.
     pub fn has_event(&self, wanted: impl Fn(&EventKind) -> bool) -> bool {
         self.events.lock().unwrap().iter().any(|event| wanted(&event.kind))
     }
