@@ -106,8 +106,11 @@ impl Fleet {
 
     /// Each running worker's place in the fleet, name and status.
     pub fn status(&self) -> Vec<(usize, String, Status)> {
-        let running = self.workers.iter().enumerate().filter(|(_, worker)| worker.runtime.is_some());
-        running.map(|(index, worker)| (index, worker.name.clone(), worker.handle.status())).collect()
+        let running =
+            self.workers.iter().enumerate().filter(|(_, worker)| worker.runtime.is_some());
+        running
+            .map(|(index, worker)| (index, worker.name.clone(), worker.handle.status()))
+            .collect()
     }
 
     /// The ids of the running workers.
@@ -121,7 +124,9 @@ impl Fleet {
             .workers
             .iter_mut()
             .filter_map(|worker| Some((worker.runtime.take()?, worker.handle.clone())))
-            .map(|(runtime, handle)| std::thread::spawn(move || runtime.block_on(handle.shutdown())))
+            .map(|(runtime, handle)| {
+                std::thread::spawn(move || runtime.block_on(handle.shutdown()))
+            })
             .collect();
         for thread in leaving {
             // A worker that could not leave moves on by expiry; here the program ends anyway.

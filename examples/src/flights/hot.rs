@@ -62,12 +62,12 @@ mod tests {
 
     fn loads(shards: &[&[(&str, u64)]]) -> Loads {
         let keys = |keys: &&[(&str, u64)]| {
-            keys.iter().map(|(key, records)| ((*key).to_owned(), (records * 50, *records))).collect()
+            keys.iter()
+                .map(|(key, records)| ((*key).to_owned(), (records * 50, *records)))
+                .collect()
         };
         let shard = |number| ShardId::from(format!("shardId-{number:012}"));
-        Loads {
-            by_shard: shards.iter().enumerate().map(|(n, of)| (shard(n), keys(of))).collect(),
-        }
+        Loads { by_shard: shards.iter().enumerate().map(|(n, of)| (shard(n), keys(of))).collect() }
     }
 
     #[test]
@@ -75,7 +75,10 @@ mod tests {
         let even = loads(&[&[("a", 40), ("b", 41), ("c", 39)], &[("d", 40), ("e", 40), ("f", 41)]]);
         assert_eq!(hot_shards(&even, Duration::from_secs(1)).len(), 0);
         let named = hot_shards(&even, Duration::from_millis(140));
-        assert!(named[0].starts_with("shardId-000000000000 is hot: at 86% of its limit"), "{named:?}");
+        assert!(
+            named[0].starts_with("shardId-000000000000 is hot: at 86% of its limit"),
+            "{named:?}"
+        );
     }
 
     #[test]

@@ -39,14 +39,24 @@ impl Report {
         println!("\norigin  carrier  flights  mean departure delay (min)");
         for figure in &self.figures {
             let delay = figure.mean_dep_delay.map_or("-".to_owned(), |delay| format!("{delay:.2}"));
-            println!("{:<7} {:<8} {:>7}  {delay:>8}", figure.origin, figure.carrier, figure.flights);
+            println!(
+                "{:<7} {:<8} {:>7}  {delay:>8}",
+                figure.origin, figure.carrier, figure.flights
+            );
         }
         let same = if self.matches_direct { "all equal" } else { "DIFFERENT" };
-        println!("\n{} figures, {same} to those of a direct pass over the file", self.figures.len());
+        println!(
+            "\n{} figures, {same} to those of a direct pass over the file",
+            self.figures.len()
+        );
         println!(
             "put {}, processed {}, lost {}, redelivered {} (counted once), out of order per key {}",
             self.put, self.processed, self.lost, self.redelivered, self.out_of_order
         );
-        println!("{} changes of owner, {:.1} s", self.takeovers.len(), self.wall_ms as f64 / 1000.0);
+        println!(
+            "{} changes of owner, {:.1} s",
+            self.takeovers.len(),
+            self.wall_ms as f64 / 1000.0
+        );
     }
 }

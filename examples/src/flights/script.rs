@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use kcl_core::protocol::{Moment, ShardId};
-use kcl_core::{Clock, StreamSource, SystemClock};
+use kcl_core::{Clock, Shard, StreamSource, SystemClock};
 
 use super::feed::Loads;
 use super::fleet::Fleet;
@@ -103,34 +103,28 @@ impl Script {
             Act::ShutDown => format!("{} is shut down", fleet.shut_down(busiest(fleet))),
             Act::Split => {
                 let open = open_shards(fleet).await?;
-                let hottest = open.iter().max_by_key(|(id, _)| records(loads, id));
-                let (shard, range) = hottest.ok_or("no shard is open")?;
+                let hottest = open.iter().max_by_key(|shard| records(loads, &shard.id));
+                let Shard { id, range, .. } = hottest.ok_or("no shard is open")?;
                 let middle = range.start + (range.end - range.start) / 2 + 1;
-                fleet.stream.split_shard(shard, middle)?;
-                self.split = Some(shard.clone());
-                format!("the hottest shard, {shard}, is split")
+                fleet.stream.split_shard(id, middle)?;
+                self.split = Some(id.clone());
+                format!("the hottest shard, {id}, is split")
             }
             Act::Merge => {
                 let open = open_shards(fleet).await?;
-                let pairs = open.windows(2).filter(|pair| pair[0].1.is_followed_by(&pair[1].1));
-                let old = pairs.filter(|pair| pair.iter().all(|(id, _)| !self.is_new(id, fleet)));
-                let coldest =
-                    old.min_by_key(|pair| records(loads, &pair[0].0) + records(loads, &pair[1].0));
-                let pair = coldest.ok_or("no two shards touch")?;
-                fleet.stream.merge_shards(&pair[0].0, &pair[1].0)?;
-                format!("{} and {} are merged", pair[0].0, pair[1].0)
+                // Children of the split are left alone: the merge takes two others.
+                let is_old = |shard: &Shard| {
+                    !self.split.as_ref().is_some_and(|split| shard.parents.contains(split))
+                };
+                let touching = |pair: &&[Shard]| pair[0].range.is_followed_by(&pair[1].range);
+                let pairs = open.windows(2).filter(touching).filter(|pair| pair.iter().all(is_old));
+                let load = |pair: &&[Shard]| -> u64 {
+                    pair.iter().map(|shard| records(loads, &shard.id)).sum()
+                };
+                let pair = pairs.min_by_key(load).ok_or("no two shards touch")?;
+                fleet.stream.merge_shards(&pair[0].id, &pair[1].id)?;
+                format!("{} and {} are merged", pair[0].id, pair[1].id)
             }
-        })
-    }
-
-    /// Children of the split are left alone: the merge takes two others.
-    fn is_new(&self, shard: &ShardId, fleet: &Fleet) -> bool {
-        let Ok(shards) = fleet.stream.list_shards(&kcl_stream_local::ShardFilter::All) else {
-            return false;
-        };
-        let info = shards.iter().find(|info| info.id() == *shard);
-        info.is_some_and(|info| {
-            info.parents.iter().any(|parent| Some(parent.id()) == self.split)
         })
     }
 }
@@ -154,13 +148,10 @@ fn records(loads: &Loads, shard: &ShardId) -> u64 {
 }
 
 /// Open shards by hash key range.
-async fn open_shards(
-    fleet: &Fleet,
-) -> Result<Vec<(ShardId, kcl_core::protocol::HashKeyRange)>, Box<dyn Error>> {
+async fn open_shards(fleet: &Fleet) -> Result<Vec<Shard>, Box<dyn Error>> {
     let shards = fleet.stream.source().list_shards().await?;
-    let open = shards.into_iter().filter(|shard| shard.is_open);
-    let mut open: Vec<_> = open.map(|shard| (shard.id, shard.range)).collect();
-    open.sort_by_key(|(_, range)| *range);
+    let mut open: Vec<_> = shards.into_iter().filter(|shard| shard.is_open).collect();
+    open.sort_by_key(|shard| shard.range);
     Ok(open)
 }
 
@@ -174,8 +165,8 @@ async fn has_settled(act: Act, fleet: &Fleet) -> Result<bool, Box<dyn Error>> {
     let running = fleet.running();
     let owners = fleet.tracker.owners();
     let mut loads: BTreeMap<_, usize> = running.iter().map(|id| (id.clone(), 0)).collect();
-    for (shard, _) in open_shards(fleet).await? {
-        let Some(load) = owners.get(&shard).and_then(|owner| loads.get_mut(owner)) else {
+    for shard in open_shards(fleet).await? {
+        let Some(load) = owners.get(&shard.id).and_then(|owner| loads.get_mut(owner)) else {
             return Ok(false);
         };
         *load += 1;

@@ -94,7 +94,8 @@ fn live_lines(scene: &Scene) -> Vec<String> {
     let mut lines = vec![format!("{bar} {}", summary(scene))];
     for (_, name, status) in &scene.workers {
         let shard = |shard: &kcl_core::ShardStatus| {
-            let number = shard.shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
+            let number =
+                shard.shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
             let number = if number.is_empty() { "0" } else { number };
             format!("{number} ({} ms behind)", shard.consumer.lag_millis)
         };
