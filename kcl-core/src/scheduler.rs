@@ -261,8 +261,8 @@ impl Worker {
             match end {
                 ControlEnd::Left => return Ok(()),
                 ControlEnd::Failed(error) => return Err(error),
-                ControlEnd::Over(_) if self.shutdown.is_cancelled() => return Ok(()),
-                ControlEnd::Over(_) => self.shared.post(worker, WorkerPhase::Starting),
+                ControlEnd::Over if self.shutdown.is_cancelled() => return Ok(()),
+                ControlEnd::Over => self.shared.post(worker, WorkerPhase::Starting),
             }
         }
     }

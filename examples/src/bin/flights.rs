@@ -107,11 +107,11 @@ impl Run {
     /// Looks at everything once; true when the run is over.
     async fn step(&mut self, fleet: &mut Fleet) -> Result<bool, Box<dyn Error>> {
         let put = self.progress.put();
+        self.show_takeovers(fleet);
         for said in self.script.step(put, &self.progress.loads(), fleet).await? {
             self.view.say(&said);
         }
         self.progress.allow(self.script.full_pace_to());
-        self.show_takeovers(fleet);
         self.name_hot_shards();
         if self.feeding.as_ref().is_some_and(JoinHandle::is_finished)
             && let Some(feeding) = self.feeding.take()

@@ -30,7 +30,7 @@ use crate::event::{EventKind, HoldReason};
 use crate::handle::Command;
 use crate::hints::{Hint, Inlet};
 use crate::permit::Permit;
-use crate::registration::{Ended, Registration};
+use crate::registration::Registration;
 use crate::scheduler::{Settings, WorkerError};
 use crate::streams::Streams;
 
@@ -78,7 +78,7 @@ pub(crate) enum ControlEnd {
     /// Everything was handed over; the worker is gone on purpose.
     Left,
     /// Others declared it dead: register anew.
-    Over(Ended),
+    Over,
     /// The worker cannot go on.
     Failed(WorkerError),
 }
@@ -201,8 +201,8 @@ impl<'a> Control<'a> {
         if let Some(error) = self.failure.take() {
             return Some(ControlEnd::Failed(error));
         }
-        if let Some(ended) = self.registration.view().ended {
-            return Some(ControlEnd::Over(ended));
+        if self.registration.view().ended.is_some() {
+            return Some(ControlEnd::Over);
         }
         self.has_left()
             .then(|| self.parting_error.take().map_or(ControlEnd::Left, ControlEnd::Failed))
