@@ -229,8 +229,10 @@ impl Consumer {
             }
             CallEnd::Denied(denied) => {
                 self.machine.on(denied_event(denied));
-                // A blocking call that saw the permit go has returned by that.
-                self.machine.on(Event::Failed(Verdict::Retry, Instance::Usable));
+                if matches!(self.machine.state(), State::Outwaiting(..)) {
+                    // A blocking call that saw the permit go has returned by that.
+                    self.machine.on(Event::Failed(Verdict::Retry, Instance::Usable));
+                }
             }
             CallEnd::Dropped => {}
         }

@@ -97,7 +97,7 @@ async fn run(seed: u64) {
     let dice = Dice(Arc::new(Mutex::new(mix(seed))));
     let done = Done::default();
     let mut world = World::new();
-    world.config.acks = if seed % 2 == 0 { Acks::OnReturn } else { Acks::Explicit };
+    world.config.acks = if seed.is_multiple_of(2) { Acks::OnReturn } else { Acks::Explicit };
     world.config.batch_records = 1 + dice.below(12) as usize;
     world.config.prefetch_records = 1 + dice.below(30) as usize;
     world.config.max_unacked_records = 1 + dice.below(25) as usize;

@@ -6,4 +6,4 @@ mod effects;
 mod failures;
 mod quiet;
 mod stopping;
-mod world;
+pub(super) mod world;

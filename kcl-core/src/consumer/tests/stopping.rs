@@ -314,3 +314,35 @@ async fn with_max_progress_acks_that_stop_coming_give_the_shard_up() {
     let exit = world.start(ok).task.await.unwrap();
     assert!(matches!(exit.reason, ExitReason::Yield { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_the_call_itself_notices_is_told_to_the_processor() {
+    let world = World::new();
+    world.shelf.put([1]);
+    let permit = world.permit.clone();
+    let running = world.start(move |called| {
+        let permit = permit.clone();
+        async move {
+            if matches!(called, Called::Records(..)) {
+                // In the middle of a poll, so that nothing else can notice it first.
+                permit.revoke();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    });
+    assert_eq!(running.task.await.unwrap().reason, ExitReason::Lost);
+    assert_eq!(world.calls().last().unwrap(), "lost");
+}
+
+#[tokio::test]
+async fn a_blocking_processor_works_through_a_shard() {
+    let mut world = World::new();
+    world.config.kind = ProcessorKind::Blocking;
+    world.config.batch_records = 2;
+    world.shelf.put(1..=3);
+    world.shelf.end(vec![]);
+    let exit = world.start(ok).task.await.unwrap();
+    assert!(matches!(exit.reason, ExitReason::Ended { .. }));
+    assert_eq!(world.calls()[1..], ["records [1, 2]", "records [3]", "ended"]);
+}
