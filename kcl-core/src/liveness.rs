@@ -160,7 +160,7 @@ impl LivenessLoop {
             }
         }
         registration.change_view(|view| {
-            // Sticky: the next heartbeat clears the row's mark, maybe before the control loop looked.
+            // Sticky: the next heartbeat clears the row's mark, maybe before control looked.
             view.list_asked |= row.list;
             view.mine = row.clone();
         });

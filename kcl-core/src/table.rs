@@ -23,7 +23,8 @@ pub enum Scan {
 /// several tasks at once. None retries: retries belong to the caller.
 ///
 /// # Cancel safety
-/// Dropping a read loses nothing. Dropping a write leaves its outcome unknown, as a lost reply does.
+/// Dropping a read loses nothing. Dropping a write leaves its outcome unknown, as a lost reply
+/// does.
 #[async_trait]
 pub trait LeaseTable: Send + Sync + 'static {
     /// Checks that the table can be used (making it only if so configured) and returns its id as

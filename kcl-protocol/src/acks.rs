@@ -265,7 +265,8 @@ mod tests {
                 prop_assert_eq!(acks.watermark(), expected);
                 prop_assert!(acks.watermark() >= before);
                 prop_assert_eq!(acks.unacked(), positions.len() - done.len());
-                prop_assert!(positions.iter().all(|each| acks.is_acked(*each) == done.contains(each)));
+                let agrees = |each: &Position| acks.is_acked(*each) == done.contains(each);
+                prop_assert!(positions.iter().all(agrees));
                 before = acks.watermark();
             }
         }

@@ -28,7 +28,7 @@ pub struct Args {
     pub partition_key: String,
 
     /// Rows put per second
-    #[arg(long, default_value_t = 1800, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1800, value_parser = rate)]
     pub rate: u32,
 
     /// No live view: one line now and then
@@ -38,4 +38,9 @@ pub struct Args {
     /// Write the final report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| (1..=1_000_000).contains(rate));
+    rate.ok_or_else(|| "expected 1 to 1000000 rows per second".to_owned())
 }

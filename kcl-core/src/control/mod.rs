@@ -180,7 +180,9 @@ impl<'a> Control<'a> {
             let wake = self.next_wake();
             tokio::select! { biased;
                 () = registration.news.notified() => self.on_news(),
-                Some(done) = self.operations.next(), if !self.operations.is_empty() => self.on_done(done),
+                Some(done) = self.operations.next(), if !self.operations.is_empty() => {
+                    self.on_done(done);
+                }
                 stopped = self.consumers.stopped() => self.on_stopped(stopped),
                 Some(hint) = inlet.next(), if self.settings.config.hints => self.on_hint(hint),
                 Some(command) = commands.recv() => self.on_command(command),

@@ -21,7 +21,7 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
             What::Polled { lease, fence } => {
                 if let Some((newer, other)) = highest.get(lease).filter(|(top, _)| top > fence) {
                     broken(format!(
-                        "a batch of {lease} at fence {fence} was polled after {other} started at {newer}"
+                        "{lease} was polled at fence {fence} after {other} started at {newer}"
                     ));
                 }
             }
@@ -37,7 +37,7 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
                     highest.entry(lease.clone()).or_insert_with(|| (*fence, worker.clone()));
                 if *top > *fence || (*top == *fence && other != worker) {
                     broken(format!(
-                        "{worker} started a batch of {lease} at fence {fence} after {other} at {top}"
+                        "{worker} started {lease} at fence {fence} after {other} at {top}"
                     ));
                 }
                 (*top, *other) = (*fence, worker.clone());

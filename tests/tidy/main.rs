@@ -1,0 +1,49 @@
+//! Tidiness as a test: the rules of the code that a compiler does not know.
+
+mod rules;
+
+use std::path::{Path, PathBuf};
+
+use rules::{Finding, arrows, source};
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.to_path_buf(), Path::to_path_buf)
+}
+
+/// Every file of the project with this ending, below this folder.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().map_or("", |name| name.to_str().unwrap_or(""));
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            files(&path, ending, found);
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+fn check(ending: &str, judge: impl Fn(&str, &str) -> Vec<Finding>) {
+    let root = root();
+    let mut found = Vec::new();
+    files(&root, ending, &mut found);
+    assert!(found.len() > 5, "the project's files were not found below {}", root.display());
+    let mut findings = Vec::new();
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        findings.extend(judge(&name, &text));
+    }
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+#[test]
+fn sources_keep_the_rules_of_the_house() {
+    check(".rs", source);
+}
+
+#[test]
+fn crates_keep_the_direction_of_the_arrows() {
+    check("Cargo.toml", arrows);
+}
