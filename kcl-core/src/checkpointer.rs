@@ -19,6 +19,8 @@ use crate::table::Effects;
 #[derive(Clone)]
 pub struct Checkpointer {
     ledger: Arc<Ledger>,
+    /// The last record of the batch it was handed out with.
+    batch: Option<Position>,
 }
 
 /// Why a checkpointer did not do it.
@@ -46,8 +48,8 @@ pub enum CheckpointError {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger }
+    pub(crate) fn new(ledger: Arc<Ledger>, batch: Option<Position>) -> Self {
+        Self { ledger, batch }
     }
 
     /// The fence it is valid for: the fencing token to pass on to whatever you write to.
@@ -114,9 +116,9 @@ impl Checkpointer {
     /// Puts writes of your own and the checkpoint into one transaction: both apply, once, or
     /// neither, whatever happens to replies and owners on the way. Returns once that is decided.
     ///
-    /// With [`Acks::OnReturn`] the checkpoint is the end of the batch being processed: all of it
-    /// counts as acked from then on, also if the call returns an error later. So put all effects
-    /// of a batch into one call.
+    /// With [`Acks::OnReturn`] the checkpoint is the end of the batch that this checkpointer came
+    /// with: all of it counts as acked from then on, also if the call returns an error later. So
+    /// put all effects of a batch into one call.
     ///
     /// With [`Acks::Explicit`] it is the acked watermark. A checkpoint may be written at any time
     /// between an ack and this call, and then covers that record without its effects: effects that
@@ -128,10 +130,11 @@ impl Checkpointer {
     /// then the next owner starts behind them.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave the transaction to go on by itself.
+    /// Dropping the future withdraws what was not sent yet. What was sent goes on by itself, and
+    /// no record is delivered again before it is decided.
     pub async fn checkpoint_with(&self, effects: Effects) -> Result<(), CheckpointError> {
         let (answer, decided) = oneshot::channel();
-        let mut request = Some(EffectsRequest { effects, answer });
+        let mut request = Some(EffectsRequest { effects, through: self.batch, answer });
         loop {
             let settled = self.ledger.settled.notified();
             tokio::pin!(settled);
@@ -193,6 +196,8 @@ pub(crate) struct Entries {
 
 pub(crate) struct EffectsRequest {
     pub effects: Effects,
+    /// With acks on return: the last record it covers.
+    pub through: Option<Position>,
     pub answer: oneshot::Sender<Result<(), CheckpointError>>,
 }
 

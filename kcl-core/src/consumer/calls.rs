@@ -80,7 +80,7 @@ impl Consumer {
         }
         self.progressed();
         let span = self.deliver(call);
-        let args = self.args();
+        let args = self.args(call);
         let end = match self.ctx.config.kind {
             ProcessorKind::Async => self.call_async(instance, call, args).await,
             ProcessorKind::Blocking => self.call_blocking(instance, call, args).await,

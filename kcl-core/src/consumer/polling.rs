@@ -35,16 +35,16 @@ impl Consumer {
         if let Poll::Ready(event) = self.poll_control(cx) {
             return Poll::Ready(Heard::Event(event));
         }
-        // Effects applied by the writer ack records too.
+        // Effects that the writer got decided ack records too, or free them to come again.
         if self.ack_state() != acks || (self.ledger.mode == Acks::Explicit && self.has_room()) {
             return Poll::Ready(Heard::News);
         }
         Poll::Pending
     }
 
-    fn ack_state(&self) -> (Checkpoint, usize) {
+    fn ack_state(&self) -> (Checkpoint, usize, bool) {
         let entries = self.ledger.lock();
-        (entries.acks.watermark(), entries.acks.unacked())
+        (entries.acks.watermark(), entries.acks.unacked(), entries.gate.is_undecided())
     }
 
     /// With explicit acks: true if an idle consumer could go on now.

@@ -8,7 +8,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use kcl_protocol::consumer::{Calls, Consumer as Machine, Event, Instance, State, Verdict, Why};
+use kcl_protocol::consumer::{
+    Call, Calls, Consumer as Machine, Event, Instance, State, Verdict, Why,
+};
 use kcl_protocol::gate::Gate;
 use kcl_protocol::retry::Attempts;
 use kcl_protocol::{Checkpoint, Moment, Parked, Position};
@@ -160,6 +162,10 @@ impl Consumer {
             self.machine.on(denied_event(denied));
             return true;
         }
+        if self.batch.is_some() && self.ledger.lock().gate.is_undecided() {
+            // Whether these records are done is being decided.
+            return false;
+        }
         self.redeliver();
         if self.batch.is_none() {
             let (unacked, mode) = (self.ledger.lock().acks.unacked(), self.ledger.mode);
@@ -202,15 +208,19 @@ impl Consumer {
     }
 
     /// The arguments for the next call.
-    pub(super) fn args(&mut self) -> CallArgs {
+    pub(super) fn args(&mut self, call: Call) -> CallArgs {
         let (shard, start) = (self.start.shard.clone(), self.start.clone());
+        let batch = self.batch.take();
+        // A batch that only waits to come again is no business of a farewell.
+        let running = batch.as_ref().filter(|_| call == Call::Process);
+        let last = running.and_then(|batch| batch.records.last()).map(|record| record.position);
         let children = self.fetcher.ended().unwrap_or_default();
         let children = children.iter().map(|child| child.id.clone()).collect();
         CallArgs {
             start,
-            batch: self.batch.take(),
+            batch,
             end: ShardEnd { shard, children },
-            checkpointer: Checkpointer::new(Arc::clone(&self.ledger)),
+            checkpointer: Checkpointer::new(Arc::clone(&self.ledger), last),
         }
     }
 

@@ -9,7 +9,7 @@ use kcl_protocol::{CasOutcome, Checkpoint, ConditionalWrite, Row, RowKey};
 
 use super::alarm::Alarm;
 use super::{ConsumerContext, Reporter};
-use crate::checkpointer::{CheckpointError, EffectsRequest, Entries, Ledger};
+use crate::checkpointer::{CheckpointError, EffectsRequest, Ledger};
 use crate::consumer::Acks;
 use crate::event::EventKind;
 use crate::limits::WRITE_TIMEOUT;
@@ -100,6 +100,11 @@ impl Writer {
     fn has_work(&mut self, cx: &mut Context<'_>) -> bool {
         let due = {
             let mut entries = self.ledger.lock();
+            if entries.effects.as_ref().is_some_and(|request| request.answer.is_closed()) {
+                // Its call was dropped, and the batch will come again: it would apply twice.
+                entries.effects = None;
+                self.ledger.settled.notify_waiters();
+            }
             if entries.gate.pending().is_some() || entries.effects.is_some() {
                 return true;
             }
@@ -124,10 +129,14 @@ impl Writer {
         let mut entries = self.ledger.lock();
         let undecided = entries.gate.is_undecided();
         if !undecided && let Some(request) = entries.effects.take() {
-            self.effects = Some(request);
-            let checkpoint = covered(self.ledger.mode, &entries);
+            let watermark = entries.acks.watermark();
+            let checkpoint = match (self.ledger.mode, request.through) {
+                (Acks::OnReturn, Some(last)) => watermark.max(Checkpoint::At(last)),
+                (Acks::OnReturn, None) | (Acks::Explicit, _) => watermark,
+            };
             let progress = Progress { checkpoint, parked: entries.parked.clone() };
             let write = entries.gate.send(progress, Carries::Effects);
+            self.effects = Some(request);
             drop(entries);
             self.start(write);
             // The slot is free for the next request.
@@ -222,15 +231,6 @@ impl Writer {
             self.retry.set(Some(now + self.ctx.config.checkpoint_interval));
         }
         self.report.tell(|lease, fence| EventKind::CheckpointFailed { lease, fence, error });
-    }
-}
-
-/// What a transaction with effects covers.
-fn covered(mode: Acks, entries: &Entries) -> Checkpoint {
-    let watermark = entries.acks.watermark();
-    match (mode, entries.acks.last_delivered()) {
-        (Acks::OnReturn, Some(last)) => watermark.max(Checkpoint::At(last)),
-        (Acks::OnReturn, None) | (Acks::Explicit, _) => watermark,
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kcl_protocol::hash::mix;
 use kcl_protocol::{Checkpoint, Position};
 
 use super::world::*;
-use crate::consumer::{Acks, ConsumerCommand, ExitReason};
+use crate::consumer::ConsumerCommand;
 use crate::event::EventKind;
-use crate::policy::RetryThenStop;
-use crate::{CheckpointError, Checkpointer, ProcessorError, SourceError, TableError};
+use crate::*;
 
 const RECORDS: u128 = 120;
 
@@ -65,6 +65,11 @@ async fn process(called: Called, dice: Dice, done: Done, acks: Acks) -> Result<(
             return Err(ProcessorError::at(failing, "no"));
         }
         2 => panic!("scripted panic"),
+        3 if acks == Acks::OnReturn => {
+            done.lock().unwrap().extend(positions);
+            let effect = Effects::new(dice.below(u64::from(u32::MAX)) as u32);
+            return checkpointer.checkpoint_with(effect).await.map_err(ProcessorError::new);
+        }
         _ => {}
     }
     match acks {
@@ -72,6 +77,36 @@ async fn process(called: Called, dice: Dice, done: Done, acks: Acks) -> Result<(
         Acks::Explicit => ack_somehow(checkpointer, positions, dice, done),
     }
     Ok(())
+}
+
+/// A sink that fails now and then; what it keeps is done.
+struct Sink {
+    dice: Dice,
+    done: Done,
+}
+
+#[async_trait]
+impl DeadLetterSink for Sink {
+    async fn put(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        tokio::time::sleep(self.dice.millis(100)).await;
+        if self.dice.below(3) == 0 {
+            return Err(DeadLetterError("scripted".into()));
+        }
+        self.done.lock().unwrap().insert(letter.record.position);
+        Ok(())
+    }
+}
+
+/// The default policy, or one that gives records to the sink.
+fn policy(seed: u64) -> Arc<dyn ErrorPolicy> {
+    let retry = RetryThenStop { retries: 3, ..RetryThenStop::default() };
+    if !seed.is_multiple_of(3) {
+        return Arc::new(retry);
+    }
+    Arc::new(move |error: &ProcessorError, attempt: Attempt| match attempt.number {
+        0..=1 => retry.decide(error, attempt),
+        _ => Action::DeadLetter,
+    })
 }
 
 async fn trouble(world: &World, running: &Running, dice: &Dice) {
@@ -102,7 +137,8 @@ async fn run(seed: u64) {
     world.config.prefetch_records = 1 + dice.below(30) as usize;
     world.config.max_unacked_records = 1 + dice.below(25) as usize;
     world.config.checkpoint_interval = dice.millis(400) + Duration::from_millis(10);
-    world.policy = Arc::new(RetryThenStop { retries: 3, ..RetryThenStop::default() });
+    world.policy = policy(seed);
+    world.dead_letters = Some(Arc::new(Sink { dice: dice.clone(), done: Arc::clone(&done) }));
     let (rolls, book, acks) = (dice.clone(), Arc::clone(&done), world.config.acks);
     let running =
         world.start(move |called| process(called, rolls.clone(), Arc::clone(&book), acks));
@@ -127,6 +163,9 @@ async fn run(seed: u64) {
     let all: BTreeSet<_> = (1..=RECORDS).map(p).collect();
     assert_eq!(*done.lock().unwrap(), all, "seed {seed}");
     check(&world, &done.lock().unwrap());
+    let effects = world.table.effects.lock().unwrap().clone();
+    let once: BTreeSet<_> = effects.iter().collect();
+    assert_eq!(once.len(), effects.len(), "seed {seed}: an effect was applied twice");
 }
 
 fn check(world: &World, done: &BTreeSet<Position>) {

@@ -107,3 +107,65 @@ async fn effects_under_a_lost_fence_are_rejected() {
     assert_eq!(running.task.await.unwrap().reason, ExitReason::Lost);
     assert!(world.table.effects.lock().unwrap().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn effects_of_a_dropped_call_that_were_not_sent_are_withdrawn() {
+    let world = World::new();
+    world.shelf.put([1]);
+    let running = world.start(|called| async move {
+        match called {
+            Called::Records(ref numbers, ..) if numbers[0] > 1 => committing(called).await,
+            _ => Ok(()),
+        }
+    });
+    // The write of record 1 fails, so the table is left alone for a moment.
+    world.table.fail(Fault::Error(TableError::Unavailable("away".into())));
+    tokio::time::sleep(secs(5)).await;
+    world.settle().await;
+    world.shelf.put([2]);
+    world.settle().await;
+    world.expire();
+    world.settle().await;
+    world.shelf.put([3]);
+    world.grant();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(world.calls()[2..], ["records [2]", "records [2]", "records [3]"]);
+    assert_eq!(*world.table.effects.lock().unwrap(), [2, 3]);
+    assert_eq!(running.status.borrow().acked, at(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_record_comes_again_while_its_effects_are_undecided() {
+    let world = World::new();
+    world.table.fail(Fault::Error(TableError::Unknown("lost".into())));
+    world.shelf.put([1]);
+    let running = world.start(committing);
+    world.settle().await;
+    world.expire();
+    world.settle().await;
+    world.shelf.put([2]);
+    world.grant();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(world.calls()[1..], ["records [1]", "records [2]"]);
+    assert_eq!(*world.table.effects.lock().unwrap(), [1, 2]);
+    assert_eq!(running.status.borrow().acked, at(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_farewell_with_effects_covers_no_failed_batch() {
+    let world = World::new();
+    world.shelf.put([1]);
+    let running = world.start(|called| async move {
+        match called {
+            Called::Records(..) => Err(ProcessorError::new("no")),
+            Called::Shutdown(checkpointer) => {
+                checkpointer.checkpoint_with(Effects::new(9u32)).await.map_err(ProcessorError::new)
+            }
+            _ => Ok(()),
+        }
+    });
+    world.settle().await;
+    running.tell(ConsumerCommand::Stop(StopReason::Shutdown)).await;
+    assert_eq!(running.task.await.unwrap().acked, Checkpoint::TrimHorizon);
+    assert_eq!(*world.table.effects.lock().unwrap(), [9]);
+}
