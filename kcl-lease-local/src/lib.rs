@@ -1,5 +1,7 @@
 //! A lease table in memory: also the reference of what a lease table means.
 
+mod effects;
 mod memory;
 
-pub use memory::MemoryLeaseTable;
+pub use effects::LocalEffects;
+pub use memory::{MemoryLeaseTable, Requests};

@@ -1,0 +1,12 @@
+//! Every plug-in against the suites of `kcl-testkit`.
+
+mod memory_table {
+    use std::sync::Arc;
+
+    use kcl_lease_local::MemoryLeaseTable;
+
+    kcl_testkit::lease_table_suite!(Arc::new(MemoryLeaseTable::new()));
+}
+
+mod effects;
+mod local_stream;
