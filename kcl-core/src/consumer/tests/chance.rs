@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_protocol::hash::mix;
-use kcl_protocol::{Checkpoint, Position};
+use kcl_protocol::{Checkpoint, Ordinal, Position};
 
 use super::world::*;
-use crate::consumer::ConsumerCommand;
+use crate::consumer::{ConsumerCommand, Exit, StopReason};
 use crate::event::EventKind;
+use crate::permit::Permit;
 use crate::*;
 
 const RECORDS: u128 = 120;
@@ -128,7 +129,41 @@ async fn trouble(world: &World, running: &Running, dice: &Dice) {
     let _ = running.commands.send(ConsumerCommand::Resume).await;
 }
 
-async fn run(seed: u64) {
+/// Whether the lease changes hands on the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owners {
+    One,
+    Many,
+}
+
+fn begin(world: &World, dice: &Dice, done: &Done) -> Running {
+    let (dice, done, acks) = (dice.clone(), Arc::clone(done), world.config.acks);
+    world.start(move |called| process(called, dice.clone(), Arc::clone(&done), acks))
+}
+
+/// Ends the consumer in one of three ways and starts the next owner's as a scheduler would.
+async fn change_hands(world: &mut World, running: Running, dice: &Dice, done: &Done) -> Running {
+    match dice.below(3) {
+        0 => {
+            let _ = running.commands.send(ConsumerCommand::Stop(StopReason::HandOver)).await;
+        }
+        1 => world.permit.revoke(),
+        _ => running.task.abort(),
+    }
+    let exit = running.task.await;
+    let mut row = world.table.lease();
+    if let Ok(Exit { reason: ExitReason::HandedBack, acked }) = exit {
+        assert!(acked >= row.checkpoint);
+        row.checkpoint = acked;
+    }
+    (row.fence, row.ordinal) = (row.fence.next(0), Ordinal(0));
+    world.table.put(row.clone());
+    world.permit = Permit::new(key(), row.fence, Arc::clone(&world.validity));
+    world.lease = row;
+    begin(world, dice, done)
+}
+
+async fn run(seed: u64, owners: Owners) {
     let dice = Dice(Arc::new(Mutex::new(mix(seed))));
     let done = Done::default();
     let mut world = World::new();
@@ -139,9 +174,7 @@ async fn run(seed: u64) {
     world.config.checkpoint_interval = dice.millis(400) + Duration::from_millis(10);
     world.policy = policy(seed);
     world.dead_letters = Some(Arc::new(Sink { dice: dice.clone(), done: Arc::clone(&done) }));
-    let (rolls, book, acks) = (dice.clone(), Arc::clone(&done), world.config.acks);
-    let running =
-        world.start(move |called| process(called, rolls.clone(), Arc::clone(&book), acks));
+    let mut running = begin(&world, &dice, &done);
     let mut put = 0;
     for _ in 0..4000 {
         if running.task.is_finished() {
@@ -154,6 +187,9 @@ async fn run(seed: u64) {
             world.shelf.end(vec![]);
         }
         trouble(&world, &running, &dice).await;
+        if owners == Owners::Many && dice.below(15) == 0 && !running.task.is_finished() {
+            running = change_hands(&mut world, running, &dice, &done).await;
+        }
         check(&world, &done.lock().unwrap());
     }
     assert!(running.task.is_finished(), "seed {seed} hangs: {:?}", running.status.borrow());
@@ -193,7 +229,14 @@ fn check(world: &World, done: &BTreeSet<Position>) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_or_skipped_whatever_fails() {
-    for seed in 0..200 {
-        run(seed).await;
+    for seed in 0..150 {
+        run(seed, Owners::One).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_or_skipped_over_many_owners() {
+    for seed in 0..150 {
+        run(seed, Owners::Many).await;
     }
 }
