@@ -112,9 +112,7 @@ impl RandomWrites {
             (0, 0) => WorkerChange::Beat,
             (0, 1) => WorkerChange::Load(u32::try_from(self.below(99)).unwrap_or(0)),
             (0, 2) => WorkerChange::Draining(self.below(2) == 0),
-            (0, _) => {
-                WorkerChange::Digest(HeldDigest { count: 2, hashes: self.below(u64::MAX) })
-            }
+            (0, _) => WorkerChange::Digest(HeldDigest { count: 2, hashes: self.below(u64::MAX) }),
             (1, 0) => WorkerChange::InboxRemove(entry),
             (1, 1) => WorkerChange::InboxPut(entry, InboxEntry::Grant { leases }),
             (1, 2) => {

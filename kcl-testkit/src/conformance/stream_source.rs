@@ -28,7 +28,11 @@ const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 /// Nothing here takes as long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn open(harness: &impl SourceHarness, shard: &ShardId, from: ReadFrom) -> Box<dyn ShardReader> {
+async fn open(
+    harness: &impl SourceHarness,
+    shard: &ShardId,
+    from: ReadFrom,
+) -> Box<dyn ShardReader> {
     harness.source().open(shard, from).await.unwrap()
 }
 
