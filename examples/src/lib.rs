@@ -1,3 +1,4 @@
 //! What the example programs share.
 
+pub mod bench;
 pub mod flights;
