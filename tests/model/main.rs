@@ -8,15 +8,43 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 #[test]
 fn takeover() {
-    explore(cases::takeover(5));
+    explore(cases::takeover(ticks(5)));
 }
 #[test]
 fn unequal() {
-    explore(cases::unequal(5));
+    explore(cases::unequal(ticks(5)));
+}
+#[test]
+fn orphan() {
+    explore(cases::orphan(ticks(5)));
 }
 #[test]
 fn deleted() {
-    explore(cases::deleted(4));
+    explore(cases::deleted(ticks(4)));
+}
+#[test]
+fn reborn() {
+    explore(cases::reborn(ticks(4)));
+}
+#[test]
+fn force() {
+    explore(cases::force(ticks(4)));
+}
+#[test]
+fn force_or_grant() {
+    explore(cases::force_or_grant(ticks(4)));
+}
+#[test]
+fn unheard() {
+    explore(cases::unheard(ticks(4)));
+}
+#[test]
+fn put_back() {
+    explore(cases::put_back(ticks(4)));
+}
+#[test]
+fn ask() {
+    explore(cases::ask(ticks(3)));
 }
 #[test]
 fn hand_over() {
@@ -51,11 +79,20 @@ caught! {
     fence_without_heartbeat: takeover(5), FenceWithoutHeartbeat;
     id_used_twice: reborn(2), IdUsedTwice;
     absent_is_dead: deleted(2), AbsentIsDead;
+    missing_can_beat: put_back(6), MissingCanBeat;
+    take_extends_validity: orphan(4), TakeExtendsValidity;
     live_lease_taken: takeover(3), LiveLeaseTaken;
+    take_by_owner_alone: force(6), TakeByOwnerAlone;
     force_without_wait: force(3), ForceWithoutWait;
+    force_rereads_fence: force(6), ForceRereadsFence;
+    revoke_after_validity: force(6), RevokeAfterValidity;
+    mark_in_ask: force(6), MarkInAsk;
+    mark_removed_by_taker: force(6), MarkRemovedByTaker;
+    revoke_without_fence: unheard(6), RevokeWithoutFence;
     hold_at_spent_fence: hand_over(), HoldAtSpentFence;
     held_during_hand_over: hand_over(), HeldDuringHandOver;
     hand_over_keeps_ordinal: data(), HandOverKeepsOrdinal;
+    ask_at_any_fence: ask(3), AskAtAnyFence;
     checkpoint_without_ordinal: data(), CheckpointWithoutOrdinal;
     effects_at_same_ordinal: data(), EffectsAtSameOrdinal;
     checkpoint_past_effect: data(), CheckpointPastEffect;
@@ -75,6 +112,13 @@ fn is_caught(case: Case, mutant: Mutant) {
     let shortest = found.min_by_key(|(_, path)| path.len());
     let (promise, path) = shortest.expect("the model finds nothing wrong with the broken rule");
     println!("| {mutant:?} | {name} | {promise} | {} |", path.len());
+    if std::env::var("TRACE").is_ok() {
+        println!("{path:?}");
+    }
+}
+
+fn ticks(usual: u64) -> u64 {
+    std::env::var("T").ok().and_then(|t| t.parse().ok()).unwrap_or(usual)
 }
 
 fn explore(case: Case) {
