@@ -53,7 +53,6 @@ struct Member {
     life: Liveness,
     watch: Watch,
     is_cut: bool,
-    has_looked: bool,
 }
 
 /// One step of a fleet.
@@ -107,7 +106,6 @@ impl Fleet {
                 life: Liveness::registered(self.timing(), at, at).with_rules(self.rules),
                 watch: Watch::default().with_rules(self.rules),
                 is_cut: false,
-                has_looked: false,
             })
         };
         let row = |worker| (id(worker), WorkerRow::live(id(worker), self.timing()));
@@ -124,7 +122,8 @@ impl Fleet {
         let now = clock(calm.now);
         let idle = |member: &Shared<Member>| {
             matches!(member.life.clone().due(now), Due::Nothing(_))
-                && (self.begins_before > 0 || (member.has_looked && !is_overdue(member, now)))
+                && (member.is_cut || !is_news(calm, member))
+                && (self.begins_before > 0 || !is_overdue(member, now))
         };
         let first = calm.back_by.is_none() && calm.members.iter().any(|it| it.is_cut);
         let late = first && calm.began.is_some_and(|began| calm.now - began >= self.longest);
@@ -138,9 +137,9 @@ impl Fleet {
         let it = &mut *calm.members[worker];
         it.is_cut = false;
         // The promise is about outages that outlast every validity; a shorter one must end for
-        // all at the same time.
+        // all at the same time. The tick less stands for the round trips of the last one back.
         let spread = match now >= it.life.valid_until() {
-            true => timing.take() * 3 - timing.heartbeat(),
+            true => timing.take() * 3 - timing.heartbeat() - TICK,
             false => std::time::Duration::ZERO,
         };
         let by = calm.now + u64::try_from(spread.as_nanos()).unwrap_or(0);
@@ -193,6 +192,18 @@ fn clock(ticks: u64) -> Moment {
     Moment::from_nanos(ticks)
 }
 
+fn look(calm: &Calm, member: &Member) -> Watch {
+    let mut watch = member.watch.clone();
+    let others = calm.rows.values().filter(|row| row.id != member.id);
+    others.for_each(|row| watch.observe(row, clock(calm.now)));
+    watch
+}
+
+/// True if a read of all rows would show something new.
+fn is_news(calm: &Calm, member: &Member) -> bool {
+    look(calm, member) != member.watch
+}
+
 fn is_overdue(member: &Member, now: Moment) -> bool {
     !member.watch.clone().fences(&member.id, &member.life, now).is_empty()
 }
@@ -223,7 +234,7 @@ impl Model for Fleet {
             if !matches!(member.life.clone().due(now), Due::Nothing(_)) {
                 out.push(Step::Send(worker));
             }
-            if !member.is_cut && !member.has_looked {
+            if !member.is_cut && is_news(calm, member) {
                 out.push(Step::Look(worker));
             }
             if !member.is_cut && is_overdue(member, now) {
@@ -235,10 +246,7 @@ impl Model for Fleet {
     fn next_state(&self, before: &Calm, step: Step) -> Option<Calm> {
         let mut calm = before.clone();
         match step {
-            Step::Tick => {
-                calm.now += 1;
-                calm.members.iter_mut().for_each(|member| member.has_looked = false);
-            }
+            Step::Tick => calm.now += 1,
             Step::Begin => {
                 calm.began = Some(calm.now);
                 calm.members.iter_mut().for_each(|member| member.is_cut = true);
@@ -246,10 +254,7 @@ impl Model for Fleet {
             Step::Regain(worker) => self.regain(&mut calm, worker),
             Step::Send(worker) => self.send(&mut calm, worker),
             Step::Look(worker) => {
-                let it = &mut *calm.members[worker];
-                it.has_looked = true;
-                let now = clock(calm.now);
-                calm.rows.values().for_each(|row| it.watch.observe(row, now));
+                calm.members[worker].watch = look(before, &before.members[worker]);
             }
             Step::Fence(worker) => self.fence(&mut calm, worker),
         }
