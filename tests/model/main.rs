@@ -34,8 +34,8 @@ fn every_promise_holds_in_every_case() {
     ];
     let mut states: usize =
         clockless.into_iter().chain(timed).map(|case: Case| explore(case.name, case)).sum();
-    states += explore("outage of two", Fleet::outage(2, 9, 9, size(9, 12)));
-    states += explore("outage of three", Fleet::outage(3, 3, 3, size(3, 4)));
+    states += explore("outage of two", Fleet::outage(2, 9, 9, size(9, 14)));
+    states += explore("outage of three", Fleet::outage(3, 6, 6, size(3, 6)));
     states += explore("unanswered", Fleet::unheard(3, 3));
     states += explore("latest", FirstSync { workers: 3, records: 3, rules: Rules::ALL });
     println!("| all | {states} | {:.1} s |", start.elapsed().as_secs_f64());

@@ -44,9 +44,9 @@ caught! {
     end_in_two_writes: split(), EndInTwoWrites;
     end_keeps_fence: split(), EndKeepsFence;
     child_after_one_parent: merge(), ChildAfterOneParent;
-    closed_gap_ignored: Fleet::outage(2, 9, 9, 12), ClosedGapIgnored;
-    open_gap_ignored: Fleet::outage(2, 9, 9, 12), OpenGapIgnored;
-    fence_after_outage: Fleet::outage(2, 3, 3, 4), FenceAfterOutage;
+    closed_gap_ignored: Fleet::outage(2, 9, 9, 9), ClosedGapIgnored;
+    open_gap_ignored: Fleet::outage(2, 9, 9, 9), OpenGapIgnored;
+    fence_after_outage: Fleet::outage(2, 6, 6, 8), FenceAfterOutage;
     beats_without_replies: Fleet::unheard(2, 3), BeatsWithoutReplies;
     latest_resolved_twice: FirstSync { workers: 2, records: 2, rules: Rules::ALL },
         LatestResolvedTwice;
