@@ -90,7 +90,7 @@ fn moved(name: &'static str, ticks: u64, owner: Option<usize>) -> Case {
 pub fn hand_over() -> Case {
     let budget = Left { repeats: 1, lost: 2, leaves: 2, takes: 1, reads: 3, ..Left::default() };
     let leases = vec![Start::lasting("a", Some(0))];
-    Case { budget, prompt_reads: false, ..Case::new("hand over", &[3, 3], leases) }
+    Case { budget, prompt_reads: false, ..Case::new("hand over", &[3, 3, 3], leases) }
 }
 
 /// Checkpoints and effects of two owners one after the other, late and repeated, without a clock.
