@@ -53,7 +53,7 @@ pub enum Beat {
     Valid {
         /// Leases to stop before anything else.
         lost: Vec<LeaseKey>,
-        /// More than `2H` lay between this heartbeat and the answered one before.
+        /// More than `1.5 H` lay between this heartbeat and the answered one before.
         gap: bool,
     },
     /// The row is older than one already answered: it was restored. Drop everything and register.
@@ -137,7 +137,7 @@ impl Liveness {
         } else {
             apply_revocations(row, holdings)
         };
-        let gap = sent_at.since(self.acked_sent_at) > self.two_beats()
+        let gap = sent_at.since(self.acked_sent_at) > self.beat_and_a_half()
             && !self.rules.breaks(Mutant::ClosedGapIgnored);
         let was_out = now >= self.valid_until;
         if was_out && !self.rules.breaks(Mutant::FenceAfterOutage) {
@@ -171,7 +171,7 @@ impl Liveness {
     /// True if this worker's own view has been interrupted: it must not count the time others
     /// stood still.
     pub fn is_interrupted(&self, now: Moment) -> bool {
-        now.since(self.acked_sent_at) > self.two_beats()
+        now.since(self.acked_sent_at) >= self.two_beats()
             && !self.rules.breaks(Mutant::OpenGapIgnored)
     }
 
@@ -179,6 +179,13 @@ impl Liveness {
     /// after its own validity had run out: an outage that hit it hit others too.
     pub fn may_fence(&self, now: Moment) -> bool {
         now < self.valid_until && now >= self.may_fence_from && !self.is_interrupted(now)
+    }
+
+    /// Two acked heartbeats this far apart have a missed one between them. The bound is not `2H`:
+    /// an outage of little more than `H` can cost this worker one heartbeat and another worker
+    /// two, and that one, silent for `3H = D`, must not be fenced for it (the model found it).
+    fn beat_and_a_half(&self) -> Duration {
+        self.timing.heartbeat() * 3 / 2
     }
 
     fn two_beats(&self) -> Duration {

@@ -109,7 +109,7 @@ impl Case {
                 continue;
             }
             out.push(Action::Apply { at, again: false });
-            if world.left.repeats > 0 && !matches!(world.pool[at].token, Token::Other) {
+            if world.left.repeats > 0 {
                 out.push(Action::Apply { at, again: true });
             }
         }
@@ -132,7 +132,9 @@ impl Case {
     fn of_the_unregistered(&self, world: &World, worker: usize, out: &mut Vec<Action>) {
         let it = &world.workers[worker];
         let live = |row: &WorkerRow| row.state == WorkerState::Live;
-        if self.reaps && world.worker_row(&it.id).is_some_and(live) && self.has_room(world) {
+        // Only a process that has ended, not one that is registering, is reaped.
+        let ended = self.reaps && it.awaited.is_empty();
+        if ended && world.worker_row(&it.id).is_some_and(live) && self.has_room(world) {
             out.push(Action::Reap(worker));
         }
         if world.left.registrations > 0 && it.awaited.is_empty() && self.has_room(world) {
@@ -153,13 +155,15 @@ impl Case {
                 Due::Heartbeat | Due::Nothing(_) => {}
             }
         }
-        if !self.watchers.contains(&worker) {
-            return;
+        if self.watchers.contains(&worker) {
+            out.push(Action::Observe(worker));
+            let overdue = it.watch.clone().fences(&it.id, life, now).len();
+            if self.has_room(world) {
+                out.extend((0..overdue).map(|at| Action::Fence(worker, at)));
+            }
         }
-        out.push(Action::Observe(worker));
-        let overdue = it.watch.clone().fences(&it.id, life, now).len();
-        if self.has_room(world) {
-            out.extend((0..overdue).map(|at| Action::Fence(worker, at)));
+        if !self.menders.contains(&worker) {
+            return;
         }
         for lease in self.keys.iter().filter_map(|key| world.lease(key)) {
             if let Some(owner) = &lease.owner
@@ -230,9 +234,9 @@ impl Case {
                 _ => {}
             }
         }
+        let leaves = world.left.leaves > 0 && self.leavers.contains(&worker);
         for (key, _) in it.holdings.iter().filter(|(key, _)| **key != self.spare) {
-            if world.left.leaves > 0 && self.has_room(world) && self.is_settled(world, worker, key)
-            {
+            if leaves && self.has_room(world) && self.is_settled(world, worker, key) {
                 out.push(Action::LetGo(worker, key.clone(), None));
                 let others = (0..world.workers.len()).filter(|other| *other != worker);
                 out.extend(others.map(|to| Action::LetGo(worker, key.clone(), Some(to))));
@@ -254,7 +258,7 @@ impl Case {
             out.push(Action::LateRevocations(worker));
         }
         let Some(asked) = &it.asked else { return };
-        if self.ticks > 0 && !asked.forced && self.has_room(world) {
+        if world.left.takes > 0 && !asked.forced && self.has_room(world) {
             out.push(Action::Revoke(worker));
         }
         if asked.forced && asked.revoked_at.is_none() && !it.awaits(|it| *it == Token::Revoke) {

@@ -16,7 +16,7 @@ use super::world::{Left, Run, Seen, TICK, Worker, World};
 pub struct Case {
     /// Its name.
     pub name: &'static str,
-    /// Lease durations in ticks, one a worker.
+    /// Lease durations in ticks, one a worker; 0 is a worker that is valid for ever.
     pub durations: Vec<u32>,
     /// How long the clock runs, in ticks; 0 leaves out time: all workers are valid for ever.
     pub ticks: u64,
@@ -24,6 +24,12 @@ pub struct Case {
     pub budget: Left,
     /// Workers that watch and fence others.
     pub watchers: Vec<usize>,
+    /// Workers that let leases go without being asked.
+    pub leavers: Vec<usize>,
+    /// An owner holds a second lease, so that it grants an ask; else it refuses.
+    pub grants: bool,
+    /// Workers that put a row for a lease's owner that has none.
+    pub menders: Vec<usize>,
     /// Workers whose heartbeats are answered at once, so that only the others' are slow or lost.
     pub prompt: Vec<usize>,
     /// A supervisor declares a worker dead once its process has ended.
@@ -82,6 +88,9 @@ impl Case {
             ticks: 0,
             budget: Left::default(),
             watchers: Vec::new(),
+            menders: Vec::new(),
+            leavers: (0..durations.len()).collect(),
+            grants: true,
             prompt: Vec::new(),
             reaps: false,
             records: 0,
@@ -110,7 +119,10 @@ impl Case {
     /// The durations this worker lives by: one tick of slack, which is all its clock may miss.
     pub fn timing(&self, worker: usize) -> LeaseTiming {
         let forever = 1 << 20;
-        let ticks = if self.ticks == 0 { forever } else { self.durations[worker] };
+        let ticks = match self.durations[worker] {
+            ticks if ticks > 0 && self.ticks > 0 => ticks,
+            _ => forever,
+        };
         LeaseTiming {
             duration: TICK * ticks,
             grace: std::time::Duration::ZERO,
@@ -172,8 +184,10 @@ impl Case {
                 let worker = &mut workers[owner];
                 lease.owner = Some(worker.id.clone());
                 worker.holdings.hold(&lease.key, lease.fence);
-                // A second lease that nobody asks for: balance lets go only from two.
-                worker.holdings.hold(&self.spare, Fence(1));
+                if self.grants {
+                    // Nobody asks for this one: balance lets go only from two.
+                    worker.holdings.hold(&self.spare, Fence(1));
+                }
                 worker.runs.insert(lease.key.clone(), Run::default());
             }
             put(Row::Lease(lease));

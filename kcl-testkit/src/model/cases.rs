@@ -18,7 +18,7 @@ pub fn unequal(ticks: u64) -> Case {
 
 /// Both workers take a lease that nobody owns; one of them is slow and watched by the other.
 pub fn orphan(ticks: u64) -> Case {
-    let budget = Left { lost: 1, takes: 2, reads: 1, beats: 6, ..Left::default() };
+    let budget = Left { takes: 2, beats: 5, ..Left::default() };
     Case { budget, ..watched("orphan", ticks, [3, 3], None) }
 }
 
@@ -41,45 +41,48 @@ fn watched(name: &'static str, ticks: u64, durations: [u32; 2], owner: Option<us
     Case {
         ticks,
         watchers: vec![1],
+        menders: vec![1],
         prompt: vec![1],
         pool: 2,
         ..Case::new(name, &durations, leases)
     }
 }
 
-/// A worker asks for a lease, and revokes and takes it when it is not given. Nobody is fenced.
+/// A worker asks for a lease, is refused, and revokes and takes it.
 pub fn force(ticks: u64) -> Case {
-    let budget = Left { lost: 1, asks: 1, takes: 1, reads: 2, beats: 8, ..Left::default() };
-    Case { budget, ..moved("force", ticks, Some(0)) }
+    let budget = Left { asks: 1, takes: 1, reads: 1, beats: 4, ..Left::default() };
+    Case { budget, grants: false, ..moved("force", ticks, Some(0)) }
+}
+
+/// As [`force`], while the lease may be given and answers may be lost.
+pub fn force_or_grant(ticks: u64) -> Case {
+    let budget = Left { lost: 1, asks: 1, takes: 1, reads: 1, beats: 3, ..Left::default() };
+    Case { budget, ..moved("force or grant", ticks, Some(0)) }
 }
 
 /// As [`force`], while the owner does not know yet that the lease is its own.
 pub fn unheard(ticks: u64) -> Case {
-    let budget = Left { asks: 1, takes: 2, beats: 8, ..Left::default() };
+    let budget = Left { asks: 1, takes: 2, beats: 3, ..Left::default() };
     Case { budget, ..moved("unheard", ticks, None) }
 }
 
 /// As [`force`], and somebody deletes the owner's row, which others put back.
 pub fn put_back(ticks: u64) -> Case {
-    let budget = Left { deletions: 1, asks: 1, takes: 1, beats: 8, ..Left::default() };
-    Case { budget, watchers: vec![1], ..moved("put back", ticks, Some(0)) }
+    let budget = Left { deletions: 1, asks: 1, takes: 1, beats: 3, ..Left::default() };
+    Case { budget, menders: vec![1], grants: false, ..moved("put back", ticks, Some(0)) }
 }
 
-/// Asks that apply late and twice, and a lease that comes back.
+/// An ask that applies late and twice, and a lease that comes back.
 pub fn ask(ticks: u64) -> Case {
-    let budget = Left { repeats: 1, asks: 1, leaves: 1, reads: 2, beats: 8, ..Left::default() };
-    Case { budget, ..moved("ask", ticks, Some(0)) }
+    let budget = Left { repeats: 1, asks: 1, leaves: 1, reads: 2, beats: 3, ..Left::default() };
+    let case = moved("ask", ticks, Some(0));
+    Case { budget, leavers: vec![1], prompt_reads: true, ..case }
 }
 
 fn moved(name: &'static str, ticks: u64, owner: Option<usize>) -> Case {
     let leases = vec![Start::lasting("a", owner)];
-    Case {
-        ticks,
-        prompt: vec![1],
-        pool: 2,
-        prompt_reads: false,
-        ..Case::new(name, &[3, 3], leases)
-    }
+    // The asker needs no heartbeats: it is valid for ever, which promises less and hides nothing.
+    Case { ticks, pool: 2, prompt_reads: false, ..Case::new(name, &[3, 0], leases) }
 }
 
 /// Hand-overs, releases, adoptions and takes among three workers, late and repeated, without a
@@ -87,7 +90,7 @@ fn moved(name: &'static str, ticks: u64, owner: Option<usize>) -> Case {
 pub fn hand_over() -> Case {
     let budget = Left { repeats: 1, lost: 2, leaves: 2, takes: 1, reads: 3, ..Left::default() };
     let leases = vec![Start::lasting("a", Some(0))];
-    Case { budget, prompt_reads: false, ..Case::new("hand over", &[3, 3], leases) }
+    Case { budget, prompt_reads: false, ..Case::new("hand over", &[3, 3, 3], leases) }
 }
 
 /// Checkpoints and effects of two owners one after the other, late and repeated, without a clock.

@@ -12,6 +12,8 @@ mod answer;
 mod case;
 pub mod cases;
 pub mod checks;
+pub mod latest;
+pub mod outage;
 pub mod shared;
 mod step;
 pub mod world;

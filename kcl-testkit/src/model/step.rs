@@ -140,7 +140,7 @@ impl Case {
     }
 
     fn put_missing(&self, world: &mut World, worker: usize, id: &WorkerId) {
-        let slowest = (0..self.durations.len()).map(|it| self.timing(it).duration).max();
+        let slowest = self.durations.iter().max().map(|ticks| TICK * *ticks);
         let (heartbeat, longest) = (100 + world.now, slowest.unwrap_or(TICK));
         let write = put_missing(id, heartbeat, longest, std::time::Duration::ZERO);
         other(world, worker, ConditionalWrite::Worker(write));

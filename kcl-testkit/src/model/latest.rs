@@ -1,0 +1,142 @@
+//! LATEST is resolved once for an application: the first stored position is where all leases of
+//! the first sync start, whoever makes them.
+
+use kcl_protocol::{
+    Checkpoint, ConditionalWrite, HashKeyRange, Lease, LeaseKey, LeaseWrite, Mutant, Row, Rules,
+    StreamName, StreamRow, StreamStart, StreamWrite,
+};
+use stateright::{Model, Property};
+
+/// No lease starts behind the position that was stored first.
+pub const ONCE: &str = "P1 no lease of the first sync starts above the stored position";
+
+/// Workers that start together on a stream that grows.
+#[derive(Clone, Debug)]
+pub struct FirstSync {
+    /// How many.
+    pub workers: usize,
+    /// Records that arrive meanwhile.
+    pub records: u64,
+    /// The rule that is broken, if any.
+    pub rules: Rules,
+}
+
+/// One moment of a first sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Syncing {
+    tip: u64,
+    stream: Option<Row>,
+    leases: Vec<Option<Row>>,
+    /// What each worker resolved, and the put it sent.
+    workers: Vec<(Option<u64>, Option<ConditionalWrite>)>,
+}
+
+/// One step of a first sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A record arrives.
+    Produce,
+    /// Asks the stream where its tip is, and sends the put of the stream's row.
+    Resolve(usize),
+    /// The put applies, or finds a row; it may apply again.
+    Apply(usize),
+    /// Makes the lease of this shard.
+    MakeLease(usize, usize),
+    /// The process dies; its put is still on its way.
+    Restart(usize),
+}
+
+const SHARDS: usize = 2;
+
+impl FirstSync {
+    /// The same with one rule broken.
+    #[must_use]
+    pub fn breaking(self, mutant: Mutant) -> Self {
+        Self { rules: Rules::breaking(mutant), ..self }
+    }
+}
+
+impl Model for FirstSync {
+    type State = Syncing;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<Syncing> {
+        let workers = vec![(None, None); self.workers];
+        vec![Syncing { tip: 1, stream: None, leases: vec![None; SHARDS], workers }]
+    }
+
+    fn actions(&self, state: &Syncing, out: &mut Vec<Step>) {
+        if state.tip <= self.records {
+            out.push(Step::Produce);
+        }
+        for (worker, (resolved, put)) in state.workers.iter().enumerate() {
+            match resolved {
+                None if state.stream.is_none() => out.push(Step::Resolve(worker)),
+                None => {}
+                Some(_) => out.push(Step::Restart(worker)),
+            }
+            if put.is_some() {
+                out.push(Step::Apply(worker));
+            }
+            if state.stream.is_some() {
+                let missing = (0..SHARDS).filter(|shard| state.leases[*shard].is_none());
+                out.extend(missing.map(|shard| Step::MakeLease(worker, shard)));
+            }
+        }
+    }
+
+    fn next_state(&self, before: &Syncing, step: Step) -> Option<Syncing> {
+        let mut state = before.clone();
+        match step {
+            Step::Produce => state.tip += 1,
+            Step::Resolve(worker) => {
+                let row = StreamRow {
+                    name: StreamName::from("orders"),
+                    created_at_millis: 1,
+                    start: StreamStart::AtTimestamp(state.tip),
+                    first_sync_done: false,
+                };
+                let put = ConditionalWrite::Stream(StreamWrite::Create(row));
+                state.workers[worker] = (Some(state.tip), Some(put));
+            }
+            Step::Apply(worker) => {
+                let put = state.workers[worker].1.clone()?;
+                if let Ok(row) = put.apply(state.stream.as_ref()) {
+                    state.stream = row;
+                }
+            }
+            Step::MakeLease(worker, shard) => {
+                let mut start = start_of(state.stream.as_ref())?;
+                if self.rules.breaks(Mutant::LatestResolvedTwice) {
+                    start = state.tip;
+                }
+                let key = LeaseKey::from(format!("shard-{shard}"));
+                let from = Checkpoint::AtTimestamp(start);
+                let lease = Lease::unowned(key, from, HashKeyRange::FULL);
+                let write = ConditionalWrite::Lease(LeaseWrite::Create(lease));
+                state.leases[shard] = write.apply(state.leases[shard].as_ref()).ok()?;
+                state.workers[worker].0.get_or_insert(start);
+            }
+            Step::Restart(worker) => state.workers[worker].0 = None,
+        }
+        (state != *before).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always(ONCE, |_, state: &Syncing| {
+            let stored = start_of(state.stream.as_ref());
+            let starts = state.leases.iter().flatten().map(|row| match row {
+                Row::Lease(lease) => lease.checkpoint,
+                _ => Checkpoint::Latest,
+            });
+            starts.into_iter().all(|at| stored.map(Checkpoint::AtTimestamp) == Some(at))
+        })]
+    }
+}
+
+fn start_of(row: Option<&Row>) -> Option<u64> {
+    match row {
+        Some(Row::Stream(StreamRow { start: StreamStart::AtTimestamp(at), .. })) => Some(*at),
+        _ => None,
+    }
+}
