@@ -1,0 +1,33 @@
+//! The program of the README.
+
+use std::sync::Arc;
+
+use kcl_core::{Config, RecordBatch, Scheduler, SystemClock, closure};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::{Engine, NewRecord, StreamOptions};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let stream =
+        Engine::new(Arc::new(SystemClock)).create_stream("orders", 4, StreamOptions::default())?;
+    let table = Arc::new(MemoryLeaseTable::new());
+
+    let count = closure::batches(|batch: &RecordBatch| {
+        for record in &batch.records {
+            println!("{}: {} bytes", record.partition_key, record.data.len());
+        }
+        Ok(())
+    });
+    let worker = Scheduler::new(Config::new("shop"), table, Arc::new(stream.source()), count)?;
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+
+    for number in 0..10 {
+        stream.put(NewRecord::new(format!("order-{number}"), "two apples"))?;
+    }
+    while handle.status().shards.iter().map(|shard| shard.consumer.delivered).sum::<u64>() < 10 {
+        tokio::task::yield_now().await;
+    }
+    handle.shutdown().await;
+    Ok(running.await??)
+}
