@@ -18,7 +18,7 @@ const STATES: usize = 5_000_000;
 
 #[test]
 fn every_promise_holds_in_every_case() {
-    let start = Instant::now();
+    let start = stopwatch();
     let clockless = [cases::hand_over(), cases::data(), cases::split(), cases::merge()];
     let timed = [
         cases::takeover(size(4, 6)),
@@ -42,6 +42,12 @@ fn every_promise_holds_in_every_case() {
     assert!(is_quick() || states >= STATES, "only {states} states");
 }
 
+/// How long the exploration itself takes; nothing in a model knows of it.
+#[allow(clippy::disallowed_methods)]
+fn stopwatch() -> Instant {
+    Instant::now()
+}
+
 fn is_quick() -> bool {
     cfg!(debug_assertions) || std::env::var_os("MODEL_QUICK").is_some()
 }
@@ -57,11 +63,11 @@ where
     M::State: std::fmt::Debug + Clone + Hash + PartialEq + Send + Sync,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
-    let start = Instant::now();
+    let start = stopwatch();
     let done = model.checker().threads(2).finish_when(HasDiscoveries::Any).spawn_dfs().join();
     let states = done.unique_state_count();
     println!("| {name} | {states} | {:.1} s |", start.elapsed().as_secs_f64());
-    for (promise, path) in done.discoveries() {
+    if let Some((promise, path)) = done.discoveries().into_iter().next() {
         panic!("{name} breaks {promise}: {:#?}", path.into_actions());
     }
     states
