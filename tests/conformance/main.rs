@@ -9,4 +9,5 @@ mod memory_table {
 }
 
 mod effects;
+mod file_table;
 mod local_stream;
