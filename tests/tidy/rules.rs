@@ -85,7 +85,7 @@ fn long_functions(name: &str, lines: &[&str]) -> Vec<Finding> {
             continue;
         }
         let closes = |line: &&str| line.starts_with(&format!("{}}}", " ".repeat(indent)));
-        let length = lines[start..].iter().position(|line| closes(line)).unwrap_or(0);
+        let length = lines[start..].iter().position(closes).unwrap_or(0);
         if length > FUNCTION_LINES {
             findings.push(format!("{name}:{}: a function of {length} lines", start + 1));
         }
