@@ -261,6 +261,20 @@ impl Registration {
         }
     }
 
+    /// Reads the worker rows now, apart from the liveness loop's own rhythm. If that fails, its
+    /// next look will do.
+    pub(crate) async fn look_at_workers(&self) {
+        let sent_at = self.clock.monotonic();
+        let Ok(rows) = self.table.scan(Scan::Coordination).await else { return };
+        let workers = rows.into_iter().filter_map(Row::into_worker);
+        let workers: BTreeMap<_, _> = workers.map(|row| (row.id.clone(), row)).collect();
+        self.change_view(|view| {
+            view.workers = Arc::new(workers);
+            view.scanned = true;
+            view.scanned_at = sent_at;
+        });
+    }
+
     /// Puts an entry into another worker's inbox. `Ok(false)`: its row refused it. A repeat puts
     /// the same entry again, which changes nothing.
     pub(crate) async fn write_worker(&self, write: WorkerWrite) -> Result<bool, TableError> {

@@ -28,7 +28,11 @@ impl Control<'_> {
         self.scans.insert(purpose, Again::No);
         let patience = self.heartbeat();
         self.operations.push(operation(&self.registration, |registration| async move {
-            // A plan without knowing the other workers would take everything.
+            if purpose == ScanFor::Start {
+                // Others may have registered since the first look: a plan without them would take
+                // what is theirs.
+                registration.look_at_workers().await;
+            }
             while !registration.view().scanned {
                 registration.clock.sleep(patience / 8).await;
             }

@@ -94,8 +94,8 @@ fn style() -> ProgressStyle {
 
 fn in_words(outcome: &Outcome, wall: Duration) -> String {
     format!(
-        "{} seeds, {:.1} simulated hours in {:.0} s ({:.0} times real time), {} faults, {} records: \
-         {} seeds failed",
+        "{} seeds, {:.1} simulated hours in {:.0} s ({:.0} times real time), {} faults, \
+         {} records: {} seeds failed",
         outcome.seeds,
         hours(outcome),
         wall.as_secs_f64(),

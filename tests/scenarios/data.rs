@@ -1,0 +1,214 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kcl_core::protocol::LeaseKey;
+use kcl_core::{
+    Checkpointer, ConsumerConfig, Effects, InitialPosition, ProcessorError, RecordBatch,
+    RecordProcessor, ResetTo, ShardStart, async_trait,
+};
+use kcl_lease_local::LocalEffects;
+use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
+
+use crate::fleet::{D, Fleet, Note};
+
+const SETTLED: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn p4_a_new_owner_starts_at_the_checkpoint() {
+    let mut fleet = Fleet::new(1);
+    let one = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(50);
+    // Longer than the interval between two checkpoints.
+    fleet.pass(Duration::from_secs(6)).await;
+    one.kill();
+    let _other = fleet.start();
+    fleet.put(10);
+    fleet.pass(D * 3 + SETTLED).await;
+    let history = fleet.recorder.history();
+    let given = history.iter().map(|entry| match &entry.what {
+        What::Given { positions, .. } => positions.len(),
+        _ => 0,
+    });
+    assert_eq!(given.sum::<usize>(), 60, "what was checkpointed does not come again");
+    assert_eq!(check_safety(&history), []);
+}
+
+/// Adds to a sum in the lease table, in the transaction of its checkpoint.
+struct Sum {
+    table: kcl_lease_local::MemoryLeaseTable,
+    key: String,
+}
+
+#[async_trait]
+impl RecordProcessor for Sum {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let text = self.table.effect(&self.key).unwrap_or_default();
+        let so_far: usize = String::from_utf8_lossy(&text).parse().unwrap_or(0);
+        let sum = (so_far + batch.records.len()).to_string();
+        let effects = Effects::new(LocalEffects::new().put(self.key.as_str(), sum));
+        checkpointer.checkpoint_with(effects).await.map_err(ProcessorError::new)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p5_effects_in_the_checkpoint_s_transaction_count_each_record_once() {
+    let mut fleet = Fleet::new(2);
+    let sum = |fleet: &Fleet| {
+        let table = fleet.table.clone();
+        move |start: &ShardStart| Sum { table: table.clone(), key: start.shard.to_string() }
+    };
+    let (config, factory) = (fleet.config(), sum(&fleet));
+    let one = fleet_with_effects(&fleet, config, factory);
+    fleet.pass(SETTLED).await;
+    fleet.put(100);
+    fleet.pass(Duration::from_millis(200)).await;
+    one.abort();
+    let (config, factory) = (fleet.config(), sum(&fleet));
+    let _other = fleet_with_effects(&fleet, config, factory);
+    fleet.put(100);
+    fleet.pass(D * 3 + SETTLED).await;
+    let sums = fleet.open_shards().await.into_iter().map(|shard| {
+        let text = fleet.table.effect(shard.as_str()).unwrap_or_default();
+        String::from_utf8_lossy(&text).parse().unwrap_or(0)
+    });
+    assert_eq!(sums.sum::<usize>(), 200);
+}
+
+/// On the table itself: the cable of the other scenarios has no transactions with effects.
+fn fleet_with_effects(
+    fleet: &Fleet,
+    config: kcl_core::Config,
+    factory: impl kcl_core::ProcessorFactory,
+) -> tokio::task::JoinHandle<Result<(), kcl_core::WorkerError>> {
+    let table = Arc::new(fleet.table.clone());
+    let source = Arc::new(fleet.stream.source());
+    let config = config.effects(true);
+    let scheduler = kcl_core::Scheduler::new(config, table, source, factory).unwrap();
+    tokio::spawn(scheduler.run())
+}
+
+/// Fails at one key until it is mended.
+struct Picky {
+    note: Note,
+    is_mended: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl RecordProcessor for Picky {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let bad = batch.records.iter().position(|record| record.partition_key.as_str() == "k7");
+        if let Some(bad) = bad.filter(|_| !self.is_mended.load(Ordering::Relaxed)) {
+            // What stands before it is done.
+            self.note.recorder.given(&self.note.lease, &batch.records[..bad]);
+            return Err(ProcessorError::at(batch.records[bad].position, "k7 does not fit"));
+        }
+        self.note.process_records(batch, checkpointer).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_fails_is_parked_with_its_reason_and_the_others_go_on() {
+    let mut fleet = Fleet::new(4);
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let (recorder, mended) = (fleet.recorder.clone(), Arc::clone(&is_mended));
+    let config = fleet.config();
+    let worker = fleet.start_with(config, move |start: &ShardStart| Picky {
+        note: Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) },
+        is_mended: Arc::clone(&mended),
+    });
+    fleet.pass(SETTLED).await;
+    fleet.put(40);
+    fleet.pass(Duration::from_secs(120)).await;
+    let parked: Vec<_> =
+        fleet.leases().await.into_iter().filter(|lease| lease.parked.is_some()).collect();
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].parked.as_ref().unwrap().reason, "k7 does not fit");
+    assert_eq!(parked[0].owner, worker.id(), "the lease stays held");
+    assert_eq!(worker.shards(), 4);
+    is_mended.store(true, Ordering::Relaxed);
+    worker.handle.resume(&parked[0].key.shard()).await.unwrap();
+    fleet.pass(SETTLED).await;
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+    assert!(fleet.leases().await.iter().all(|lease| lease.parked.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_shard_keeps_its_lease_and_delivers_nothing() {
+    let mut fleet = Fleet::new(1);
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    let shard = worker.handle.status().shards[0].shard.clone();
+    worker.handle.pause(&shard).await.unwrap();
+    fleet.pass(Duration::from_secs(1)).await;
+    fleet.put(10);
+    fleet.pass(Duration::from_secs(30)).await;
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()).len(), 1);
+    assert_eq!(worker.shards(), 1);
+    worker.handle.resume(&shard).await.unwrap();
+    fleet.pass(Duration::from_secs(1)).await;
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_refused_while_a_worker_lives_and_replays_afterwards() {
+    let mut fleet = Fleet::new(2);
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(30);
+    fleet.pass(Duration::from_secs(6)).await;
+    let config = fleet.config();
+    let start = || ResetTo::Start(InitialPosition::TrimHorizon);
+    let source = fleet.stream.source();
+    let refused = config.reset_to(&fleet.table, &source, start()).await.unwrap_err();
+    assert!(refused.to_string().contains("still run"), "{refused}");
+    worker.kill();
+    config.reset_to(&fleet.table, &source, start()).await.unwrap();
+    let _next = fleet.start();
+    fleet.pass(SETTLED).await;
+    let history = fleet.recorder.history();
+    let given = history.iter().map(|entry| match &entry.what {
+        What::Given { positions, .. } => positions.len(),
+        _ => 0,
+    });
+    assert_eq!(given.sum::<usize>(), 60, "every record came a second time");
+    assert_eq!(kcl_testkit::history::every_ownership_has_a_higher_fence(&history), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_shard_is_yielded_once_it_made_no_progress_for_long() {
+    let mut fleet = Fleet::new(2);
+    let consumer =
+        ConsumerConfig { max_progress: Some(Duration::from_secs(5)), ..ConsumerConfig::default() };
+    let config = fleet.config().consumer(consumer);
+    let stuck = fleet.start_with(config, |_: &ShardStart| Never);
+    fleet.pass(SETTLED).await;
+    let healthy = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(20);
+    fleet.pass(Duration::from_secs(30)).await;
+    assert_eq!((stuck.shards(), healthy.shards()), (0, 2));
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+struct Never;
+
+#[async_trait]
+impl RecordProcessor for Never {
+    async fn process_records(
+        &mut self,
+        _: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,205 @@
+//! A fleet on a paused clock, small enough to read a test's story from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kcl_core::protocol::{
+    CasOutcome, ConditionalWrite, Lease, LeaseKey, Moment, Position, Row, RowKey, ShardId,
+    WorkerId, WorkerRow,
+};
+use kcl_core::{
+    Checkpointer, Clock, Config, Handle, LeaseTable, Placement, ProcessorError, ProcessorFactory,
+    RecordBatch, RecordProcessor, Scan, Scheduler, ShardStart, StreamSource, TableError,
+    TokioClock, WorkerError, async_trait,
+};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
+use kcl_testkit::history::Recorder;
+use tokio::task::JoinHandle;
+
+/// The lease duration of every worker here.
+pub const D: Duration = Duration::from_secs(3);
+
+pub struct Fleet {
+    pub clock: Arc<TokioClock>,
+    pub engine: Engine,
+    pub stream: Stream,
+    pub table: MemoryLeaseTable,
+    pub recorder: Recorder,
+    started: u32,
+}
+
+/// A running worker, and the cable between it and the table.
+pub struct Worker {
+    pub handle: Handle,
+    pub cable: Cable,
+    task: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// A connection to the table that can be pulled.
+#[derive(Clone)]
+pub struct Cable {
+    table: MemoryLeaseTable,
+    pulled: Arc<AtomicBool>,
+}
+
+impl Cable {
+    pub fn pull(&self) {
+        self.pulled.store(true, Ordering::Relaxed);
+    }
+    pub fn plug(&self) {
+        self.pulled.store(false, Ordering::Relaxed);
+    }
+    fn check(&self) -> Result<(), TableError> {
+        match self.pulled.load(Ordering::Relaxed) {
+            true => Err(TableError::Unavailable("the cable is pulled".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl LeaseTable for Cable {
+    async fn prepare(&self) -> Result<String, TableError> {
+        self.check()?;
+        self.table.prepare().await
+    }
+    async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
+        self.check()?;
+        self.table.scan(scope).await
+    }
+    async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
+        self.check()?;
+        self.table.read(key).await
+    }
+    async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
+        self.check()?;
+        self.table.write(write).await
+    }
+    async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        self.check()?;
+        self.table.write_all(writes).await
+    }
+}
+
+/// Notes what it is given.
+pub struct Note {
+    pub recorder: Recorder,
+    pub lease: LeaseKey,
+}
+
+#[async_trait]
+impl RecordProcessor for Note {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        self.recorder.given(&self.lease, &batch.records);
+        Ok(())
+    }
+}
+
+impl Fleet {
+    pub fn new(shards: u32) -> Self {
+        let clock = Arc::new(TokioClock::starting_at(1_700_000_000_000));
+        let engine = Engine::new(clock.clone());
+        let stream = engine.create_stream("s", shards, StreamOptions::unlimited()).unwrap();
+        let recorder = Recorder::new(clock.clone());
+        let table = MemoryLeaseTable::new();
+        Self { clock, engine, stream, table, recorder, started: 0 }
+    }
+
+    pub fn config(&mut self) -> Config {
+        self.started += 1;
+        Config::new("app")
+            .worker_name(format!("w{}", self.started))
+            .lease_duration(D)
+            .placement(Placement::Inline)
+            .seed(u64::from(self.started))
+            .observer(Arc::new(self.recorder.clone()))
+            .clock(self.clock.clone())
+    }
+
+    pub fn note(&self) -> impl ProcessorFactory {
+        let recorder = self.recorder.clone();
+        move |start: &ShardStart| Note {
+            recorder: recorder.clone(),
+            lease: LeaseKey::new(start.shard.as_str()),
+        }
+    }
+
+    pub fn start(&mut self) -> Worker {
+        let (config, note) = (self.config(), self.note());
+        self.start_with(config, note)
+    }
+
+    pub fn start_with(&self, config: Config, factory: impl ProcessorFactory) -> Worker {
+        self.start_on(config, Arc::new(self.stream.source()), factory)
+    }
+
+    pub fn start_on(
+        &self,
+        config: Config,
+        source: Arc<dyn StreamSource>,
+        factory: impl ProcessorFactory,
+    ) -> Worker {
+        let cable = Cable { table: self.table.clone(), pulled: Arc::default() };
+        let scheduler = Scheduler::new(config, Arc::new(cable.clone()), source, factory).unwrap();
+        let handle = scheduler.handle();
+        Worker { handle, cable, task: tokio::spawn(scheduler.run()) }
+    }
+
+    pub fn put(&self, count: u32) {
+        for number in 0..count {
+            let receipt = self.stream.put(NewRecord::new(format!("k{number}"), "data")).unwrap();
+            self.recorder.put(&receipt.shard.id(), Position::from(receipt.sequence));
+        }
+    }
+
+    pub async fn pass(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+    pub fn now(&self) -> Moment {
+        self.clock.monotonic()
+    }
+
+    pub async fn leases(&self) -> Vec<Lease> {
+        let rows = self.table.scan(Scan::Leases).await.unwrap();
+        rows.into_iter().filter_map(Row::into_lease).collect()
+    }
+    pub async fn lease(&self, shard: &str) -> Lease {
+        let leases = self.leases().await;
+        leases.into_iter().find(|lease| lease.key.as_str() == shard).unwrap()
+    }
+    pub async fn workers(&self) -> Vec<WorkerRow> {
+        let rows = self.table.scan(Scan::Coordination).await.unwrap();
+        rows.into_iter().filter_map(Row::into_worker).collect()
+    }
+    pub async fn open_shards(&self) -> Vec<ShardId> {
+        let shards = self.stream.source().list_shards().await.unwrap();
+        shards.into_iter().filter(|shard| shard.is_open).map(|shard| shard.id).collect()
+    }
+}
+
+impl Worker {
+    pub fn id(&self) -> Option<WorkerId> {
+        self.handle.status().worker
+    }
+    pub fn shards(&self) -> usize {
+        self.handle.status().shards.len()
+    }
+    /// Kills it without a word.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+    pub async fn end(self) -> Result<(), WorkerError> {
+        self.task.await.unwrap()
+    }
+}
+
+/// Shard ids as the engine gives them.
+pub fn shard(number: u32) -> ShardId {
+    ShardId::from(format!("shardId-{number:012}"))
+}

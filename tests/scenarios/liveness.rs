@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use kcl_core::protocol::WorkerState;
+use kcl_testkit::history::{check_safety, every_record_is_delivered, moves};
+
+use crate::fleet::{D, Fleet, Worker};
+
+const SETTLED: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn p1_nothing_is_lost_when_a_worker_is_killed() {
+    let mut fleet = Fleet::new(6);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    fleet.put(100);
+    one.kill();
+    fleet.put(100);
+    fleet.pass(D * 2 + SETTLED).await;
+    assert_eq!(other.shards(), 6);
+    let history = fleet.recorder.history();
+    assert_eq!(every_record_is_delivered(&history), []);
+    assert_eq!(check_safety(&history), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p3_a_worker_cut_off_from_the_table_stops_before_another_starts() {
+    let mut fleet = Fleet::new(4);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    one.cable.pull();
+    for _ in 0..100 {
+        fleet.put(8);
+        fleet.pass(Duration::from_millis(100)).await;
+    }
+    assert_eq!(other.shards(), 4);
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
+    one.cable.plug();
+    fleet.pass(SETTLED * 2).await;
+    assert_eq!((one.shards(), other.shards()), (2, 2), "it registered anew and got its share");
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p6_after_all_were_killed_one_new_worker_holds_everything() {
+    let mut fleet = Fleet::new(12);
+    let old: Vec<Worker> = (0..4).map(|_| fleet.start()).collect();
+    fleet.pass(SETTLED).await;
+    old.into_iter().for_each(Worker::kill);
+    let new = fleet.start();
+    fleet.pass(D * 3 + Duration::from_secs(1)).await;
+    assert_eq!(new.shards(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_an_outage_of_the_table_moves_nothing() {
+    let mut fleet = Fleet::new(8);
+    let workers = [fleet.start(), fleet.start()];
+    fleet.pass(SETTLED).await;
+    let before = fleet.leases().await;
+    let from = fleet.now();
+    workers.iter().for_each(|worker| worker.cable.pull());
+    fleet.pass(Duration::from_secs(600)).await;
+    workers.iter().for_each(|worker| worker.cable.plug());
+    fleet.pass(Duration::from_secs(60)).await;
+    fleet.put(50);
+    fleet.pass(SETTLED).await;
+    let history = fleet.recorder.history();
+    assert_eq!(moves(&history, from, fleet.now()), 0);
+    let owners = |leases: &[kcl_core::protocol::Lease]| -> Vec<_> {
+        leases.iter().map(|lease| (lease.owner.clone(), lease.fence)).collect()
+    };
+    assert_eq!(owners(&fleet.leases().await), owners(&before));
+    assert_eq!(every_record_is_delivered(&history), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_quiet_fleet_stays_as_it_is() {
+    let mut fleet = Fleet::new(7);
+    let _workers = [fleet.start(), fleet.start(), fleet.start()];
+    fleet.pass(SETTLED).await;
+    let from = fleet.now();
+    fleet.pass(Duration::from_secs(3600)).await;
+    assert_eq!(moves(&fleet.recorder.history(), from, fleet.now()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_worker_is_fenced_within_its_lease_duration_and_one_scan() {
+    let mut fleet = Fleet::new(2);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    let victim = one.id().unwrap();
+    one.kill();
+    fleet.pass(D + D / 3 + Duration::from_millis(300)).await;
+    let rows = fleet.workers().await;
+    let row = rows.iter().find(|row| row.id == victim).unwrap();
+    assert_eq!(row.state, WorkerState::Fenced);
+    assert_eq!(other.shards(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_a_worker_without_a_row_is_taken_only_after_the_row_was_watched() {
+    let mut fleet = Fleet::new(2);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    let victim = one.id().unwrap();
+    one.kill();
+    fleet.table.delete_row(&kcl_core::protocol::RowKey::Worker(victim));
+    fleet.pass(Duration::from_secs(75) + D * 3).await;
+    assert_eq!(other.shards(), 2);
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
+}

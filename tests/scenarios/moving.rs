@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use kcl_core::EventKind;
+use kcl_core::protocol::WorkerState;
+use kcl_testkit::history::{What, check_safety, every_record_is_delivered, moves};
+
+use crate::fleet::{Fleet, shard};
+
+const SETTLED: Duration = Duration::from_secs(10);
+
+fn delivered(fleet: &Fleet) -> usize {
+    let given = fleet.recorder.history().into_iter().filter_map(|entry| match entry.what {
+        What::Given { positions, .. } => Some(positions.len()),
+        _ => None,
+    });
+    given.sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_joining_worker_gets_its_share_with_the_fewest_moves_and_no_repeats() {
+    let mut fleet = Fleet::new(12);
+    let old = [fleet.start(), fleet.start(), fleet.start()];
+    fleet.pass(SETTLED).await;
+    fleet.put(200);
+    fleet.pass(Duration::from_millis(100)).await;
+    let from = fleet.now();
+    let new = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(200);
+    fleet.pass(Duration::from_millis(100)).await;
+    assert_eq!(new.shards(), 3);
+    assert!(old.iter().all(|worker| worker.shards() == 3));
+    assert_eq!(moves(&fleet.recorder.history(), from, fleet.now()), 3);
+    assert_eq!(delivered(&fleet), 400, "a hand-over carries the acked watermark");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_shutdown_hands_everything_over_without_repeats() {
+    let mut fleet = Fleet::new(6);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    fleet.put(300);
+    let leaver = one.id().unwrap();
+    one.handle.shutdown().await;
+    fleet.put(300);
+    fleet.pass(Duration::from_secs(1)).await;
+    assert_eq!(one.end().await.map_err(|error| error.to_string()), Ok(()));
+    assert_eq!(other.shards(), 6);
+    assert_eq!(delivered(&fleet), 600);
+    let rows = fleet.workers().await;
+    assert_eq!(rows.iter().find(|row| row.id == leaver).unwrap().state, WorkerState::Gone);
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_worker_releases_its_leases() {
+    let mut fleet = Fleet::new(3);
+    let only = fleet.start();
+    fleet.pass(SETTLED).await;
+    only.handle.shutdown().await;
+    assert!(fleet.leases().await.iter().all(|lease| lease.owner.is_none()));
+    let next = fleet.start();
+    fleet.pass(Duration::from_secs(2)).await;
+    assert_eq!(next.shards(), 3, "nobody has to expire first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_shard_goes_to_another_worker_and_stays_there() {
+    let mut fleet = Fleet::new(4);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    let drained = one.handle.status().shards[0].shard.clone();
+    one.handle.drain(&drained).await.unwrap();
+    fleet.pass(Duration::from_secs(30)).await;
+    assert!(other.handle.status().shards.iter().any(|status| status.shard == drained));
+    assert!(one.handle.status().shards.iter().all(|status| status.shard != drained));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_of_a_donor_that_does_not_finish_its_batch_are_revoked() {
+    let mut fleet = Fleet::new(4);
+    // Its processors never come back, and a stop waits for them longer than an ask is patient.
+    let consumer = kcl_core::ConsumerConfig {
+        stop_timeout: Duration::from_secs(600),
+        ..kcl_core::ConsumerConfig::default()
+    };
+    let config = fleet.config().consumer(consumer);
+    let stuck = |_: &kcl_core::ShardStart| Stuck;
+    let donor = fleet.start_with(config, stuck);
+    fleet.pass(SETTLED).await;
+    fleet.put(40);
+    let new = fleet.start();
+    fleet.pass(Duration::from_secs(60)).await;
+    assert_eq!((donor.shards(), new.shards()), (2, 2));
+    let history = fleet.recorder.history();
+    let is_revoked = |what: &What| matches!(what, What::Event(event) if matches!(event.kind, EventKind::Revoked { .. }));
+    assert_eq!(history.iter().filter(|entry| is_revoked(&entry.what)).count(), 2);
+    assert_eq!(check_safety(&history), []);
+}
+
+struct Stuck;
+
+#[kcl_core::async_trait]
+impl kcl_core::RecordProcessor for Stuck {
+    async fn process_records(
+        &mut self,
+        _: &kcl_core::RecordBatch,
+        _: &kcl_core::Checkpointer,
+    ) -> Result<(), kcl_core::ProcessorError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_worker_holds_more_than_it_may() {
+    let mut fleet = Fleet::new(6);
+    let config = fleet.config().max_leases_per_worker(2);
+    let note = fleet.note();
+    let small = fleet.start_with(config, note);
+    fleet.pass(SETTLED).await;
+    assert_eq!(small.shards(), 2);
+    let large = fleet.start();
+    fleet.pass(SETTLED).await;
+    assert_eq!(small.shards() + large.shards(), 6);
+    assert!(small.shards() <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_row_deleted_by_hand_is_made_anew_and_reported() {
+    let mut fleet = Fleet::new(4);
+    let _workers = [fleet.start(), fleet.start()];
+    fleet.pass(SETTLED).await;
+    let old = fleet.lease(shard(1).as_str()).await;
+    let key = kcl_core::protocol::RowKey::Lease(old.key.clone());
+    fleet.recorder.row_deleted(&old.key);
+    assert!(fleet.table.delete_row(&key));
+    for _ in 0..200 {
+        fleet.put(8);
+        fleet.pass(Duration::from_secs(1)).await;
+    }
+    let new = fleet.lease(shard(1).as_str()).await;
+    assert!(new.owner.is_some() && new.fence > old.fence, "{new:?}");
+    let history = fleet.recorder.history();
+    let is_report = |what: &What| {
+        matches!(what, What::Event(event) if matches!(&event.kind,
+            EventKind::LeaseRowDeleted { lease } if *lease == old.key))
+    };
+    assert_eq!(history.iter().filter(|entry| is_report(&entry.what)).count(), 1);
+    assert_eq!(check_safety(&history), []);
+    assert_eq!(every_record_is_delivered(&history), []);
+}
