@@ -64,11 +64,10 @@ where
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
     let start = stopwatch();
-    let done = model.checker().threads(2).finish_when(HasDiscoveries::Any).spawn_dfs().join();
+    let done =
+        model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     let states = done.unique_state_count();
     println!("| {name} | {states} | {:.1} s |", start.elapsed().as_secs_f64());
-    if let Some((promise, path)) = done.discoveries().into_iter().next() {
-        panic!("{name} breaks {promise}: {:#?}", path.into_actions());
-    }
+    done.assert_properties();
     states
 }

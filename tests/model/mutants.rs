@@ -3,6 +3,7 @@
 use kcl_protocol::Mutant::*;
 use kcl_protocol::{Mutant, Rules};
 use kcl_testkit::model::cases::*;
+use kcl_testkit::model::checks::MOVES;
 use kcl_testkit::model::latest::FirstSync;
 use kcl_testkit::model::outage::Fleet;
 use stateright::{Checker, HasDiscoveries, Model};
@@ -59,8 +60,8 @@ where
     M::State: std::fmt::Debug + Clone + std::hash::Hash + PartialEq + Send + Sync,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
-    let done = broken.checker().finish_when(HasDiscoveries::Any).spawn_bfs().join();
-    let found = done.discoveries().into_iter();
+    let done = broken.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let found = done.discoveries().into_iter().filter(|(promise, _)| *promise != MOVES);
     let shortest = found.map(|(promise, path)| (path.into_actions(), promise));
     let (path, promise) = shortest.min_by_key(|(path, _)| path.len()).unwrap_or_else(|| {
         panic!("{mutant:?} goes unnoticed: a check is missing, or the rule is needless")

@@ -130,6 +130,18 @@ impl Case {
             drift_parts: u32::MAX,
         }
     }
+    /// True if a lease came to another owner than it had at the start, who may act on it.
+    pub(super) fn has_moved(&self, world: &World) -> bool {
+        let started_with = |key: &LeaseKey| {
+            let lease = self.leases.iter().find(|lease| lease.shard == key.as_str());
+            lease.and_then(|lease| lease.owner)
+        };
+        let others = |key: &&LeaseKey| {
+            let others = (0..self.ids.len()).filter(|worker| Some(*worker) != started_with(key));
+            others.into_iter().any(|worker| world.permits(worker, key))
+        };
+        self.keys.iter().any(|key| others(&key))
+    }
     pub(super) fn index(&self, key: &LeaseKey) -> u8 {
         let found = self.keys.iter().position(|it| it == key);
         found.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)

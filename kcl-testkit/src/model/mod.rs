@@ -52,6 +52,7 @@ impl Model for Case {
             Property::always(checks::P5, |_, world| clean(world, checks::P5)),
             Property::always(checks::P7, |_, world| clean(world, checks::P7)),
             Property::always(checks::P8, |_, world| clean(world, checks::P8)),
+            Property::sometimes(checks::MOVES, Case::has_moved),
             Property::always(checks::SPENT, |_, world| clean(world, checks::SPENT)),
         ]
     }
