@@ -7,7 +7,7 @@ use std::time::Duration;
 use kcl_protocol::{Lease, LeaseTiming, limits};
 
 use crate::clock::{Clock, SystemClock};
-use crate::consumer::{ConsumerConfig, OutOfBounds, ProcessorKind};
+use crate::consumer::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};
 use crate::dead_letter::DeadLetterSink;
 use crate::event::{Observer, Unobserved};
 use crate::policy::{ErrorPolicy, RetryThenStop};
@@ -126,6 +126,16 @@ impl Config {
     /// Batches, prefetch, acknowledgements and checkpoints.
     pub fn consumer(mut self, consumer: ConsumerConfig) -> Self {
         self.consumer = consumer;
+        self
+    }
+    /// When records count as done: on the return of `process_records` (default), or one by one.
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.consumer.acks = acks;
+        self
+    }
+    /// Whether processors come to await points often (default), or block their thread.
+    pub fn processor_kind(mut self, kind: ProcessorKind) -> Self {
+        self.consumer.kind = kind;
         self
     }
     /// How long the worker's own control loop may stand still before its heartbeats stop and

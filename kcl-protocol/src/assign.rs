@@ -105,10 +105,39 @@ pub fn plan(members: &[Member], loads: &[Load]) -> Plan {
     }
     let leaving: BTreeSet<&WorkerId> =
         members.iter().filter(|member| member.draining).map(|member| &member.id).collect();
-    let mut plan = Plan::default();
-    house(&mut seats, homeless, loads, &leaving, &mut plan);
-    even_out(&mut seats, loads, &mut plan);
-    plan
+    let mut draft = Draft::default();
+    house(&mut seats, homeless, loads, &leaving, &mut draft);
+    even_out(&mut seats, loads, &mut draft);
+    let changes = |step: &Move| step.from.as_ref() != Some(&step.to);
+    let moves = draft.moves.into_iter().filter(changes).collect();
+    Plan { moves, unassigned: draft.unassigned }
+}
+
+/// A plan in the making: a lease that is moved twice keeps its one step.
+#[derive(Default)]
+struct Draft {
+    moves: Vec<Move>,
+    /// Of a lease that is to move, by number: which step.
+    step_of: BTreeMap<usize, usize>,
+    unassigned: Vec<LeaseKey>,
+}
+
+impl Draft {
+    fn send(
+        &mut self,
+        number: usize,
+        load: &Load,
+        to: &WorkerId,
+        why: (MoveReason, Option<WorkerId>),
+    ) {
+        if let Some(step) = self.step_of.get(&number) {
+            self.moves[*step].to = to.clone();
+            return;
+        }
+        self.step_of.insert(number, self.moves.len());
+        let (reason, from) = why;
+        self.moves.push(Move { lease: load.key.clone(), from, to: to.clone(), reason });
+    }
 }
 
 /// Gives what nobody (or nobody who stays) holds to the least loaded, heaviest first.
@@ -117,7 +146,7 @@ fn house(
     mut homeless: Vec<usize>,
     loads: &[Load],
     leaving: &BTreeSet<&WorkerId>,
-    plan: &mut Plan,
+    draft: &mut Draft,
 ) {
     homeless.sort_by(|a, b| {
         (Reverse(loads[*a].weight), &loads[*a].key)
@@ -132,7 +161,7 @@ fn house(
     for number in homeless {
         let load = &loads[number];
         let Some((_, rank, at)) = open.pop_first() else {
-            plan.unassigned.push(load.key.clone());
+            draft.unassigned.push(load.key.clone());
             continue;
         };
         let seat = &mut seats[at];
@@ -143,12 +172,12 @@ fn house(
         }
         let from = load.owner.as_ref().filter(|owner| leaving.contains(owner)).cloned();
         let reason = if from.is_some() { MoveReason::HolderLeaves } else { MoveReason::Unowned };
-        plan.moves.push(Move { lease: load.key.clone(), from, to: seat.member.id.clone(), reason });
+        draft.send(number, load, &seat.member.id, (reason, from));
     }
 }
 
 /// Moves single leases from the most to the least loaded while that makes the two more even.
-fn even_out(seats: &mut [Seat<'_>], loads: &[Load], plan: &mut Plan) {
+fn even_out(seats: &mut [Seat<'_>], loads: &[Load], draft: &mut Draft) {
     let entry = |at: usize, seat: &Seat<'_>| (seat.load, seat.rank, at);
     let mut order: BTreeSet<_> =
         seats.iter().enumerate().map(|(at, seat)| entry(at, seat)).collect();
@@ -160,7 +189,7 @@ fn even_out(seats: &mut [Seat<'_>], loads: &[Load], plan: &mut Plan) {
         };
         let gap = giver.0 - taker.0.min(giver.0);
         let receiver = &seats[taker.2].member.id;
-        let Some(place) = best_to_move(&seats[giver.2], receiver, gap, loads) else {
+        let Some(place) = best_to_move(&seats[giver.2], receiver, gap, loads, draft) else {
             settled.insert(giver.2);
             continue;
         };
@@ -172,26 +201,29 @@ fn even_out(seats: &mut [Seat<'_>], loads: &[Load], plan: &mut Plan) {
         seats[taker.2].leases.push(number);
         order.insert(entry(giver.2, &seats[giver.2]));
         order.insert(entry(taker.2, &seats[taker.2]));
-        plan.moves.push(Move {
-            lease: loads[number].key.clone(),
-            from: Some(seats[giver.2].member.id.clone()),
-            to: seats[taker.2].member.id.clone(),
-            reason: MoveReason::Balance,
-        });
+        let from = Some(seats[giver.2].member.id.clone());
+        let to = &seats[taker.2].member.id;
+        draft.send(number, &loads[number], to, (MoveReason::Balance, from));
     }
 }
 
-/// Of a giver's own leases the one that evens the two out best; among equals the one closest to
-/// the receiver. `None` if moving any would not narrow the gap.
-fn best_to_move(giver: &Seat<'_>, to: &WorkerId, gap: u64, loads: &[Load]) -> Option<usize> {
-    let owned = |number: &usize| loads[*number].owner.as_ref() == Some(&giver.member.id);
+/// Of a giver's leases the one that evens the two out best; among equals one that moves anyway,
+/// then the one closest to the receiver. `None` if moving any would not narrow the gap.
+fn best_to_move(
+    giver: &Seat<'_>,
+    to: &WorkerId,
+    gap: u64,
+    loads: &[Load],
+    draft: &Draft,
+) -> Option<usize> {
     let narrows = |number: &usize| loads[*number].weight < gap && loads[*number].weight > 0;
-    let candidates = giver.leases.iter().enumerate().filter(|(_, n)| owned(n) && narrows(n));
+    let candidates = giver.leases.iter().enumerate().filter(|(_, number)| narrows(number));
     let rest = |number: usize| (gap - loads[number].weight).abs_diff(loads[number].weight);
     candidates
         .min_by_key(|(_, number)| {
             let key = &loads[**number].key;
-            (rest(**number), Reverse(hash::affinity(to, key)), key)
+            let stays = !draft.step_of.contains_key(number);
+            (rest(**number), stays, Reverse(hash::affinity(to, key)), key)
         })
         .map(|(place, _)| place)
 }

@@ -1,0 +1,268 @@
+//! Properties of the pure values, on random ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_protocol::assign::{Load, Member, Plan, plan};
+use kcl_protocol::hash_audit::audit;
+use kcl_protocol::lineage::startable;
+use kcl_protocol::{Checkpoint, HashKeyRange, Lease, LeaseKey, SequenceNumber, ShardId, WorkerId};
+use num_bigint::BigUint;
+use proptest::prelude::*;
+
+fn big(number: SequenceNumber) -> BigUint {
+    let (high, low) = number.parts();
+    (BigUint::from(high) << 128) + BigUint::from(low)
+}
+
+fn any_number() -> impl Strategy<Value = SequenceNumber> {
+    (any::<u64>(), any::<u128>()).prop_map(|(high, low)| SequenceNumber::from_parts(high, low))
+}
+
+proptest! {
+    #[test]
+    fn a_sequence_number_prints_and_reads_as_the_big_integer_it_is(number in any_number()) {
+        let text = number.to_string();
+        prop_assert_eq!(&text, &big(number).to_string());
+        prop_assert_eq!(text.parse::<SequenceNumber>().unwrap(), number);
+    }
+
+    #[test]
+    fn sequence_numbers_are_ordered_and_added_as_big_integers(
+        a in any_number(), b in any_number(), by in any::<u128>()
+    ) {
+        prop_assert_eq!(a.cmp(&b), big(a).cmp(&big(b)));
+        let sum = big(a) + BigUint::from(by);
+        prop_assert_eq!(a.checked_add(by).map(big), Some(sum).filter(|sum| sum.bits() <= 192));
+    }
+
+    #[test]
+    fn what_is_no_sequence_number_is_refused(text in "\\PC{0,70}") {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let fits = is_number && text.parse::<BigUint>().unwrap().bits() <= 192;
+        prop_assert_eq!(text.parse::<SequenceNumber>().is_ok(), fits);
+    }
+
+    #[test]
+    fn an_even_split_tiles_the_space(parts in 1u32..5000) {
+        let ranges = HashKeyRange::split_evenly(parts);
+        prop_assert_eq!(ranges.len(), parts as usize);
+        prop_assert_eq!(ranges[0].start, 0);
+        prop_assert_eq!(ranges[ranges.len() - 1].end, u128::MAX);
+        prop_assert!(ranges.windows(2).all(|pair| pair[0].is_followed_by(&pair[1])));
+    }
+}
+
+/// Workers, some of them leaving, and leases with and without owners.
+#[derive(Clone, Debug)]
+struct World {
+    members: Vec<Member>,
+    loads: Vec<Load>,
+}
+
+fn worker(number: usize) -> WorkerId {
+    WorkerId::from(format!("worker-{number}"))
+}
+
+fn world(weights: std::ops::Range<u64>, capacity: u32) -> impl Strategy<Value = World> {
+    (1usize..9, prop::collection::vec((0usize..14, weights), 0..80), any::<u8>()).prop_map(
+        move |(count, leases, leaving)| {
+            let member = |number: usize| Member {
+                id: worker(number),
+                draining: number > 0 && leaving >> (number % 8) & 1 == 1,
+                capacity,
+            };
+            // Owners beyond the members are dead or nobody.
+            let load = |(number, (owner, weight)): (usize, &(usize, u64))| Load {
+                key: LeaseKey::from(format!("shardId-{number:012}")),
+                owner: (*owner < 12).then(|| worker(*owner)),
+                weight: *weight,
+            };
+            World {
+                members: (0..count).map(member).collect(),
+                loads: leases.iter().enumerate().map(load).collect(),
+            }
+        },
+    )
+}
+
+impl World {
+    fn after(&self, plan: &Plan) -> World {
+        let mut world = self.clone();
+        for step in &plan.moves {
+            let load = world.loads.iter_mut().find(|load| load.key == step.lease).unwrap();
+            load.owner = Some(step.to.clone());
+        }
+        world
+    }
+    fn counts(&self) -> BTreeMap<WorkerId, u64> {
+        let staying = self.members.iter().filter(|member| !member.draining);
+        let mut counts: BTreeMap<_, _> = staying.map(|member| (member.id.clone(), 0)).collect();
+        for load in &self.loads {
+            if let Some(count) = load.owner.as_ref().and_then(|owner| counts.get_mut(owner)) {
+                *count += load.weight;
+            }
+        }
+        counts
+    }
+    fn spread(&self) -> u64 {
+        let counts = self.counts();
+        counts.values().max().unwrap() - counts.values().min().unwrap()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_leaves_every_lease_with_somebody_who_stays_and_loads_within_one(
+        world in world(1..2, u32::MAX)
+    ) {
+        let plan = plan(&world.members, &world.loads);
+        prop_assert_eq!(&plan.unassigned, &Vec::<LeaseKey>::new());
+        let after = world.after(&plan);
+        prop_assert!(after.spread() <= 1);
+        prop_assert_eq!(after.counts().values().sum::<u64>(), world.loads.len() as u64);
+    }
+
+    #[test]
+    fn a_balanced_fleet_gets_an_empty_plan(world in world(1..2, u32::MAX)) {
+        let after = world.after(&plan(&world.members, &world.loads));
+        prop_assert_eq!(plan(&after.members, &after.loads), Plan::default());
+    }
+
+    #[test]
+    fn a_plan_makes_the_fewest_moves(world in world(1..2, u32::MAX)) {
+        let counts = world.counts();
+        let total = world.loads.len() as u64;
+        let (floor, extra) = (total / counts.len() as u64, total % counts.len() as u64);
+        // Whoever holds most may keep one more than the rest, as long as there are some to keep.
+        let mut by_load: Vec<u64> = counts.values().copied().collect();
+        by_load.sort_unstable_by(|a, b| b.cmp(a));
+        let kept = by_load.iter().enumerate().map(|(rank, count)| {
+            (*count).min(floor + u64::from((rank as u64) < extra))
+        });
+        let fewest = total - kept.sum::<u64>();
+        prop_assert_eq!(plan(&world.members, &world.loads).moves.len() as u64, fewest);
+    }
+
+    #[test]
+    fn a_plan_does_not_depend_on_the_order_of_the_members(
+        world in world(1..2, u32::MAX), turn in 0usize..8
+    ) {
+        let mut turned = world.members.clone();
+        turned.rotate_left(turn % world.members.len());
+        prop_assert_eq!(plan(&world.members, &world.loads), plan(&turned, &world.loads));
+    }
+
+    #[test]
+    fn nobody_is_given_more_than_there_is_room_for(world in world(1..2, 5)) {
+        let plan = plan(&world.members, &world.loads);
+        let before = world.counts();
+        let after = world.after(&plan).counts();
+        prop_assert!(after.iter().all(|(id, count)| *count <= 5.max(before[id])));
+        if !plan.unassigned.is_empty() {
+            prop_assert!(after.values().all(|count| *count >= 5));
+        }
+    }
+
+    #[test]
+    fn with_weights_no_single_move_would_narrow_the_gap_of_the_extremes(
+        world in world(1..20, u32::MAX)
+    ) {
+        let after = world.after(&plan(&world.members, &world.loads));
+        prop_assert_eq!(plan(&after.members, &after.loads).moves.len(), 0);
+    }
+}
+
+/// A stream resharded at random: each step splits a shard or merges two neighbours, and the
+/// shards before it have ended.
+fn lineage(steps: &[(bool, usize)]) -> BTreeMap<LeaseKey, Lease> {
+    let mut leases = BTreeMap::new();
+    let mut open: Vec<ShardId> = Vec::new();
+    let add = |leases: &mut BTreeMap<LeaseKey, Lease>, range, parents: BTreeSet<ShardId>| {
+        let id = ShardId::from(format!("shardId-{:012}", leases.len()));
+        let key = LeaseKey::new(id.as_str());
+        let mut lease = Lease::unowned(key.clone(), Checkpoint::TrimHorizon, range);
+        lease.parents = parents;
+        leases.insert(key, lease);
+        id
+    };
+    for range in HashKeyRange::split_evenly(3) {
+        open.push(add(&mut leases, range, BTreeSet::new()));
+    }
+    for (split, at) in steps {
+        let at = at % open.len();
+        let range = |leases: &BTreeMap<LeaseKey, Lease>, id: &ShardId| {
+            leases[&LeaseKey::new(id.as_str())].range
+        };
+        if *split || open.len() < 2 {
+            let HashKeyRange { start, end } = range(&leases, &open[at]);
+            let middle = start + (end - start) / 2;
+            let parent = BTreeSet::from([open[at].clone()]);
+            let lower = HashKeyRange { start, end: middle };
+            let upper = HashKeyRange { start: middle + 1, end };
+            open[at] = add(&mut leases, lower, parent.clone());
+            open.insert(at + 1, add(&mut leases, upper, parent));
+        } else {
+            let at = at.min(open.len() - 2);
+            let (lower, upper) = (range(&leases, &open[at]), range(&leases, &open[at + 1]));
+            let parents = BTreeSet::from([open[at].clone(), open.remove(at + 1)]);
+            let whole = HashKeyRange { start: lower.start, end: upper.end };
+            open[at] = add(&mut leases, whole, parents);
+        }
+    }
+    leases
+}
+
+proptest! {
+    #[test]
+    fn working_through_any_lineage_never_leaves_a_hole_and_ends_with_the_open_shards(
+        steps in prop::collection::vec((any::<bool>(), 0usize..9), 0..9), order in any::<u64>()
+    ) {
+        let mut leases = lineage(&steps);
+        let listed: BTreeSet<_> = leases.keys().map(LeaseKey::shard).collect();
+        let is_parent = |leases: &BTreeMap<LeaseKey, Lease>, key: &LeaseKey| {
+            leases.values().any(|lease| lease.parents.contains(&key.shard()))
+        };
+        for turn in 0..100usize {
+            prop_assert_eq!(audit(&leases, &listed), vec![]);
+            let ready: Vec<LeaseKey> = leases
+                .values()
+                .filter(|lease| startable(lease, &leases, &listed))
+                .map(|lease| lease.key.clone())
+                .filter(|key| is_parent(&leases, key))
+                .collect();
+            if ready.is_empty() {
+                break;
+            }
+            let pick = ready[(order as usize).wrapping_add(turn) % ready.len()].clone();
+            leases.get_mut(&pick).unwrap().checkpoint = Checkpoint::ShardEnd;
+        }
+        let unfinished = leases.values().filter(|lease| !lease.is_ended());
+        prop_assert!(unfinished.clone().all(|lease| startable(lease, &leases, &listed)));
+        prop_assert!(unfinished.clone().all(|lease| !is_parent(&leases, &lease.key)));
+    }
+
+    #[test]
+    fn a_child_never_starts_before_its_parents(
+        steps in prop::collection::vec((any::<bool>(), 0usize..9), 1..9)
+    ) {
+        let leases = lineage(&steps);
+        let listed: BTreeSet<_> = leases.keys().map(LeaseKey::shard).collect();
+        let children = leases.values().filter(|lease| !lease.parents.is_empty());
+        for child in children {
+            prop_assert!(!startable(child, &leases, &listed));
+        }
+    }
+}
+
+#[test]
+fn an_old_listing_says_nothing_of_a_missing_parent() {
+    let leases = lineage(&[(true, 0)]);
+    let child = leases.values().next_back().unwrap().clone();
+    let mut without_parent = leases.clone();
+    without_parent.remove(&LeaseKey::new("shardId-000000000000"));
+    let old: BTreeSet<_> =
+        ["shardId-000000000001", "shardId-000000000002"].map(ShardId::new).into();
+    assert!(!startable(&child, &without_parent, &old));
+    let new = old.into_iter().chain([child.key.shard()]).collect();
+    assert!(startable(&child, &without_parent, &new));
+}
