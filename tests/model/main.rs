@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::time::Instant;
 
 use kcl_protocol::Rules;
+use kcl_testkit::model::checks::MOVES;
 use kcl_testkit::model::latest::FirstSync;
 use kcl_testkit::model::outage::Fleet;
 use kcl_testkit::model::{Case, cases};
@@ -68,6 +69,12 @@ where
         model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     let states = done.unique_state_count();
     println!("| {name} | {states} | {:.1} s |", start.elapsed().as_secs_f64());
-    done.assert_properties();
+    if is_quick() {
+        // In so few ticks no lease can move in some cases; what must never happen still must not.
+        let failure = done.discoveries().into_iter().find(|(promise, _)| *promise != MOVES);
+        assert!(failure.is_none(), "{name}: {failure:?}");
+    } else {
+        done.assert_properties();
+    }
     states
 }
