@@ -93,7 +93,10 @@ async fn leases_of_a_donor_that_does_not_finish_its_batch_are_revoked() {
     fleet.pass(Duration::from_secs(60)).await;
     assert_eq!((donor.shards(), new.shards()), (2, 2));
     let history = fleet.recorder.history();
-    let is_revoked = |what: &What| matches!(what, What::Event(event) if matches!(event.kind, EventKind::Revoked { .. }));
+    let is_revoked = |what: &What| {
+        let What::Event(event) = what else { return false };
+        matches!(event.kind, EventKind::Revoked { .. })
+    };
     assert_eq!(history.iter().filter(|entry| is_revoked(&entry.what)).count(), 2);
     assert_eq!(check_safety(&history), []);
 }
