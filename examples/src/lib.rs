@@ -2,3 +2,11 @@
 
 pub mod bench;
 pub mod flights;
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Prints a line. A reader that has gone away (`flights | head`) is no reason to panic.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

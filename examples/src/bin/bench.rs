@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use examples::bench::{Number, idle, latency, moves, planning, throughput};
+use examples::say;
 
 /// Measures throughput, latency, planning, idle cost, failover and planned moves, all in this
 /// process on the bundled engine.
@@ -75,5 +76,5 @@ fn print(number: &Number) {
     let Number { what, value, unit, goal } = number;
     let digits = if *value < 100.0 { 2 } else { 0 };
     let goal = goal.map_or(String::new(), |goal| format!("   (goal: {goal})"));
-    println!("{what}: {value:.digits$} {unit}{goal}");
+    say(format!("{what}: {value:.digits$} {unit}{goal}"));
 }

@@ -1,6 +1,8 @@
 //! Counts flights with a fleet of workers that join, die, leave, and follow a resharding stream.
 
 use std::error::Error;
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,8 @@ fn fail(why: &str) -> ExitCode {
 
 async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let started = SystemClock.monotonic();
+    // Made at once: a path that cannot be written is known before the work, not after it.
+    let json = args.json.as_ref().map(|file| create(file)).transpose()?;
     let rows = Arc::new(rows::read(args.input.as_deref(), &args.partition_key)?);
     let engine = Engine::new(Arc::new(SystemClock));
     let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
@@ -78,12 +82,15 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let wall = SystemClock.monotonic().since(started);
     let report = run.report(&fleet, &Figures::direct(&rows), wall);
     report.print();
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(file, json).map_err(|error| format!("{}: {error}", file.display()))?;
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report)?;
     }
     fleet.shut_down_all();
     Ok(report)
+}
+
+fn create(file: &Path) -> Result<File, String> {
+    File::create(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// A run under way.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::figures::Figure;
 use super::tracker::Takeover;
+use crate::say;
 
 /// What `--json` writes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,27 +37,20 @@ impl Report {
 
     /// The table and the verdict, for people.
     pub fn print(&self) {
-        println!("\norigin  carrier  flights  mean departure delay (min)");
+        say("\norigin  carrier  flights  mean departure delay (min)");
         for figure in &self.figures {
-            let delay = figure.mean_dep_delay.map_or("-".to_owned(), |delay| format!("{delay:.2}"));
-            println!(
-                "{:<7} {:<8} {:>7}  {delay:>8}",
-                figure.origin, figure.carrier, figure.flights
-            );
+            let Figure { origin, carrier, flights, mean_dep_delay } = figure;
+            let delay = mean_dep_delay.map_or("-".to_owned(), |delay| format!("{delay:.2}"));
+            say(format!("{origin:<7} {carrier:<8} {flights:>7}  {delay:>8}"));
         }
         let same = if self.matches_direct { "all equal" } else { "DIFFERENT" };
-        println!(
-            "\n{} figures, {same} to those of a direct pass over the file",
-            self.figures.len()
-        );
-        println!(
+        let count = self.figures.len();
+        say(format!("\n{count} figures, {same} to those of a direct pass over the file"));
+        say(format!(
             "put {}, processed {}, lost {}, redelivered {} (counted once), out of order per key {}",
             self.put, self.processed, self.lost, self.redelivered, self.out_of_order
-        );
-        println!(
-            "{} changes of owner, {:.1} s",
-            self.takeovers.len(),
-            self.wall_ms as f64 / 1000.0
-        );
+        ));
+        let seconds = self.wall_ms as f64 / 1000.0;
+        say(format!("{} changes of owner, {seconds:.1} s", self.takeovers.len()));
     }
 }

@@ -7,6 +7,7 @@ use kcl_core::protocol::Moment;
 use kcl_core::{Clock, Status, SystemClock};
 
 use super::tracker::Takeover;
+use crate::say;
 
 /// Without a live view a line is printed this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
@@ -43,7 +44,7 @@ impl View {
     /// Prints a sentence that stays.
     pub fn say(&mut self, sentence: &str) {
         self.erase();
-        println!("{sentence}");
+        say(sentence);
     }
 
     /// Prints a change of owner.
@@ -59,19 +60,19 @@ impl View {
             self.erase();
             let lines = live_lines(scene);
             self.drawn = lines.len();
-            println!("{}", lines.join("\n"));
+            say(lines.join("\n"));
             // A terminal that is gone shows nothing, and that is no reason to stop counting.
             let _ = std::io::stdout().flush();
         } else if now.since(self.last) >= PLAIN_EVERY {
             self.last = now;
-            println!("{}", summary(scene));
+            say(summary(scene));
         }
     }
 
     /// Takes the live part away.
     pub fn erase(&mut self) {
         if self.drawn > 0 {
-            print!("\x1b[{}A\x1b[J", self.drawn);
+            let _ = write!(std::io::stdout(), "\x1b[{}A\x1b[J", self.drawn);
             self.drawn = 0;
         }
     }
