@@ -1,33 +1,50 @@
 //! A worker's own time: it can stand still, and its clock can run apart.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::Clock;
 use kcl_core::protocol::Moment;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
-/// Holds a worker up: everything it waits for goes through here.
+/// Holds a worker up: everything it waits for goes through here. A `watch` channel would wake its
+/// waiters in an order of its own; this one wakes them in the order in which they came.
 #[derive(Clone)]
 pub struct Gate {
-    open: Arc<watch::Sender<bool>>,
+    state: Arc<GateState>,
+}
+
+struct GateState {
+    is_open: AtomicBool,
+    opened: Notify,
 }
 
 impl Gate {
     /// An open gate.
     pub fn new() -> Self {
-        Self { open: Arc::new(watch::Sender::new(true)) }
+        let state = GateState { is_open: AtomicBool::new(true), opened: Notify::new() };
+        Self { state: Arc::new(state) }
     }
     /// Stops or resumes the worker.
     pub fn set_open(&self, open: bool) {
-        self.open.send_replace(open);
+        self.state.is_open.store(open, Ordering::SeqCst);
+        if open {
+            self.state.opened.notify_waiters();
+        }
     }
     /// Waits while the worker stands still.
     pub async fn pass(&self) {
-        let mut open = self.open.subscribe();
-        // The sender lives as long as this gate.
-        let _ = open.wait_for(|open| *open).await;
+        loop {
+            let opened = self.state.opened.notified();
+            tokio::pin!(opened);
+            opened.as_mut().enable();
+            if self.state.is_open.load(Ordering::SeqCst) {
+                return;
+            }
+            opened.await;
+        }
     }
 }
 
