@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kcl_protocol::assign::{Load, Member, Plan, plan};
 use kcl_protocol::hash_audit::audit;
 use kcl_protocol::lineage::startable;
+use kcl_protocol::watch::watched;
 use kcl_protocol::{Checkpoint, HashKeyRange, Lease, LeaseKey, SequenceNumber, ShardId, WorkerId};
 use num_bigint::BigUint;
 use proptest::prelude::*;
@@ -265,4 +266,16 @@ fn an_old_listing_says_nothing_of_a_missing_parent() {
     assert!(!startable(&child, &without_parent, &old));
     let new = old.into_iter().chain([child.key.shard()]).collect();
     assert!(startable(&child, &without_parent, &new));
+}
+
+#[test]
+fn up_to_32_others_are_all_watched_and_above_only_the_three_next_in_the_ring() {
+    let ids: Vec<WorkerId> = (0..40).map(|n| WorkerId::from(format!("w{n:02}"))).collect();
+    assert_eq!(watched(&ids[0], ids[1..=32].iter()), None);
+    let after = |me: usize| watched(&ids[me], ids.iter().filter(|id| **id != ids[me])).unwrap();
+    assert_eq!(after(5), ids[6..9]);
+    assert_eq!(after(38), [ids[39].clone(), ids[0].clone(), ids[1].clone()]);
+    let mut seen: Vec<_> = (0..40).flat_map(after).collect();
+    seen.sort();
+    assert!(ids.iter().all(|id| seen.iter().filter(|seen| *seen == id).count() == 3));
 }
