@@ -36,6 +36,10 @@ impl Control<'_> {
 
     /// Cheap look at the loads in the worker rows: could a plan move a lease to this worker?
     fn may_receive(&self, now: Moment) -> bool {
+        let held = self.registration.holdings(|held| held.len());
+        if held >= self.settings.config.max_leases as usize {
+            return false;
+        }
         if self.settings.config.weight.is_some() {
             return now.since(self.balance.looked_at) >= WEIGHED_EVERY
                 || self.balance.proposed.is_some();

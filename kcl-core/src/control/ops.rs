@@ -74,17 +74,26 @@ fn lease_of(row: Option<Row>) -> Option<Lease> {
 }
 
 impl Registration {
-    /// A strong read, however often it takes.
-    pub(crate) async fn read_lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+    /// Asks until the table answers; what repeating does not mend is an error. For requests that
+    /// may be repeated whatever became of the last one.
+    async fn insist<T, F>(&self, request: impl Fn() -> F) -> Result<T, TableError>
+    where
+        F: Future<Output = Result<T, TableError>>,
+    {
         let mut attempt = 0;
         loop {
-            match self.table.read(&RowKey::Lease(key.clone())).await {
-                Ok(row) => return Ok(lease_of(row)),
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => self.pause(attempt).await,
+            match request().await {
+                Err(error) if error.is_transient() => self.pause(attempt).await,
+                answer => return answer,
             }
             attempt += 1;
         }
+    }
+
+    /// A strong read, however often it takes.
+    pub(crate) async fn read_lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        let key = RowKey::Lease(key.clone());
+        self.insist(|| self.table.read(&key)).await.map(lease_of)
     }
 
     /// An ownership write conditioned on a fence that is spent. `Err` only for what repeating does
@@ -182,15 +191,9 @@ impl Registration {
 
     /// A strong read of a worker row, however often it takes.
     pub(crate) async fn read_worker(&self, id: &WorkerId) -> Result<Option<WorkerRow>, TableError> {
-        let mut attempt = 0;
-        loop {
-            match self.table.read(&RowKey::Worker(id.clone())).await {
-                Ok(row) => return Ok(row.and_then(Row::into_worker)),
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => self.pause(attempt).await,
-            }
-            attempt += 1;
-        }
+        let key = RowKey::Worker(id.clone());
+        let row = self.insist(|| self.table.read(&key)).await?;
+        Ok(row.and_then(Row::into_worker))
     }
 
     /// Commits a shard's end and its children in one transaction, then says which children may
@@ -247,18 +250,9 @@ impl Registration {
 
     /// Every lease row, however often it takes.
     pub(crate) async fn scan_leases(&self) -> Result<BTreeMap<LeaseKey, Lease>, TableError> {
-        let mut attempt = 0;
-        loop {
-            match self.table.scan(Scan::Leases).await {
-                Ok(rows) => {
-                    let leases = rows.into_iter().filter_map(Row::into_lease);
-                    return Ok(leases.map(|lease| (lease.key.clone(), lease)).collect());
-                }
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => self.pause(attempt).await,
-            }
-            attempt += 1;
-        }
+        let rows = self.insist(|| self.table.scan(Scan::Leases)).await?;
+        let leases = rows.into_iter().filter_map(Row::into_lease);
+        Ok(leases.map(|lease| (lease.key.clone(), lease)).collect())
     }
 
     /// Reads the worker rows now, apart from the liveness loop's own rhythm. If that fails, its
@@ -279,15 +273,7 @@ impl Registration {
     /// the same entry again, which changes nothing.
     pub(crate) async fn write_worker(&self, write: WorkerWrite) -> Result<bool, TableError> {
         let write = ConditionalWrite::Worker(write);
-        let mut attempt = 0;
-        loop {
-            match self.table.write(&write).await {
-                Ok(outcome) => return Ok(outcome.is_won()),
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => self.pause(attempt).await,
-            }
-            attempt += 1;
-        }
+        Ok(self.insist(|| self.table.write(&write)).await?.is_won())
     }
 
     /// Tells `to` which leases it was given; a full inbox gets the mark to compare rows instead.
