@@ -13,3 +13,4 @@ mod races;
 mod same_as_model;
 mod starter;
 mod tables;
+mod workers;
