@@ -17,6 +17,7 @@ use crate::local::{client_of, endpoint, table};
 
 const SHARDS: u32 = 4;
 const KEYS: u32 = 32;
+const LEASE_DURATION: Duration = Duration::from_secs(3);
 
 /// What was delivered: per shard, each record in the order of its deliveries.
 type Ledger = Arc<Mutex<BTreeMap<ShardId, Vec<(Fence, Position)>>>>;
@@ -56,15 +57,18 @@ impl Fleet {
 
     /// Starts a worker: its handle, and the task that is the worker.
     fn worker(&self, name: &str) -> (Handle, JoinHandle<()>) {
+        let beats = client_of(&endpoint().unwrap());
+        self.worker_with(name, self.table.for_liveness(&beats, Duration::from_secs(1)))
+    }
+
+    fn worker_with(&self, name: &str, beats: DynamoLeaseTable) -> (Handle, JoinHandle<()>) {
         let ledger = Arc::clone(&self.ledger);
         let factory =
             move |start: &ShardStart| Writer { start: start.clone(), ledger: Arc::clone(&ledger) };
         let config = Config::new("orders-app")
             .worker_name(name)
-            .lease_duration(Duration::from_millis(3000))
+            .lease_duration(LEASE_DURATION)
             .blocking_grace(Duration::ZERO);
-        let beats = client_of(&endpoint().unwrap());
-        let beats = self.table.for_liveness(&beats, Duration::from_secs(1));
         let source: Arc<dyn StreamSource> = Arc::new(self.stream.source());
         let scheduler = Scheduler::new(config, Arc::new(self.table.clone()), source, factory);
         let scheduler = scheduler.unwrap().liveness_table(Arc::new(beats));
@@ -171,4 +175,38 @@ async fn a_resharded_stream_is_read_on_without_loss() {
     fleet.check_order();
     worker.shutdown().await;
     ran.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_fleet_sends_one_heartbeat_and_one_scan_a_worker_and_interval() {
+    let Some(fleet) = Fleet::new("idle").await else { return };
+    let beats = || {
+        let client = client_of(&endpoint().unwrap());
+        fleet.table.for_liveness(&client, Duration::from_secs(1))
+    };
+    let tables = [beats(), beats()];
+    let (first, first_ran) = fleet.worker_with("first", tables[0].clone());
+    let (second, second_ran) = fleet.worker_with("second", tables[1].clone());
+    until(|| held(&first) == 2 && held(&second) == 2, "two shards each").await;
+    // The end of what the move of shards brought with it.
+    tokio::time::sleep(LEASE_DURATION).await;
+    let before = (fleet.table.requests(), tables.each_ref().map(DynamoLeaseTable::requests));
+    let intervals = 6;
+    tokio::time::sleep(LEASE_DURATION / 3 * intervals).await;
+    let most = u64::from(intervals) + 1;
+    for (table, before) in tables.iter().zip(before.1) {
+        let now = table.requests();
+        let (beats, scans) = (now.updates - before.updates, now.scan_pages - before.scan_pages);
+        assert!(beats <= most && scans <= most, "{beats} heartbeats, {scans} scans");
+        assert!(beats > 0, "no heartbeats: is it alive?");
+        assert_eq!(now.total() - before.total(), beats + scans, "nothing else: {now:?}");
+    }
+    let now = fleet.table.requests();
+    let others = now.total() - before.0.total();
+    assert!(now.writes() - before.0.writes() <= 1, "a round at most: {:?} {now:?}", before.0);
+    assert!(others <= 2 * most, "{others} other requests: {:?} {now:?}", before.0);
+    first.shutdown().await;
+    second.shutdown().await;
+    first_ran.await.unwrap();
+    second_ran.await.unwrap();
 }
