@@ -150,6 +150,17 @@ impl Scheduler {
         self
     }
 
+    /// Sends heartbeats, and watches those of others, through this table: the same rows over
+    /// connections of its own, so that no scan stands before a heartbeat and no stall of the
+    /// processors' runtime holds one up. Default: the table given to [`Scheduler::new`].
+    pub fn liveness_table(mut self, table: Arc<dyn LeaseTable>) -> Self {
+        // Nothing shares the settings before the worker runs.
+        if let Some(settings) = Arc::get_mut(&mut self.settings) {
+            settings.liveness_table = table;
+        }
+        self
+    }
+
     /// A handle on this worker.
     pub fn handle(&self) -> Handle {
         self.handle.clone()

@@ -1,7 +1,10 @@
-//! Conformance suites, fault wrappers, simulation and history checkers.
+//! Conformance suites, fault wrappers, simulation, history checkers, and DynamoDB Local for tests.
 
 pub mod conformance;
+pub mod dynamodb_local;
 pub mod history;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod sim;
+
+pub use dynamodb_local::DynamoDbLocal;

@@ -1,0 +1,16 @@
+//! The lease table on DynamoDB against DynamoDB Local:
+//! `scripts/dynamodb-local exec -- cargo test -p kcl-tests-dynamo`.
+
+mod canned;
+mod draw;
+mod effects;
+mod faults;
+mod foreign_rows;
+mod local;
+mod lost_replies;
+mod proxy;
+mod races;
+mod same_as_model;
+mod starter;
+mod tables;
+mod workers;
