@@ -67,3 +67,24 @@ impl LeaseTiming {
         self.duration + self.duration / self.drift_parts + self.grace
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_has_stopped_before_anybody_may_take_however_their_clocks_drift() {
+        const RHO: f64 = 1e-3;
+        for millis in [300, 999, 1500, 3000, 300_000] {
+            for grace in [0, 250] {
+                let grace = Duration::from_millis(grace);
+                let timing = LeaseTiming::new(Duration::from_millis(millis), grace);
+                // The owner's clock is slow and the taker's fast, each by as much as is allowed.
+                let owner_stops = timing.own().as_secs_f64() / (1.0 - RHO);
+                let taker_acts = timing.take().as_secs_f64() / (1.0 + RHO);
+                let slack = timing.slack.as_secs_f64() + grace.as_secs_f64() * (1.0 - RHO);
+                assert!(owner_stops + slack <= taker_acts + 1e-6, "D = {millis} ms");
+            }
+        }
+    }
+}
