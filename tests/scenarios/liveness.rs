@@ -109,3 +109,16 @@ async fn a_lease_of_a_worker_without_a_row_is_taken_only_after_the_row_was_watch
     assert_eq!(other.shards(), 2);
     assert_eq!(check_safety(&fleet.recorder.history()), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_a_large_fleet_a_death_is_seen_by_the_ring() {
+    let mut fleet = Fleet::new(80);
+    let mut workers: Vec<Worker> = (0..40).map(|_| fleet.start()).collect();
+    fleet.pass(Duration::from_secs(60)).await;
+    assert!(workers.iter().all(|worker| worker.shards() == 2));
+    workers.swap_remove(7).kill();
+    // The ring sees it as early as a small fleet would; a scan that misses adds at most 2D.
+    fleet.pass(D * 4).await;
+    assert_eq!(workers.iter().map(Worker::shards).sum::<usize>(), 80);
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
+}

@@ -152,3 +152,25 @@ async fn a_lease_row_deleted_by_hand_is_made_anew_and_reported() {
     assert_eq!(check_safety(&history), []);
     assert_eq!(every_record_is_delivered(&history), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_weights_a_heavy_lease_stands_against_many_light_ones() {
+    let mut fleet = Fleet::new(5);
+    let heavy = shard(0);
+    let weigh = |config: kcl_core::Config| {
+        let heavy = heavy.clone();
+        config.weight(move |lease| if lease.key.shard() == heavy { 4 } else { 1 })
+    };
+    let (config, note) = (weigh(fleet.config()), fleet.note());
+    let one = fleet.start_with(config, note);
+    fleet.pass(SETTLED).await;
+    let (config, note) = (weigh(fleet.config()), fleet.note());
+    let other = fleet.start_with(config, note);
+    fleet.pass(Duration::from_secs(60)).await;
+    let mut loads = [one.shards(), other.shards()];
+    loads.sort_unstable();
+    assert_eq!(loads, [1, 4]);
+    let from = fleet.now();
+    fleet.pass(Duration::from_secs(300)).await;
+    assert_eq!(moves(&fleet.recorder.history(), from, fleet.now()), 0);
+}

@@ -54,6 +54,10 @@ pub fn source(name: &str, text: &str) -> Vec<Finding> {
         if let Some(word) = IMPURE.iter().find(|word| is_pure && code.contains(**word)) {
             findings.push(format!("{at}: {word} in the pure crate"));
         }
+        let is_unbounded = ["unbounded_", "mpsc::channel()"].iter().any(|word| code.contains(word));
+        if is_unbounded && !is_rules {
+            findings.push(format!("{at}: every queue is bounded (Q2)"));
+        }
         if let Some(word) = left_behind().iter().find(|word| line.contains(word.as_str())) {
             findings.push(format!("{at}: {word} was left behind"));
         }
@@ -157,6 +161,8 @@ mod tests {
         assert_eq!(source("kcl-protocol/src/a.rs", "use std::collections::HashMap;").len(), 1);
         assert_eq!(source("kcl-core/src/a.rs", "use std::collections::HashMap;").len(), 0);
         assert_eq!(source("a.rs", &format!("{})", left_behind()[0])).len(), 1);
+        assert_eq!(source("a.rs", "let (a, b) = mpsc::channel();").len(), 1);
+        assert_eq!(source("a.rs", "let (a, b) = unbounded_channel();").len(), 1);
         let long = format!("fn f() {{\n{}}}\n", "    let a = 1;\n".repeat(71));
         assert_eq!(source("a.rs", &long).len(), 1);
     }
