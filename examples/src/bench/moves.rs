@@ -120,6 +120,35 @@ pub fn planned(rounds: u32, progress: impl Fn(&str)) -> Result<Vec<Number>, Box<
     ])
 }
 
+/// Drains every shard of one of two workers, one after the other.
+///
+/// # Errors
+/// As for [`failover`].
+pub fn drained(rounds: u32, progress: impl Fn(&str)) -> Result<Vec<Number>, Box<dyn Error>> {
+    let mut millis = Vec::new();
+    for round in 1..=rounds {
+        let flow = Flow::start()?;
+        let mut fleet = Fleet::new(flow.stream.clone(), LEASE_DURATION);
+        let (giver, taker) = (fleet.start()?, fleet.start()?);
+        wait("a balanced fleet", || even(&[&giver, &taker]))?;
+        for status in giver.handle.status().shards {
+            fleet.probe.log().handed.clear();
+            giver.drain(&status.shard);
+            wait("the taker to deliver the shard", || !fleet.probe.log().handed.is_empty())?;
+            millis.extend(
+                fleet.probe.log().handed.iter().map(|(.., pause)| pause.as_secs_f64() * 1000.0),
+            );
+        }
+        progress(&format!("drain, {round} of {rounds}"));
+    }
+    let median = percentile(&mut millis, 0.5);
+    let worst = percentile(&mut millis, 1.0);
+    Ok(vec![
+        Number::new("drain, pause per shard, median", median, "ms"),
+        Number::new("drain, pause per shard, worst", worst, "ms").goal("under 50 ms"),
+    ])
+}
+
 /// A fourth worker joins three: how long until balanced, how many moves, and what came twice.
 ///
 /// # Errors

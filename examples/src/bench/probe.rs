@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
-use kcl_core::protocol::{LeaseKey, Moment, WorkerId};
+use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
 use kcl_core::{
     Checkpointer, Clock, Config, Event, Handle, Observer, ProcessorError, RecordBatch,
     RecordProcessor, Scheduler, SystemClock, async_trait,
@@ -145,6 +145,13 @@ impl Worker {
     pub fn shut_down(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.handle.shutdown());
+        }
+    }
+    /// Gives one shard to another worker.
+    pub fn drain(&self, shard: &ShardId) {
+        if let Some(runtime) = &self.runtime {
+            // A worker that has stopped has nothing to drain.
+            let _ = runtime.block_on(self.handle.drain(shard));
         }
     }
     /// How many shards it runs.

@@ -32,6 +32,7 @@ enum What {
     Idle,
     Failover,
     Planned,
+    Drained,
     Join,
 }
 
@@ -60,6 +61,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             What::Idle => idle::measure()?,
             What::Failover => moves::failover(args.kills, progress)?,
             What::Planned => moves::planned(10, progress)?,
+            What::Drained => moves::drained(5, progress)?,
             What::Join => moves::join(5, progress)?,
         };
         taken.iter().for_each(print);
