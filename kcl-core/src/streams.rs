@@ -102,9 +102,10 @@ impl Streams {
     pub(crate) fn have_deleted(&self) -> bool {
         self.bound.iter().any(|stream| !stream.listing().deleted.is_empty())
     }
-    /// The leases found deleted, once.
-    pub(crate) fn take_deleted(&self) -> Vec<Lease> {
-        self.bound.iter().flat_map(|stream| std::mem::take(&mut stream.listing().deleted)).collect()
+    /// The leases found deleted that these rows lack too, once.
+    pub(crate) fn take_deleted(&self, rows: &BTreeMap<LeaseKey, Lease>) -> Vec<Lease> {
+        let found = self.bound.iter().map(|stream| std::mem::take(&mut stream.listing().deleted));
+        found.flatten().filter(|lease| !rows.contains_key(&lease.key)).collect()
     }
 
     pub(crate) fn contexts(
@@ -124,10 +125,21 @@ impl Streams {
     /// # Errors
     /// Only what repeating does not mend.
     pub(crate) async fn sync(&self, registration: &Registration) -> Result<bool, TableError> {
+        // The stream's row before the leases: read after them, a first sync that ended in between
+        // would make rows that stand look deleted.
+        let mut rows = Vec::new();
+        for stream in &self.bound {
+            rows.push(stream.reread(&*registration.table).await);
+        }
         let leases = registration.scan_leases().await?;
         let mut is_complete = true;
-        for stream in &self.bound {
-            match stream.sync(registration, &leases).await {
+        for (stream, row) in self.bound.iter().zip(rows) {
+            stream.listing().deleted.clear();
+            let synced = match row {
+                Ok(row) => stream.sync(registration, &leases, &row).await,
+                Err(error) => Err(error),
+            };
+            match synced {
                 Ok(()) => {}
                 Err(WorkerError::Table(error)) if !error.is_transient() => return Err(error),
                 Err(error) => {
@@ -152,14 +164,20 @@ impl Bound {
         }
     }
 
+    /// The stream's row as it is now; as it was bound if somebody deleted it.
+    async fn reread(&self, table: &dyn LeaseTable) -> Result<StreamRow, WorkerError> {
+        Ok(read_stream(table, &self.row.name).await?.unwrap_or_else(|| self.row.clone()))
+    }
+
+    /// `row` was read before `leases`.
     async fn sync(
         &self,
         registration: &Registration,
         leases: &BTreeMap<LeaseKey, Lease>,
+        row: &StreamRow,
     ) -> Result<(), WorkerError> {
         let shards = self.source.list_shards().await.map_err(WorkerError::Source)?;
         let table = &registration.table;
-        let row = read_stream(&**table, &self.row.name).await?.unwrap_or_else(|| self.row.clone());
         let listed: Vec<ListedShard> = shards.iter().map(listed_shard).collect();
         {
             let mut listing = self.listing();
@@ -169,7 +187,7 @@ impl Bound {
         let prefix = self.prefix.as_deref();
         let mine = leases.iter().filter(|(key, _)| key.stream_prefix() == prefix);
         let mine = mine.map(|(key, lease)| (key.clone(), lease.clone())).collect();
-        let plan = plan_sync(&listed, &mine, &row, |shard| self.key(shard));
+        let plan = plan_sync(&listed, &mine, row, |shard| self.key(shard));
         let mut failed = None;
         for create in plan.creates {
             let written = table.write(&ConditionalWrite::Lease(create)).await;

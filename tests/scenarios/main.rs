@@ -7,4 +7,5 @@ mod fleet;
 mod liveness;
 mod moving;
 mod streams;
+mod syncing;
 mod threads;

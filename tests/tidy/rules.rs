@@ -10,25 +10,41 @@ const FUNCTION_LINES: usize = 70;
 /// Columns a line may have.
 const COLUMNS: usize = 100;
 
-/// Words that nobody leaves behind. Put together here, or this file would break its own rule.
+/// What nobody leaves behind. Put together here, or this file would break its own rule.
 fn left_behind() -> [String; 5] {
-    ["todo", "unimplemented"]
-        .map(|name| format!("{name}!("))
-        .into_iter()
-        .chain(
-            ["#[ign", "TO", "FIX"]
-                .into_iter()
-                .zip(["ore", "DO:", "ME:"])
-                .map(|(a, b)| format!("{a}{b}")),
-        )
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap_or_default()
+    [("todo", "!("), ("unimplemented", "!("), ("#[ign", "ore"), ("TO", "DO"), ("FIX", "ME")]
+        .map(|(a, b)| format!("{a}{b}"))
+}
+
+/// Folders of somebody's own machine.
+fn machine_paths() -> [String; 4] {
+    ["work", "home", "root", "Users"].map(|folder| format!("/{folder}/"))
 }
 
 /// What the pure crate must not name.
 const IMPURE: [&str; 7] =
-    ["HashMap", "HashSet", "std::time::Instant", "SystemTime", "tokio", "rand::", "tracing"];
+    ["HashMap", "HashSet", "Instant", "SystemTime", "tokio", "rand", "tracing"];
+
+/// The words of a line of code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// Judges any text of the project.
+pub fn text(name: &str, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut begins = machine_paths().into_iter().filter(|path| {
+            line.match_indices(path.as_str()).any(|(at, _)| {
+                !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}*".contains(c))
+            })
+        });
+        if let Some(path) = begins.next() {
+            findings.push(format!("{name}:{}: {path} is a path of one machine", number + 1));
+        }
+    }
+    findings
+}
 
 /// Judges a source file.
 pub fn source(name: &str, text: &str) -> Vec<Finding> {
@@ -44,14 +60,18 @@ pub fn source(name: &str, text: &str) -> Vec<Finding> {
         if line.chars().count() > COLUMNS {
             findings.push(format!("{at}: longer than {COLUMNS} columns"));
         }
-        if line.contains("select!") && line.trim_end().ends_with('{') && !is_rules {
+        if let Some((_, opened)) = line.split_once("select!").filter(|_| !is_rules)
+            && let Some(opened) = opened.trim_start().strip_prefix(['{', '('])
+        {
             let next = lines.get(number + 1).map_or("", |next| next.trim());
-            if !next.starts_with("biased;") {
+            if !opened.trim().starts_with("biased;")
+                && !(opened.trim().is_empty() && next.starts_with("biased;"))
+            {
                 findings.push(format!("{at}: select! without biased; is not reproducible"));
             }
         }
         let code = line.split("//").next().unwrap_or("");
-        if let Some(word) = IMPURE.iter().find(|word| is_pure && code.contains(**word)) {
+        if let Some(word) = words(code).find(|word| is_pure && IMPURE.contains(word)) {
             findings.push(format!("{at}: {word} in the pure crate"));
         }
         let is_unbounded = ["unbounded_", "mpsc::channel()"].iter().any(|word| code.contains(word));
@@ -66,25 +86,25 @@ pub fn source(name: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
+/// Does this line open a function, whatever stands before its `fn`?
+fn opens_function(code: &str) -> bool {
+    let code = match code.strip_prefix("pub(") {
+        Some(rest) => rest.split_once(')').map_or("", |(_, rest)| rest.trim_start()),
+        None => code,
+    };
+    let mut words = code.split(' ').skip_while(|word| {
+        ["pub", "const", "async", "unsafe", "extern", "\"C\"", "default"].contains(word)
+    });
+    words.next() == Some("fn")
+}
+
 /// Functions that are too long, by their indentation: rustfmt closes each where it opened.
 fn long_functions(name: &str, lines: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let code = line.trim_start();
         let indent = line.len() - code.len();
-        let is_function = [
-            "fn ",
-            "pub fn ",
-            "async fn ",
-            "pub async fn ",
-            "pub(crate) fn ",
-            "pub(crate) async fn ",
-            "pub(super) fn ",
-            "const fn ",
-            "pub const fn ",
-        ]
-        .iter()
-        .any(|opening| code.starts_with(opening));
+        let is_function = opens_function(code);
         if !is_function {
             continue;
         }
@@ -120,15 +140,12 @@ const AWS: [&str; 6] = [
 /// Judges a manifest.
 pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
     let Some(room) = name.strip_suffix("/Cargo.toml") else { return Vec::new() };
+    let manifest: toml::Table = match text.parse() {
+        Ok(manifest) => manifest,
+        Err(error) => return vec![format!("{name}: not a manifest: {error}")],
+    };
     let mut findings = Vec::new();
-    let mut is_normal = false;
-    for line in text.lines() {
-        if line.starts_with('[') {
-            is_normal = line.starts_with("[dependencies");
-        }
-        let Some(package) = line.split(['=', '.', ' ']).next().filter(|_| is_normal) else {
-            continue;
-        };
+    for package in dependencies(&manifest) {
         if package.starts_with("aws-") && !AWS.contains(&room) {
             findings.push(format!("{name}: {package}: no AWS crate in this room"));
         }
@@ -136,7 +153,9 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
         let is_allowed = match room {
             "kcl-protocol" => false,
             "kcl-core" => package == "kcl-protocol",
-            room if PLUG_INS.contains(&room) => ["kcl-protocol", "kcl-core"].contains(&package),
+            room if PLUG_INS.contains(&room) => {
+                ["kcl-protocol", "kcl-core"].contains(&package.as_str())
+            }
             _ => true,
         };
         if is_ours && !is_allowed {
@@ -144,6 +163,24 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The packages a crate needs when it is built for use, for any target, by their own names.
+fn dependencies(manifest: &toml::Table) -> Vec<String> {
+    let targets = manifest.get("target").and_then(|targets| targets.as_table());
+    let targets = targets.into_iter().flat_map(|targets| targets.values());
+    let places = targets.filter_map(|target| target.as_table()).chain([manifest]);
+    let mut found = Vec::new();
+    for place in places {
+        for kind in ["dependencies", "build-dependencies"] {
+            let table = place.get(kind).and_then(|table| table.as_table());
+            for (name, value) in table.into_iter().flatten() {
+                let renamed = value.get("package").and_then(|package| package.as_str());
+                found.push(renamed.unwrap_or(name).to_owned());
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -163,6 +200,17 @@ mod tests {
         assert_eq!(source("a.rs", &format!("{})", left_behind()[0])).len(), 1);
         assert_eq!(source("a.rs", "let (a, b) = mpsc::channel();").len(), 1);
         assert_eq!(source("a.rs", "let (a, b) = unbounded_channel();").len(), 1);
+        for one_line in ["tokio::select! { a => {} }", "select! {", "select!(a => {}"] {
+            assert_eq!(source("a.rs", one_line).len(), 1, "{one_line}");
+        }
+        assert_eq!(source("a.rs", "select! { biased; a => {} }").len(), 0);
+        assert_eq!(source("kcl-protocol/src/a.rs", "use std::time::{Duration, Instant};").len(), 1);
+        assert_eq!(source("a.rs", &format!("// {} later", left_behind()[3])).len(), 1);
+        assert_eq!(text("a.md", &format!("see {}x", machine_paths()[0])).len(), 1);
+        assert_eq!(text("a.md", &format!("see https://a.b{}x", machine_paths()[0])).len(), 0);
+        for opening in ["fn a", "pub(in a) async fn a", "pub const unsafe fn a", "async fn a"] {
+            assert!(opens_function(opening), "{opening}");
+        }
         let long = format!("fn f() {{\n{}}}\n", "    let a = 1;\n".repeat(71));
         assert_eq!(source("a.rs", &long).len(), 1);
     }
@@ -174,6 +222,14 @@ mod tests {
         assert_eq!(arrows("examples/Cargo.toml", plug_in).len(), 0);
         let aws = "[dependencies]\naws-sdk-kinesis = \"1\"\n";
         assert_eq!(arrows("kcl-core/Cargo.toml", aws).len(), 1);
+        for aws in [
+            "[dependencies.aws-sdk-kinesis]\nversion = \"1\"\n",
+            "[target.'cfg(unix)'.dependencies]\naws-sdk-kinesis = \"1\"\n",
+            "[dependencies]\nk = { package = \"aws-sdk-kinesis\", version = \"1\" }\n",
+        ] {
+            assert_eq!(arrows("kcl-core/Cargo.toml", aws).len(), 1, "{aws}");
+        }
+        assert_eq!(arrows("kcl-core/Cargo.toml", "[dependencies").len(), 1);
         let dev = "[dev-dependencies]\nkcl-stream-local.workspace = true\n";
         assert_eq!(arrows("kcl-lease-local/Cargo.toml", dev).len(), 0);
     }

@@ -129,7 +129,7 @@ impl Control<'_> {
         let disagrees = |row: &&WorkerRow| reconcile::disagrees(row, leases);
         let all_agree = !view.workers.values().any(|row| reconcile::disagrees(row, leases));
         if all_agree {
-            self.remake_deleted();
+            self.remake_deleted(leases);
         } else if self.streams.have_deleted() {
             // Whoever still holds such a lease is told below; look again once it has let go.
             self.at(self.heartbeat() * 2, Timer::Scan(ScanFor::ReconcileAgain));
@@ -149,8 +149,8 @@ impl Control<'_> {
     /// Makes lease rows anew that somebody deleted. Every live worker agrees with the rows, so none
     /// of them still processes such a shard; whoever takes it gets a fence of the new generation,
     /// above all old ones.
-    fn remake_deleted(&mut self) {
-        let deleted = self.streams.take_deleted();
+    fn remake_deleted(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
+        let deleted = self.streams.take_deleted(leases);
         if deleted.is_empty() {
             return;
         }

@@ -1,0 +1,99 @@
+//! Shard sync against others that sync at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, ShardId};
+use kcl_core::{
+    Clock, EventKind, LeaseTable, ReadFrom, Scan, Scheduler, Shard, ShardReader, SourceError,
+    StreamDescription, StreamSource, TableError, TokioClock, async_trait,
+};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::LocalSource;
+use kcl_testkit::history::What;
+
+use crate::fleet::Fleet;
+
+/// Answers the first scan of the leases late, with what they were when it was asked.
+struct LateScan {
+    table: MemoryLeaseTable,
+    clock: Arc<TokioClock>,
+    is_first: AtomicBool,
+}
+
+#[async_trait]
+impl LeaseTable for LateScan {
+    async fn prepare(&self) -> Result<String, TableError> {
+        self.table.prepare().await
+    }
+    async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
+        let rows = self.table.scan(scope).await;
+        if scope == Scan::Leases && self.is_first.swap(false, Ordering::Relaxed) {
+            self.clock.sleep(Duration::from_millis(2_500)).await;
+        }
+        rows
+    }
+    async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
+        self.table.read(key).await
+    }
+    async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
+        self.table.write(write).await
+    }
+    async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        self.table.write_all(writes).await
+    }
+}
+
+/// Lists its shards once, and fails from then on.
+struct ListsOnce {
+    source: LocalSource,
+    is_first: AtomicBool,
+}
+
+#[async_trait]
+impl StreamSource for ListsOnce {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        self.source.describe().await
+    }
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        match self.is_first.swap(false, Ordering::Relaxed) {
+            true => self.source.list_shards().await,
+            false => Err(SourceError::Unavailable("not now".into())),
+        }
+    }
+    async fn open(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn ShardReader>, SourceError> {
+        self.source.open(shard, from).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_deleted() {
+    let mut fleet = Fleet::new(4);
+    let (config, note) = (fleet.config(), fleet.note());
+    let table = LateScan {
+        table: fleet.table.clone(),
+        clock: fleet.clock.clone(),
+        is_first: AtomicBool::new(true),
+    };
+    let config = config.reconcile_every(Duration::from_secs(1));
+    let source = ListsOnce { source: fleet.stream.source(), is_first: AtomicBool::new(true) };
+    let late = Scheduler::new(config, Arc::new(table), Arc::new(source), note);
+    tokio::spawn(late.unwrap().run());
+    fleet.pass(Duration::from_secs(1)).await;
+    let _quick = fleet.start();
+    fleet.pass(Duration::from_secs(20)).await;
+    let is_report = |what: &What| {
+        matches!(what, What::Event(event)
+            if matches!(event.kind, EventKind::LeaseRowDeleted { .. }))
+    };
+    assert!(!fleet.recorder.history().iter().any(|entry| is_report(&entry.what)));
+    let table = fleet.table.read(&RowKey::Table).await.unwrap();
+    let Some(Row::Table(table)) = table else { panic!("no table row") };
+    assert_eq!(table.generation, 0);
+    assert!(fleet.leases().await.iter().all(|lease| lease.owner.is_some()));
+}
