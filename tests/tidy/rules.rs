@@ -64,9 +64,8 @@ pub fn source(name: &str, text: &str) -> Vec<Finding> {
             && let Some(opened) = opened.trim_start().strip_prefix(['{', '('])
         {
             let next = lines.get(number + 1).map_or("", |next| next.trim());
-            if !opened.trim().starts_with("biased;")
-                && !(opened.trim().is_empty() && next.starts_with("biased;"))
-            {
+            let first = if opened.trim().is_empty() { next } else { opened.trim() };
+            if !first.starts_with("biased;") {
                 findings.push(format!("{at}: select! without biased; is not reproducible"));
             }
         }
