@@ -45,6 +45,9 @@ pub struct Cable {
 }
 
 impl Cable {
+    pub fn new(table: &MemoryLeaseTable) -> Self {
+        Self { table: table.clone(), pulled: Arc::default() }
+    }
     pub fn pull(&self) {
         self.pulled.store(true, Ordering::Relaxed);
     }
@@ -145,7 +148,7 @@ impl Fleet {
         source: Arc<dyn StreamSource>,
         factory: impl ProcessorFactory,
     ) -> Worker {
-        let cable = Cable { table: self.table.clone(), pulled: Arc::default() };
+        let cable = Cable::new(&self.table);
         let scheduler = Scheduler::new(config, Arc::new(cable.clone()), source, factory).unwrap();
         let handle = scheduler.handle();
         Worker { handle, cable, task: tokio::spawn(scheduler.run()) }
