@@ -1,0 +1,59 @@
+//! The service's values as the framework's.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use aws_sdk_kinesis::types::{
+    ChildShard as WireChild, HashKeyRange as WireRange, Record as WireRecord, Shard as WireShard,
+};
+use bytes::Bytes;
+use kcl_core::{ChildShard, PartitionKey, Record, Shard, SourceError};
+use kcl_protocol::{HashKeyRange, Position, SequenceNumber, ShardId};
+
+/// A value that breaks the service's own rules: nobody guesses what was meant.
+fn bad(what: &str, value: impl Display) -> SourceError {
+    SourceError::Refused(format!("the service sent {value} for a {what}"))
+}
+
+pub(crate) fn record(wire: WireRecord) -> Result<Record, SourceError> {
+    let sequence: SequenceNumber =
+        wire.sequence_number.parse().map_err(|error| bad("sequence number", error))?;
+    let arrival = wire.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok());
+    Ok(Record {
+        position: Position::from(sequence),
+        // Streams that spread records by themselves have records without a key.
+        partition_key: PartitionKey::from(wire.partition_key.unwrap_or_default()),
+        data: Bytes::from(wire.data.into_inner()),
+        arrival_millis: arrival.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0),
+    })
+}
+
+pub(crate) fn shard(wire: &WireShard) -> Result<Shard, SourceError> {
+    let parents = [&wire.parent_shard_id, &wire.adjacent_parent_shard_id];
+    let ended = wire.sequence_number_range.as_ref();
+    Ok(Shard {
+        id: ShardId::new(&wire.shard_id),
+        parents: parents.into_iter().flatten().map(ShardId::new).collect(),
+        range: range(wire.hash_key_range.as_ref())?,
+        is_open: ended.is_none_or(|range| range.ending_sequence_number.is_none()),
+        tip: None,
+    })
+}
+
+pub(crate) fn child(wire: &WireChild) -> Result<ChildShard, SourceError> {
+    Ok(ChildShard {
+        id: ShardId::new(&wire.shard_id),
+        parents: wire.parent_shards.iter().map(ShardId::new).collect::<BTreeSet<_>>(),
+        range: range(wire.hash_key_range.as_ref())?,
+    })
+}
+
+fn range(wire: Option<&WireRange>) -> Result<HashKeyRange, SourceError> {
+    let wire = wire.ok_or_else(|| bad("hash key range", "nothing"))?;
+    let key = |text: &str| text.parse::<u128>().map_err(|_| bad("hash key", text));
+    let (start, end) = (key(&wire.starting_hash_key)?, key(&wire.ending_hash_key)?);
+    if start > end {
+        return Err(bad("hash key range", format!("{start} to {end}")));
+    }
+    Ok(HashKeyRange { start, end })
+}

@@ -1,0 +1,87 @@
+//! What the service answers, sorted by what the reader does about it.
+
+use std::error::Error;
+
+use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use kcl_core::SourceError;
+
+use crate::limits::THROTTLE_PAUSE;
+
+/// Sorts an error of a request about `what`.
+pub(crate) fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ConstructionFailure(_) => {
+            SourceError::Refused(format!("a request about {what} cannot be built: {}", said(error)))
+        }
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let code = answer.err().code().unwrap_or_default();
+            by_code(code, status, what, answer.err().message().unwrap_or_default())
+        }
+        _ => SourceError::Unavailable(said(error)),
+    }
+}
+
+/// An error and its causes in one line.
+fn said(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
+    match code {
+        "ExpiredIteratorException" => SourceError::Expired,
+        "ResourceNotFoundException" => SourceError::NotFound(what.to_owned()),
+        "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "KMSThrottlingException"
+        | "ThrottlingException"
+        | "RequestLimitExceeded" => SourceError::Throttled { retry_after: THROTTLE_PAUSE },
+        "ResourceInUseException" | "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
+            SourceError::Unavailable(format!("{code} for {what}: {message}"))
+        }
+        "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "KMSAccessDeniedException" => SourceError::Refused(format!(
+            "the credentials may not read {what}; allow kinesis:DescribeStreamSummary, \
+             ListShards, GetShardIterator and GetRecords on it, and check this machine's clock \
+             ({code}: {message})"
+        )),
+        _ if status >= 500 => {
+            SourceError::Unavailable(format!("{status} {code} for {what}: {message}"))
+        }
+        _ => SourceError::Refused(format!("{what}: {code}: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_found_is_never_the_end_of_a_shard_and_rates_are_waited_out() {
+        let sort = |code, status| by_code(code, status, "shard s", "why");
+        assert_eq!(sort("ResourceNotFoundException", 400), SourceError::NotFound("shard s".into()));
+        assert_eq!(sort("ExpiredIteratorException", 400), SourceError::Expired);
+        assert!(sort("ProvisionedThroughputExceededException", 400).is_transient());
+        assert!(sort("InternalFailure", 500).is_transient());
+        assert!(sort("ExpiredTokenException", 400).is_transient());
+        let refused = sort("AccessDeniedException", 400).to_string();
+        assert!(refused.contains("kinesis:DescribeStreamSummary"), "{refused}");
+        let refused = sort("InvalidArgumentException", 400).to_string();
+        assert!(refused.contains("shard s") && refused.contains("why"), "{refused}");
+    }
+}
