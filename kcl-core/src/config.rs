@@ -10,6 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::consumer::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};
 use crate::dead_letter::DeadLetterSink;
 use crate::event::{Observer, Unobserved};
+use crate::hints::HintAddress;
 use crate::policy::{ErrorPolicy, RetryThenStop};
 
 /// How much a lease weighs in balancing.
@@ -55,6 +56,7 @@ pub struct Config {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) placement: Placement,
     pub(crate) hints: bool,
+    pub(crate) hint_address: Option<HintAddress>,
     pub(crate) effects: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) weight: Option<Weight>,
@@ -84,6 +86,7 @@ impl Config {
             shutdown_timeout: Duration::from_secs(30),
             placement: Placement::default(),
             hints: true,
+            hint_address: None,
             effects: false,
             seed: None,
             weight: None,
@@ -172,6 +175,14 @@ impl Config {
         self.hints = hints;
         self
     }
+    /// Listens for hints of workers in other processes, over TCP; its address stands in the
+    /// worker's row. Default none: hints then come from workers of this process only, and a move
+    /// between processes waits for a heartbeat. A hint is signed with the table's key and makes
+    /// the worker read, nothing else.
+    pub fn hint_address(mut self, address: HintAddress) -> Self {
+        self.hint_address = Some(address);
+        self
+    }
     /// Says that processors use `Checkpointer::checkpoint_with`: building the scheduler then fails
     /// on a lease table that cannot put the user's writes into one transaction with a checkpoint.
     pub fn effects(mut self, used: bool) -> Self {
@@ -244,6 +255,16 @@ impl Config {
         OutOfBounds::check("reconcile_every", self.reconcile_every, second, hour)?;
         OutOfBounds::check("yield_for", self.yield_for, second, hour)?;
         OutOfBounds::check("shutdown_timeout", self.shutdown_timeout, second, hour)?;
+        if let Some(address) = &self.hint_address
+            && address.bind.ip().is_unspecified()
+            && address.host.is_none()
+        {
+            return Err(OutOfBounds {
+                field: "hint_address",
+                value: address.bind.to_string(),
+                bounds: "an address others can reach, or one with `reached_under`".to_owned(),
+            });
+        }
         self.consumer.validate()
     }
 }

@@ -40,6 +40,7 @@ pub use dead_letter::{
 };
 pub use event::{Event, EventKind, HoldReason, Observer};
 pub use handle::{Handle, ShardStatus, Status, WorkerPhase};
+pub use hints::HintAddress;
 pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::event::{Event, EventKind, Observer};
+use crate::hints::{Hint, Hints, Listener, Told};
 use crate::permit::{Permit, Validity};
 use crate::random::{Random, WorkerIds};
 use crate::table::{LeaseTable, TableError};
@@ -32,6 +33,7 @@ pub(crate) struct Registration {
     pub(crate) hurry: Notify,
     /// Rung when `view` has news for the control loop.
     pub(crate) news: Notify,
+    hints: Hints,
     held: Mutex<Held>,
     view: Mutex<View>,
     decided: Mutex<BTreeSet<EntryId>>,
@@ -133,6 +135,13 @@ impl Registration {
         self.news.notify_one();
     }
 
+    /// Tells a worker to look now, if it can be reached.
+    pub(crate) fn hint(&self, to: &WorkerId, hint: Hint) -> Told {
+        let workers = Arc::clone(&locked(&self.view).workers);
+        let address = workers.get(to).and_then(|row| row.address.as_deref());
+        self.hints.send(to, address, hint)
+    }
+
     /// Notes that an inbox entry is done with; a heartbeat removes it.
     pub(crate) fn decide(&self, entry: EntryId) {
         locked(&self.decided).insert(entry);
@@ -191,6 +200,8 @@ pub(crate) struct Registrar {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) random: Arc<Random>,
+    pub(crate) hints: bool,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl Registrar {
@@ -221,7 +232,11 @@ impl Registrar {
             self.table.write(&ConditionalWrite::Table(raise)).await?;
         }
         let me = self.ids.draw();
-        let row = WorkerRow::live(me.clone(), self.timing);
+        let mut row = WorkerRow::live(me.clone(), self.timing);
+        if let Some(listener) = &self.listener {
+            listener.set_key(table.hint_key);
+            row.address = Some(listener.address.clone());
+        }
         let put = ConditionalWrite::Worker(WorkerWrite::Create(row.clone()));
         let sent_at = self.clock.monotonic();
         match within(&*self.clock, self.timing.own(), self.table.write(&put)).await {
@@ -242,6 +257,7 @@ impl Registrar {
             validity,
             hurry: Notify::new(),
             news: Notify::new(),
+            hints: Hints::new(self.hints, &me, table.hint_key, &self.clock),
             held: Mutex::default(),
             view: Mutex::new(View {
                 workers: Arc::new(BTreeMap::from([(me, row.clone())])),

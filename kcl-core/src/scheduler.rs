@@ -14,6 +14,7 @@ use crate::consumers::Consumers;
 use crate::control::{Control, ControlEnd};
 use crate::event::EventKind;
 use crate::handle::{self, Command, Handle, HandleShared, WorkerPhase};
+use crate::hints::Listener;
 use crate::liveness::LivenessLoop;
 use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::random::{Random, WorkerIds};
@@ -98,6 +99,14 @@ pub enum WorkerError {
         lease: LeaseKey,
         /// What the processor said.
         error: ProcessorError,
+    },
+    /// The address for hints is taken, or not this machine's.
+    #[error("cannot listen for hints on {address}: {reason}; choose another or port 0")]
+    Hints {
+        /// Where it was to listen.
+        address: std::net::SocketAddr,
+        /// Why it cannot.
+        reason: String,
     },
     /// A thread of the worker's own could not be started, or died.
     #[error("a thread of the worker failed: {0}")]
@@ -254,6 +263,8 @@ impl Worker {
             clock: Arc::clone(&config.clock),
             observer: Arc::clone(&config.observer),
             random: Arc::new(random),
+            hints: config.hints,
+            listener: self.listen().await?,
         };
         let mut consumers = Consumers::new(self.runtime.clone(), Arc::clone(&self.shared.board));
         let Some(streams) = self.until_shutdown(self.bind()).await.transpose()? else {
@@ -276,6 +287,14 @@ impl Worker {
                 ControlEnd::Over => self.shared.post(worker, WorkerPhase::Starting),
             }
         }
+    }
+
+    async fn listen(&self) -> Result<Option<Listener>, WorkerError> {
+        let config = &self.settings.config;
+        let Some(at) = &config.hint_address else { return Ok(None) };
+        let listener = Listener::bind(at, &config.clock).await;
+        let failed = |error| WorkerError::Hints { address: at.bind, reason: format!("{error}") };
+        listener.map(Some).map_err(|error: std::io::Error| failed(error))
     }
 
     async fn until_shutdown<T>(&self, future: impl Future<Output = T>) -> Option<T> {

@@ -8,7 +8,7 @@ use kcl_protocol::{EntryId, InboxEntry, Lease, LeaseKey, Moment, WorkerId};
 use super::ops::{Claim, Done, operation};
 use super::{Control, Timer};
 use crate::event::{EventKind, HoldReason};
-use crate::hints::{self, Hint};
+use crate::hints::Hint;
 
 /// An ask that its donor has not decided yet.
 pub(super) struct OpenAsk {
@@ -42,11 +42,10 @@ impl Control<'_> {
             forced: false,
         };
         self.asks.insert(id, ask);
-        let hints = self.settings.config.hints;
         self.operations.push(operation(&self.registration, |registration| async move {
             let sent = registration.write_worker(moves::send(&donor, id, entry)).await?;
-            if sent && hints {
-                hints::send(&donor, Hint::Inbox);
+            if sent {
+                registration.hint(&donor, Hint::Inbox);
             }
             Ok(Done::Asked { ask: id, sent })
         }));
@@ -127,7 +126,7 @@ impl Control<'_> {
         self.operations.push(operation(&self.registration, |registration| async move {
             let stands = registration.write_worker(write).await?;
             let stands_since = stands.then(|| registration.clock.monotonic());
-            hints::send(&donor, Hint::Inbox);
+            registration.hint(&donor, Hint::Inbox);
             Ok(Done::Revoked { ask: ask_id, key, stands_since })
         }));
     }

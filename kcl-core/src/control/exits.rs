@@ -8,7 +8,7 @@ use super::{After, Again, Control};
 use crate::consumer::{Exit, ExitReason, StopReason};
 use crate::consumers::Stopped;
 use crate::event::{EventKind, HoldReason};
-use crate::hints::{self, Hint};
+use crate::hints::{Hint, Told};
 use crate::scheduler::WorkerError;
 use crate::source::ChildShard;
 
@@ -115,13 +115,13 @@ impl Control<'_> {
             self.drop_from_ask(to.map(|to| After::Give(to, ask)));
             return;
         }
-        let hints = self.settings.config.hints;
         self.operations.push(operation(&self.registration, |registration| async move {
             let outcome = registration.let_go(&key, fence, to.as_ref(), checkpoint).await?;
             if let LetGo::Given(to, fence) = &outcome {
-                let told =
-                    hints && hints::send(to, Hint::Wake { lease: key.clone(), fence: *fence });
-                if ask.is_none() && !told {
+                let wake = Hint::Wake { lease: key.clone(), fence: *fence };
+                let told = registration.hint(to, wake);
+                // The asker looks by itself; nobody else would before a reconcile round.
+                if ask.is_none() && told == Told::Perhaps {
                     registration.grant(to, vec![(key.clone(), *fence)]).await?;
                 }
             }

@@ -13,7 +13,7 @@ use kcl_protocol::{
 };
 
 use crate::event::HoldReason;
-use crate::hints::{self, Hint};
+use crate::hints::Hint;
 use crate::permit::Permit;
 use crate::registration::Registration;
 use crate::table::{Scan, TableError};
@@ -286,7 +286,7 @@ impl Registration {
         if !self.write_worker(moves::send(to, id, InboxEntry::Grant { leases })).await? {
             self.write_worker(moves::send_list(to)).await?;
         }
-        hints::send(to, Hint::Inbox);
+        self.hint(to, Hint::Inbox);
         Ok(())
     }
 }

@@ -1,37 +1,22 @@
-//! Hints between workers: "look now" instead of "look at your next heartbeat".
-//!
-//! A hint is never the truth. The receiver reads the table, so a hint that is lost, repeated or
-//! forged costs a read and no more.
+//! Hints within one process.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use kcl_protocol::{Fence, LeaseKey, WorkerId};
+use kcl_protocol::WorkerId;
 use tokio::sync::mpsc;
+
+use super::Hint;
 
 /// Hints a worker may have waiting; more are dropped, and the heartbeat brings the news.
 const WAITING: usize = 256;
-
-/// What a worker should look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// This lease was handed to you at this fence.
-    Wake {
-        /// The lease.
-        lease: LeaseKey,
-        /// Its new fence.
-        fence: Fence,
-    },
-    /// Your inbox has a new entry.
-    Inbox,
-}
 
 /// Workers of this process, by id. Ids are used once, so workers of different applications or
 /// tests never meet here.
 static WORKERS: Mutex<BTreeMap<WorkerId, mpsc::Sender<Hint>>> = Mutex::new(BTreeMap::new());
 
 /// Sends a hint to a worker of this process; false if it is not here or has too many waiting.
-pub(crate) fn send(to: &WorkerId, hint: Hint) -> bool {
+pub(super) fn send(to: &WorkerId, hint: Hint) -> bool {
     let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
     workers.get(to).is_some_and(|sender| sender.try_send(hint).is_ok())
 }
