@@ -14,13 +14,13 @@ use examples::flights::feed::{Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::Fleet;
 use examples::flights::hot::hot_shards;
-use examples::flights::report::Report;
+use examples::flights::report::{KEYS_REPORTED, Report};
 use examples::flights::rows;
 use examples::flights::script::Script;
 use examples::flights::view::{Scene, View};
 use kcl_core::protocol::Moment;
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{Engine, ProducerOptions, StreamOptions};
+use kcl_stream_local::{Engine, ProducerOptions, ShardFilter, StreamOptions};
 use tokio::task::JoinHandle;
 
 /// How often the fleet is looked at.
@@ -37,8 +37,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&format!("no thread can be started: {error}")),
     };
     match runtime.block_on(run(&args)) {
-        Ok(report) if report.is_good() => ExitCode::SUCCESS,
-        Ok(_) => fail("the figures are not what they should be"),
+        Ok(report) => report.fault().map_or(ExitCode::SUCCESS, fail),
         Err(error) => fail(&error.to_string()),
     }
 }
@@ -115,24 +114,25 @@ impl Run {
     async fn step(&mut self, fleet: &mut Fleet) -> Result<bool, Box<dyn Error>> {
         let put = self.progress.put();
         self.show_takeovers(fleet);
-        for said in self.script.step(put, &self.progress.loads(), fleet).await? {
+        for said in self.script.step(put, &self.progress.records(), fleet).await? {
             self.view.say(&said);
         }
         self.progress.allow(self.script.full_pace_to());
-        self.name_hot_shards();
+        self.name_hot_shards(fleet)?;
         if self.feeding.as_ref().is_some_and(JoinHandle::is_finished)
             && let Some(feeding) = self.feeding.take()
         {
             feeding.await??;
         }
-        let processed = fleet.audit.findings().processed;
+        let processed = fleet.audit.processed();
         self.view.draw(&Scene { rows: self.rows, put, processed, workers: fleet.status() });
         let now = SystemClock.monotonic();
         if processed != self.last.0 {
             self.last = (processed, now);
         }
         let is_stuck = self.feeding.is_none() && now.since(self.last.1) >= GIVE_UP;
-        Ok((processed == self.rows && self.script.is_over()) || is_stuck)
+        let is_done = processed == self.rows && self.feeding.is_none() && self.script.is_over();
+        Ok(is_done || is_stuck)
     }
 
     fn show_takeovers(&mut self, fleet: &Fleet) {
@@ -142,34 +142,39 @@ impl Run {
         }
     }
 
-    fn name_hot_shards(&mut self) {
+    fn name_hot_shards(&mut self, fleet: &Fleet) -> Result<(), Box<dyn Error>> {
         let now = SystemClock.monotonic();
         let time = now.since(self.window);
         if time < HOT_WINDOW || self.feeding.is_none() {
-            return;
+            return Ok(());
         }
         self.window = now;
-        for sentence in hot_shards(&self.progress.take_loads(), time) {
+        let open = fleet.stream.list_shards(&ShardFilter::AtLatest)?.len();
+        for sentence in hot_shards(&self.progress.take_loads(), open, time) {
             let shard = sentence.split(' ').next().unwrap_or_default().to_owned();
             if !self.named.contains(&shard) {
                 self.named.push(shard);
                 self.view.say(&sentence);
             }
         }
+        Ok(())
     }
 
     fn report(&self, fleet: &Fleet, direct: &Figures, wall: Duration) -> Report {
-        let found = fleet.audit.findings();
+        let mut found = fleet.audit.findings();
+        found.keys.truncate(KEYS_REPORTED);
         let figures = fleet.ledger.figures();
         Report {
             put: self.progress.put(),
             processed: found.processed,
-            lost: self.progress.put().saturating_sub(found.processed),
+            lost: found.lost,
             redelivered: found.redelivered,
             out_of_order: found.out_of_order,
+            keys: found.keys,
             matches_direct: figures == *direct,
             figures: figures.lines(),
             takeovers: fleet.tracker.takeovers(0),
+            script_settled: self.script.is_over(),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -16,11 +17,11 @@ pub struct Args {
     pub input: Option<PathBuf>,
 
     /// Workers at the start
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=64))]
+    #[arg(long, default_value_t = 3, value_parser = workers)]
     pub workers: u32,
 
     /// Shards at the start
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(3..=256))]
+    #[arg(long, default_value_t = 4, value_parser = shards)]
     pub shards: u32,
 
     /// Column whose value is the partition key (carrier where blank)
@@ -40,7 +41,51 @@ pub struct Args {
     pub json: Option<PathBuf>,
 }
 
+fn within(text: &str, range: RangeInclusive<u32>, expected: &str) -> Result<u32, String> {
+    let value = text.parse().ok().filter(|value| range.contains(value));
+    value.ok_or_else(|| format!("expected {} to {} {expected}", range.start(), range.end()))
+}
+
+fn workers(text: &str) -> Result<u32, String> {
+    within(text, 2..=64, "workers: one joins and two leave, and one must be left")
+}
+
+fn shards(text: &str) -> Result<u32, String> {
+    let why = "shards: one is split and two others are merged, which must touch whichever it is";
+    within(text, 4..=256, why)
+}
+
 fn rate(text: &str) -> Result<u32, String> {
-    let rate = text.parse().ok().filter(|rate| (1..=1_000_000).contains(rate));
-    rate.ok_or_else(|| "expected 1 to 1000000 rows per second".to_owned())
+    within(text, 1..=1_000_000, "rows per second")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Args, String> {
+        let all = ["flights"].iter().chain(arguments);
+        Args::try_parse_from(all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_help() {
+        let args = parse(&[]).unwrap();
+        assert_eq!((args.workers, args.shards, args.rate), (3, 4, 1800));
+        assert_eq!(args.partition_key, "tailnum");
+        assert!(args.input.is_none() && args.json.is_none() && !args.plain);
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_refused_with_the_reason() {
+        for (arguments, reason) in [
+            (["--shards", "3"], "expected 4 to 256 shards"),
+            (["--workers", "1"], "expected 2 to 64 workers"),
+            (["--rate", "0"], "expected 1 to 1000000 rows"),
+            (["--rate", "fast"], "expected 1 to 1000000 rows"),
+        ] {
+            let error = parse(&arguments).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub struct Progress {
     /// Rows up to here go at full pace, those beyond slowly.
     full_pace_to: AtomicUsize,
     loads: Mutex<Loads>,
+    /// Records of each shard since the start.
+    records: Mutex<BTreeMap<ShardId, u64>>,
 }
 
 /// What went where.
@@ -44,15 +46,18 @@ impl Progress {
     pub fn allow(&self, rows: usize) {
         self.full_pace_to.store(rows, Ordering::Relaxed);
     }
-    /// What went where so far; forgets it.
+    /// What went where since this was last asked.
     pub fn take_loads(&self) -> Loads {
         std::mem::take(&mut self.loads.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    /// What went where since it was last taken.
-    pub fn loads(&self) -> Loads {
-        self.loads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Records of each shard since the start.
+    pub fn records(&self) -> BTreeMap<ShardId, u64> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
     fn note(&self, shard: ShardId, key: &str, bytes: u64) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        *records.entry(shard.clone()).or_default() += 1;
+        drop(records);
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         let load = loads.by_shard.entry(shard).or_default().entry(key.to_owned()).or_default();
         *load = (load.0 + bytes, load.1 + 1);

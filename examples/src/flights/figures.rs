@@ -68,3 +68,43 @@ impl Figures {
         self.0.iter().map(line).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flight(origin: &str, dep_delay: Option<f64>) -> Flight {
+        Flight { origin: origin.into(), carrier: "B6".into(), dep_delay }
+    }
+
+    #[test]
+    fn the_mean_is_over_the_rows_that_have_a_delay() {
+        let mut figures = Figures::default();
+        for delay in [Some(3.0), None, Some(-1.0)] {
+            figures.add(&flight("JFK", delay));
+        }
+        figures.add(&flight("EWR", None));
+        let lines = figures.lines();
+        assert_eq!((lines[0].origin.as_str(), lines[0].mean_dep_delay), ("EWR", None));
+        assert_eq!((lines[1].flights, lines[1].mean_dep_delay), (3, Some(1.0)));
+    }
+
+    #[test]
+    fn shards_add_up_to_the_same_in_any_order() {
+        let parts: Vec<Figures> = [0.1, 0.2, 1e6]
+            .iter()
+            .map(|delay| {
+                let mut figures = Figures::default();
+                figures.add(&flight("JFK", Some(*delay)));
+                figures
+            })
+            .collect();
+        let sum = |order: [usize; 3]| {
+            let mut total = Figures::default();
+            order.iter().for_each(|part| total.merge(&parts[*part]));
+            total
+        };
+        assert_eq!(sum([0, 1, 2]), sum([2, 1, 0]));
+        assert_ne!(sum([0, 1, 2]), sum([0, 1, 1]));
+    }
+}

@@ -113,9 +113,9 @@ impl Fleet {
             .collect()
     }
 
-    /// The ids of the running workers.
-    pub fn running(&self) -> Vec<WorkerId> {
-        self.status().into_iter().filter_map(|(_, _, status)| status.worker).collect()
+    /// The ids of the running workers; `None` while one has not registered yet.
+    pub fn running(&self) -> Option<Vec<WorkerId>> {
+        self.status().into_iter().map(|(_, _, status)| status.worker).collect()
     }
 
     /// Shuts every worker down, all at once.

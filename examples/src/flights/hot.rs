@@ -15,14 +15,15 @@ const SHARE_OF_KEY: f64 = 0.1;
 /// if that carries more than so many times the mean.
 const TIMES_THE_MEAN: f64 = 1.15;
 
-/// Looks at what went into the shards in some time; a sentence for each that is hot.
-pub fn hot_shards(loads: &Loads, time: Duration) -> Vec<String> {
+/// Looks at what went into the shards in some time; a sentence for each that is hot. `open` shards
+/// took records, those that got none among them.
+pub fn hot_shards(loads: &Loads, open: usize, time: Duration) -> Vec<String> {
     let seconds = time.as_secs_f64();
     let total: u64 = loads.by_shard.values().flat_map(BTreeMap::values).map(|load| load.1).sum();
     if total == 0 || seconds <= 0.0 {
         return Vec::new();
     }
-    let mean = total as f64 / loads.by_shard.len() as f64;
+    let mean = total as f64 / open.max(loads.by_shard.len()) as f64;
     let mut sentences = Vec::new();
     for (shard, keys) in &loads.by_shard {
         let bytes: u64 = keys.values().map(|load| load.0).sum();
@@ -42,18 +43,16 @@ pub fn hot_shards(loads: &Loads, time: Duration) -> Vec<String> {
 }
 
 fn sentence(shard: &ShardId, share: f64, key: &str, of_stream: f64, of_shard: f64) -> String {
-    let remedy = if of_shard > 0.5 {
-        "a split would not help: choose a key with more values"
+    let (limit, of_stream, of_shard) = (share * 100.0, of_stream * 100.0, of_shard * 100.0);
+    let blamed = format!("{of_stream:.0}% of the stream and {of_shard:.0}% of the shard");
+    let why = if of_shard > 50.0 {
+        format!("key {key:?} is {blamed}; a split would not help: choose a key with more values")
+    } else if of_stream > SHARE_OF_KEY * 100.0 {
+        format!("key {key:?} is {blamed}; split the shard, or choose a key with more values")
     } else {
-        "split the shard, or choose a key with more values"
+        format!("no single key is to blame (the top one, {key:?}, is {blamed}); split the shard")
     };
-    format!(
-        "{shard} is hot: at {:.0}% of its limit; key {key:?} is {:.0}% of the stream and {:.0}% of \
-         the shard; {remedy}",
-        share * 100.0,
-        of_stream * 100.0,
-        of_shard * 100.0
-    )
+    format!("{shard} is hot: at {limit:.0}% of its limit; {why}")
 }
 
 #[cfg(test)]
@@ -73,8 +72,8 @@ mod tests {
     #[test]
     fn a_shard_above_four_fifths_of_a_limit_is_named() {
         let even = loads(&[&[("a", 40), ("b", 41), ("c", 39)], &[("d", 40), ("e", 40), ("f", 41)]]);
-        assert_eq!(hot_shards(&even, Duration::from_secs(1)).len(), 0);
-        let named = hot_shards(&even, Duration::from_millis(140));
+        assert_eq!(hot_shards(&even, 2, Duration::from_secs(1)).len(), 0);
+        let named = hot_shards(&even, 2, Duration::from_millis(140));
         assert!(
             named[0].starts_with("shardId-000000000000 is hot: at 86% of its limit"),
             "{named:?}"
@@ -84,9 +83,16 @@ mod tests {
     #[test]
     fn a_key_that_makes_its_shard_heavier_than_the_mean_is_blamed() {
         let skewed = loads(&[&[("UA", 90), ("AA", 10)], &[("B6", 20), ("DL", 20)]]);
-        let named = hot_shards(&skewed, Duration::from_secs(10));
+        let named = hot_shards(&skewed, 2, Duration::from_secs(10));
         assert_eq!(named.len(), 1);
         assert!(named[0].contains("key \"UA\" is 64% of the stream"), "{named:?}");
         assert!(named[0].contains("a split would not help"), "{named:?}");
+    }
+
+    #[test]
+    fn shards_without_records_count_in_the_mean() {
+        let one = loads(&[&[("UA", 90), ("AA", 10)]]);
+        assert_eq!(hot_shards(&one, 1, Duration::from_secs(10)).len(), 0, "it is the mean");
+        assert_eq!(hot_shards(&one, 4, Duration::from_secs(10)).len(), 1);
     }
 }

@@ -2,9 +2,15 @@
 
 use serde::Serialize;
 
+use super::audit::KeyCounts;
 use super::figures::Figure;
 use super::tracker::Takeover;
 use crate::say;
+
+/// Keys named in the text; the rest is in the JSON report.
+const KEYS_SHOWN: usize = 5;
+/// Keys in the JSON report.
+pub const KEYS_REPORTED: usize = 100;
 
 /// What `--json` writes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,20 +25,30 @@ pub struct Report {
     pub redelivered: usize,
     /// Rows that came after a later row of the same key.
     pub out_of_order: usize,
+    /// Keys of which anything was lost, redelivered or out of order, the worst first; at most 100.
+    pub keys: Vec<KeyCounts>,
     /// Every figure equals that of a direct pass over the file.
     pub matches_direct: bool,
     /// The figures.
     pub figures: Vec<Figure>,
     /// Every change of owner.
     pub takeovers: Vec<Takeover>,
+    /// Every event of the script happened and settled.
+    pub script_settled: bool,
     /// How long it took (milliseconds).
     pub wall_ms: u64,
 }
 
 impl Report {
-    /// True if nothing is lost, out of order, or different.
-    pub fn is_good(&self) -> bool {
-        self.lost == 0 && self.out_of_order == 0 && self.matches_direct
+    /// What is wrong with the run, if anything is.
+    pub fn fault(&self) -> Option<&'static str> {
+        let faults = [
+            (self.lost > 0, "rows were lost"),
+            (self.out_of_order > 0, "rows of one key came out of order"),
+            (!self.matches_direct, "the figures are not those of a direct pass"),
+            (!self.script_settled, "not every event happened and settled"),
+        ];
+        faults.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
     }
 
     /// The table and the verdict, for people.
@@ -47,10 +63,63 @@ impl Report {
         let count = self.figures.len();
         say(format!("\n{count} figures, {same} to those of a direct pass over the file"));
         say(format!(
-            "put {}, processed {}, lost {}, redelivered {} (counted once), out of order per key {}",
+            "put {}, processed {}, lost {}, redelivered {} (counted once), out of order {}",
             self.put, self.processed, self.lost, self.redelivered, self.out_of_order
         ));
+        for KeyCounts { key, lost, redelivered, out_of_order } in self.keys.iter().take(KEYS_SHOWN)
+        {
+            say(format!(
+                "  {key}: lost {lost}, redelivered {redelivered}, out of order {out_of_order}"
+            ));
+        }
+        if self.keys.len() > KEYS_SHOWN {
+            say(format!("  and {} keys more, in the JSON report", self.keys.len() - KEYS_SHOWN));
+        }
         let seconds = self.wall_ms as f64 / 1000.0;
         say(format!("{} changes of owner, {seconds:.1} s", self.takeovers.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Report {
+        Report {
+            put: 1,
+            processed: 1,
+            lost: 0,
+            redelivered: 0,
+            out_of_order: 0,
+            keys: Vec::new(),
+            matches_direct: true,
+            figures: Vec::new(),
+            takeovers: Vec::new(),
+            script_settled: true,
+            wall_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_run_is_good_only_if_nothing_is_wrong() {
+        assert_eq!(good().fault(), None);
+        assert_eq!(Report { redelivered: 9, ..good() }.fault(), None, "counted once");
+        assert!(Report { lost: 1, ..good() }.fault().is_some());
+        assert!(Report { out_of_order: 1, ..good() }.fault().is_some());
+        assert!(Report { matches_direct: false, ..good() }.fault().is_some());
+        assert!(Report { script_settled: false, ..good() }.fault().is_some());
+    }
+
+    #[test]
+    fn a_mean_over_no_rows_is_null() {
+        let figure = Figure {
+            origin: "JFK".to_owned(),
+            carrier: "B6".to_owned(),
+            flights: 2,
+            mean_dep_delay: None,
+        };
+        let json = serde_json::to_value(Report { figures: vec![figure], ..good() }).unwrap();
+        assert!(json["figures"][0]["mean_dep_delay"].is_null());
+        assert_eq!(json["figures"][0]["flights"], 2);
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{Clock, Shard, StreamSource, SystemClock};
 
-use super::feed::Loads;
 use super::fleet::Fleet;
 
 /// Something that happens.
@@ -69,7 +68,7 @@ impl Script {
     pub async fn step(
         &mut self,
         put: usize,
-        loads: &Loads,
+        records: &Records,
         fleet: &mut Fleet,
     ) -> Result<Vec<String>, Box<dyn Error>> {
         let mut said = Vec::new();
@@ -86,7 +85,7 @@ impl Script {
             return Ok(said);
         }
         self.next += 1;
-        said.push(self.perform(*act, loads, fleet).await?);
+        said.push(self.perform(*act, records, fleet).await?);
         self.pending = Some((*act, SystemClock.monotonic()));
         Ok(said)
     }
@@ -94,7 +93,7 @@ impl Script {
     async fn perform(
         &mut self,
         act: Act,
-        loads: &Loads,
+        records: &Records,
         fleet: &mut Fleet,
     ) -> Result<String, Box<dyn Error>> {
         Ok(match act {
@@ -103,8 +102,7 @@ impl Script {
             Act::ShutDown => format!("{} is shut down", fleet.shut_down(busiest(fleet))),
             Act::Split => {
                 let open = open_shards(fleet).await?;
-                let hottest = open.iter().max_by_key(|shard| records(loads, &shard.id));
-                let Shard { id, range, .. } = hottest.ok_or("no shard is open")?;
+                let Shard { id, range, .. } = hottest(&open, records).ok_or("no shard is open")?;
                 let middle = range.start + (range.end - range.start) / 2 + 1;
                 fleet.stream.split_shard(id, middle)?;
                 self.split = Some(id.clone());
@@ -112,16 +110,8 @@ impl Script {
             }
             Act::Merge => {
                 let open = open_shards(fleet).await?;
-                // Children of the split are left alone: the merge takes two others.
-                let is_old = |shard: &Shard| {
-                    !self.split.as_ref().is_some_and(|split| shard.parents.contains(split))
-                };
-                let touching = |pair: &&[Shard]| pair[0].range.is_followed_by(&pair[1].range);
-                let pairs = open.windows(2).filter(touching).filter(|pair| pair.iter().all(is_old));
-                let load = |pair: &&[Shard]| -> u64 {
-                    pair.iter().map(|shard| records(loads, &shard.id)).sum()
-                };
-                let pair = pairs.min_by_key(load).ok_or("no two shards touch")?;
+                let pair = coldest_pair(&open, self.split.as_ref(), records);
+                let pair = pair.ok_or("no two shards touch")?;
                 fleet.stream.merge_shards(&pair[0].id, &pair[1].id)?;
                 format!("{} and {} are merged", pair[0].id, pair[1].id)
             }
@@ -143,8 +133,28 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn records(loads: &Loads, shard: &ShardId) -> u64 {
-    loads.by_shard.get(shard).map_or(0, |keys| keys.values().map(|load| load.1).sum())
+/// Records of each shard since the start.
+type Records = BTreeMap<ShardId, u64>;
+
+fn count(records: &Records, shard: &Shard) -> u64 {
+    records.get(&shard.id).copied().unwrap_or(0)
+}
+
+fn hottest<'a>(open: &'a [Shard], records: &Records) -> Option<&'a Shard> {
+    open.iter().max_by_key(|shard| count(records, shard))
+}
+
+/// The two touching shards with the fewest records, of `open` by hash key range. Children of the
+/// split are left alone: the merge takes two others.
+fn coldest_pair<'a>(
+    open: &'a [Shard],
+    split: Option<&ShardId>,
+    records: &Records,
+) -> Option<&'a [Shard]> {
+    let is_old = |shard: &Shard| split.is_none_or(|split| !shard.parents.contains(split));
+    let touching = |pair: &&[Shard]| pair[0].range.is_followed_by(&pair[1].range);
+    let pairs = open.windows(2).filter(touching).filter(|pair| pair.iter().all(is_old));
+    pairs.min_by_key(|pair| pair.iter().map(|shard| count(records, shard)).sum::<u64>())
 }
 
 /// Open shards by hash key range.
@@ -162,7 +172,7 @@ fn busiest(fleet: &Fleet) -> usize {
 
 /// Every open shard is processed by a running worker, and the shards are spread evenly.
 async fn has_settled(act: Act, fleet: &Fleet) -> Result<bool, Box<dyn Error>> {
-    let running = fleet.running();
+    let Some(running) = fleet.running() else { return Ok(false) };
     let owners = fleet.tracker.owners();
     let mut loads: BTreeMap<_, usize> = running.iter().map(|id| (id.clone(), 0)).collect();
     for shard in open_shards(fleet).await? {
@@ -173,4 +183,64 @@ async fn has_settled(act: Act, fleet: &Fleet) -> Result<bool, Box<dyn Error>> {
     }
     let spread = loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
     Ok(act != Act::Join || spread <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcl_core::protocol::HashKeyRange;
+
+    fn shard(number: u32, range: (u128, u128), parent: Option<u32>) -> Shard {
+        let id = |number: u32| ShardId::from(format!("shardId-{number:012}"));
+        Shard {
+            id: id(number),
+            parents: parent.map(id).into_iter().collect(),
+            range: HashKeyRange { start: range.0, end: range.1 },
+            is_open: true,
+            tip: None,
+        }
+    }
+
+    #[test]
+    fn whichever_of_four_shards_is_split_two_others_touch() {
+        for split in 0..4u32 {
+            let ranges = (0..4u32).map(|at| (at, (u128::from(at) * 10, u128::from(at) * 10 + 9)));
+            let open: Vec<_> = ranges
+                .flat_map(|(at, (start, end))| match at == split {
+                    false => vec![shard(at, (start, end), None)],
+                    true => vec![
+                        shard(4, (start, start + 4), Some(split)),
+                        shard(5, (start + 5, end), Some(split)),
+                    ],
+                })
+                .collect();
+            let split = shard(split, (0, 0), None).id;
+            let pair = coldest_pair(&open, Some(&split), &Records::new()).unwrap();
+            assert!(pair.iter().all(|shard| shard.parents.is_empty()));
+            assert_eq!(pair[0].range.end + 1, pair[1].range.start);
+        }
+    }
+
+    #[test]
+    fn the_hottest_is_split_and_the_coldest_are_merged() {
+        let open: Vec<_> = (0..4u32)
+            .map(|at| shard(at, (u128::from(at) * 10, u128::from(at) * 10 + 9), None))
+            .collect();
+        let counts = [5, 9, 2, 3];
+        let records: Records =
+            open.iter().zip(counts).map(|(shard, count)| (shard.id.clone(), count)).collect();
+        assert_eq!(hottest(&open, &records).unwrap().id, open[1].id);
+        assert_eq!(coldest_pair(&open, None, &records).unwrap()[0].id, open[2].id);
+    }
+
+    #[test]
+    fn the_feed_waits_for_each_act_and_runs_on_after_the_last() {
+        let mut script = Script::new(1000);
+        assert_eq!(script.full_pace_to(), 150);
+        script.next = ACTS.len();
+        script.pending = Some((Act::Merge, Moment::default()));
+        assert_eq!((script.full_pace_to(), script.is_over()), (900, false));
+        script.pending = None;
+        assert_eq!((script.full_pace_to(), script.is_over()), (1000, true));
+    }
 }

@@ -112,3 +112,45 @@ impl Observer for Tracker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcl_core::protocol::{Checkpoint, Fence};
+    use std::time::Duration;
+
+    fn at(millis: u64) -> Moment {
+        Moment(Duration::from_millis(millis))
+    }
+
+    fn tell(tracker: &Tracker, worker: &str, millis: u64, kind: EventKind) {
+        tracker.observe(&Event { at: at(millis), worker: WorkerId::new(worker), kind });
+    }
+
+    fn start(tracker: &Tracker, worker: &str, millis: u64, reason: HoldReason) {
+        let lease = LeaseKey::new("shardId-000000000000");
+        let (fence, checkpoint) = (Fence(1), Checkpoint::TrimHorizon);
+        let held = EventKind::LeaseHeld { lease: lease.clone(), fence, from: None, reason };
+        tell(tracker, worker, millis, held);
+        tell(tracker, worker, millis, EventKind::ConsumerStarted { lease, fence, checkpoint });
+    }
+
+    #[test]
+    fn a_takeover_runs_from_the_kill_to_the_start_at_the_new_owner() {
+        let tracker = Tracker::default();
+        start(&tracker, "worker-1-aa", 0, HoldReason::Started);
+        assert_eq!(tracker.takeovers(0), [], "the first owner took it from nobody");
+        tracker.killed(&WorkerId::new("worker-1-aa"), at(1_000));
+        assert!(tracker.owners().is_empty());
+        start(&tracker, "worker-2-bb", 2_500, HoldReason::OwnerDied);
+        let expected = Takeover {
+            shard: "shardId-000000000000".into(),
+            from: "worker-1".into(),
+            to: "worker-2".into(),
+            reason: "its owner died",
+            ms: 1_500.0,
+        };
+        assert_eq!(tracker.takeovers(0), [expected]);
+        assert_eq!(tracker.takeovers(1), []);
+    }
+}
