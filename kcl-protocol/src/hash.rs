@@ -26,7 +26,18 @@ pub fn of_lease(key: &LeaseKey, fence: Fence) -> u64 {
     of_bytes(fence.0, key.as_str().as_bytes())
 }
 
-/// How much a worker wants a lease; among equals the highest gets it.
+/// The hash of a worker's or a lease's name.
+pub fn of_name(name: &str) -> u64 {
+    of_bytes(0, name.as_bytes())
+}
+
+/// How close a worker is to a lease, by the hashes of their names. Both are well mixed, so one
+/// multiplication is enough; a plan computes a million of these.
+pub fn closeness(worker: u64, lease: u64) -> u64 {
+    (worker ^ lease).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// How much a worker wants a lease; among equals the highest gets it (rendezvous hashing).
 pub fn affinity(worker: &WorkerId, lease: &LeaseKey) -> u64 {
-    of_bytes(of_bytes(0, worker.as_str().as_bytes()), lease.as_str().as_bytes())
+    closeness(of_name(worker.as_str()), of_name(lease.as_str()))
 }

@@ -12,6 +12,9 @@ pub const WRITES_PER_TRANSACTION: usize = 100;
 pub const WATCH_ALL_WORKERS: usize = 32;
 /// Ring successors a worker watches in a large fleet.
 pub const RING_SUCCESSORS: usize = 3;
+/// Equally loaded workers among whom a plan picks the one closest to a lease; keeps planning cheap
+/// in a fleet of thousands. A power of two.
+pub const TIES_WEIGHED: usize = 256;
 /// How long an ask may stay unanswered, beyond one heartbeat, before it is forced.
 pub const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the round counter must stand still before a worker reconciles.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_protocol::assign::{Load, Member, Plan, plan};
 use kcl_protocol::hash_audit::audit;
 use kcl_protocol::lineage::startable;
 use kcl_protocol::watch::watched;
@@ -50,126 +49,6 @@ proptest! {
         prop_assert_eq!(ranges[0].start, 0);
         prop_assert_eq!(ranges[ranges.len() - 1].end, u128::MAX);
         prop_assert!(ranges.windows(2).all(|pair| pair[0].is_followed_by(&pair[1])));
-    }
-}
-
-/// Workers, some of them leaving, and leases with and without owners.
-#[derive(Clone, Debug)]
-struct World {
-    members: Vec<Member>,
-    loads: Vec<Load>,
-}
-
-fn worker(number: usize) -> WorkerId {
-    WorkerId::from(format!("worker-{number}"))
-}
-
-fn world(weights: std::ops::Range<u64>, capacity: u32) -> impl Strategy<Value = World> {
-    (1usize..9, prop::collection::vec((0usize..14, weights), 0..80), any::<u8>()).prop_map(
-        move |(count, leases, leaving)| {
-            let member = |number: usize| Member {
-                id: worker(number),
-                draining: number > 0 && leaving >> (number % 8) & 1 == 1,
-                capacity,
-            };
-            // Owners beyond the members are dead or nobody.
-            let load = |(number, (owner, weight)): (usize, &(usize, u64))| Load {
-                key: LeaseKey::from(format!("shardId-{number:012}")),
-                owner: (*owner < 12).then(|| worker(*owner)),
-                weight: *weight,
-            };
-            World {
-                members: (0..count).map(member).collect(),
-                loads: leases.iter().enumerate().map(load).collect(),
-            }
-        },
-    )
-}
-
-impl World {
-    fn after(&self, plan: &Plan) -> World {
-        let mut world = self.clone();
-        for step in &plan.moves {
-            let load = world.loads.iter_mut().find(|load| load.key == step.lease).unwrap();
-            load.owner = Some(step.to.clone());
-        }
-        world
-    }
-    fn counts(&self) -> BTreeMap<WorkerId, u64> {
-        let staying = self.members.iter().filter(|member| !member.draining);
-        let mut counts: BTreeMap<_, _> = staying.map(|member| (member.id.clone(), 0)).collect();
-        for load in &self.loads {
-            if let Some(count) = load.owner.as_ref().and_then(|owner| counts.get_mut(owner)) {
-                *count += load.weight;
-            }
-        }
-        counts
-    }
-    fn spread(&self) -> u64 {
-        let counts = self.counts();
-        counts.values().max().unwrap() - counts.values().min().unwrap()
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_plan_leaves_every_lease_with_somebody_who_stays_and_loads_within_one(
-        world in world(1..2, u32::MAX)
-    ) {
-        let plan = plan(&world.members, &world.loads);
-        prop_assert_eq!(&plan.unassigned, &Vec::<LeaseKey>::new());
-        let after = world.after(&plan);
-        prop_assert!(after.spread() <= 1);
-        prop_assert_eq!(after.counts().values().sum::<u64>(), world.loads.len() as u64);
-    }
-
-    #[test]
-    fn a_balanced_fleet_gets_an_empty_plan(world in world(1..2, u32::MAX)) {
-        let after = world.after(&plan(&world.members, &world.loads));
-        prop_assert_eq!(plan(&after.members, &after.loads), Plan::default());
-    }
-
-    #[test]
-    fn a_plan_makes_the_fewest_moves(world in world(1..2, u32::MAX)) {
-        let counts = world.counts();
-        let total = world.loads.len() as u64;
-        let (floor, extra) = (total / counts.len() as u64, total % counts.len() as u64);
-        // Whoever holds most may keep one more than the rest, as long as there are some to keep.
-        let mut by_load: Vec<u64> = counts.values().copied().collect();
-        by_load.sort_unstable_by(|a, b| b.cmp(a));
-        let kept = by_load.iter().enumerate().map(|(rank, count)| {
-            (*count).min(floor + u64::from((rank as u64) < extra))
-        });
-        let fewest = total - kept.sum::<u64>();
-        prop_assert_eq!(plan(&world.members, &world.loads).moves.len() as u64, fewest);
-    }
-
-    #[test]
-    fn a_plan_does_not_depend_on_the_order_of_the_members(
-        world in world(1..2, u32::MAX), turn in 0usize..8
-    ) {
-        let mut turned = world.members.clone();
-        turned.rotate_left(turn % world.members.len());
-        prop_assert_eq!(plan(&world.members, &world.loads), plan(&turned, &world.loads));
-    }
-
-    #[test]
-    fn nobody_is_given_more_than_there_is_room_for(world in world(1..2, 5)) {
-        let plan = plan(&world.members, &world.loads);
-        let before = world.counts();
-        let after = world.after(&plan).counts();
-        prop_assert!(after.iter().all(|(id, count)| *count <= 5.max(before[id])));
-        if !plan.unassigned.is_empty() {
-            prop_assert!(after.values().all(|count| *count >= 5));
-        }
-    }
-
-    #[test]
-    fn with_weights_no_single_move_would_narrow_the_gap_of_the_extremes(
-        world in world(1..20, u32::MAX)
-    ) {
-        let after = world.after(&plan(&world.members, &world.loads));
-        prop_assert_eq!(plan(&after.members, &after.loads).moves.len(), 0);
     }
 }
 

@@ -194,9 +194,11 @@ async fn a_stuck_shard_is_yielded_once_it_made_no_progress_for_long() {
     fleet.pass(SETTLED).await;
     let healthy = fleet.start();
     fleet.pass(SETTLED).await;
+    let shard = stuck.handle.status().shards[0].shard.clone();
     fleet.put(20);
     fleet.pass(Duration::from_secs(30)).await;
-    assert_eq!((stuck.shards(), healthy.shards()), (0, 2));
+    // The plan may send the other shard back for balance; this one stays away.
+    assert!(healthy.handle.status().shards.iter().any(|status| status.shard == shard));
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
 }
 

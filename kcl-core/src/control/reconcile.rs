@@ -197,8 +197,9 @@ impl Control<'_> {
         self.take_share(leases, HoldReason::Reconciled);
         let orphans: BTreeMap<_, _> =
             self.orphans(leases).into_iter().map(|lease| (&lease.key, lease)).collect();
-        let moves = plan(&self.members(), &self.loads(leases)).moves;
-        let others = moves.into_iter().filter(|step| step.to != self.registration.me);
+        let plan = plan(&self.members(), &self.loads(leases));
+        tracing::debug!(unassigned = ?plan.report.unassigned, "planned for the fleet");
+        let others = plan.moves.into_iter().filter(|step| step.to != self.registration.me);
         let given: Vec<(Lease, WorkerId)> = others
             .filter_map(|step| orphans.get(&step.lease).map(|lease| ((*lease).clone(), step.to)))
             .collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcl_protocol::assign::{Load, plan};
+use kcl_protocol::assign::{Load, Readiness, plan};
 use kcl_protocol::lineage::startable;
 use kcl_protocol::watch::put_missing;
 use kcl_protocol::{Lease, LeaseKey, WorkerId};
@@ -81,27 +81,38 @@ impl Control<'_> {
         let is_dead =
             |owner: &WorkerId| view.workers.get(owner).is_some_and(|row| row.state.is_dead());
         let orphaned = |lease: &&Lease| lease.owner.as_ref().is_none_or(is_dead);
-        let candidates = leases.values().filter(orphaned);
-        let ready = candidates.filter(|lease| startable(lease, leases, &self.listed(&lease.key)));
+        let may_start = self.may_start(leases);
+        let ready = leases.values().filter(orphaned).filter(|lease| may_start(lease));
         ready.filter(|lease| !self.banned.contains_key(&lease.key)).collect()
     }
 
-    fn listed(&self, key: &LeaseKey) -> BTreeSet<kcl_protocol::ShardId> {
-        self.streams.index_of(key).map_or_else(BTreeSet::new, |index| self.streams.listed(index))
+    /// Tells which leases may be processed now, by one look at what the streams last listed.
+    fn may_start<'l>(
+        &self,
+        leases: &'l BTreeMap<LeaseKey, Lease>,
+    ) -> impl Fn(&Lease) -> bool + use<'_, 'l> {
+        let streams = 0..self.streams.bound.len();
+        let listed: Vec<_> = streams.map(|index| self.streams.listed(index)).collect();
+        let of_none = BTreeSet::new();
+        move |lease| {
+            let index = self.streams.index_of(&lease.key);
+            startable(lease, leases, index.map_or(&of_none, |index| &listed[index]))
+        }
     }
 
-    /// Every lease that counts for balance, with its owner if that one lives.
+    /// Every lease that counts for balance, now or once its parents have ended, with its owner if
+    /// that one lives.
     pub(super) fn loads(&self, leases: &BTreeMap<LeaseKey, Lease>) -> Vec<Load> {
         let view = self.registration.view();
         let lives =
             |owner: &&WorkerId| view.workers.get(*owner).is_some_and(|row| !row.state.is_dead());
-        let counts = |lease: &&Lease| {
-            lease.parked.is_none() && startable(lease, leases, &self.listed(&lease.key))
-        };
+        let may_start = self.may_start(leases);
+        let counts = |lease: &&Lease| lease.parked.is_none() && !lease.is_ended();
         let load = |lease: &Lease| Load {
             key: lease.key.clone(),
             owner: lease.owner.as_ref().filter(lives).cloned(),
             weight: self.settings.config.weigh(lease),
+            readiness: if may_start(lease) { Readiness::Ready } else { Readiness::WaitsForParents },
         };
         leases.values().filter(counts).map(load).collect()
     }
@@ -116,7 +127,12 @@ impl Control<'_> {
         let mut loads = self.loads(leases);
         // A parked lease of a dead owner is no load, but somebody must hold it.
         let parked = orphans.values().filter(|lease| lease.parked.is_some());
-        loads.extend(parked.map(|lease| Load { key: lease.key.clone(), owner: None, weight: 1 }));
+        loads.extend(parked.map(|lease| Load {
+            key: lease.key.clone(),
+            owner: None,
+            weight: 1,
+            readiness: Readiness::Ready,
+        }));
         let plan = plan(&self.members(), &loads);
         for step in plan.moves {
             if step.to == self.registration.me
