@@ -115,8 +115,9 @@ impl Config {
         self.grace = grace;
         self
     }
-    /// The most leases this worker holds; at least 1, default no bound. What no worker has room
-    /// for stays unowned and is reported.
+    /// The most leases this worker holds; at least 1, default no bound. Leases that nobody holds
+    /// and no worker has room for stay so. When a reshard leaves this worker with more, it gives
+    /// the excess to others with room, or else keeps it: a crowded worker is better than none.
     pub fn max_leases_per_worker(mut self, leases: u32) -> Self {
         self.max_leases = leases;
         self

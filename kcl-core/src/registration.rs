@@ -196,6 +196,7 @@ pub(crate) async fn within<T>(
 pub(crate) struct Registrar {
     pub(crate) ids: WorkerIds,
     pub(crate) timing: LeaseTiming,
+    pub(crate) max_leases: u32,
     pub(crate) table: Arc<dyn LeaseTable>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,
@@ -233,6 +234,7 @@ impl Registrar {
         }
         let me = self.ids.draw();
         let mut row = WorkerRow::live(me.clone(), self.timing);
+        row.max_leases = self.max_leases;
         if let Some(listener) = &self.listener {
             listener.set_key(table.hint_key);
             row.address = Some(listener.address.clone());

@@ -259,6 +259,7 @@ impl Worker {
         let registrar = Registrar {
             ids: WorkerIds::new(&config.worker_name, config.seed),
             timing: config.timing(),
+            max_leases: config.max_leases,
             table: Arc::clone(&self.settings.table),
             clock: Arc::clone(&config.clock),
             observer: Arc::clone(&config.observer),

@@ -122,6 +122,9 @@ pub(crate) fn encode_worker(row: &WorkerRow) -> Item {
         (s::INBOX, AttributeValue::M(inbox.collect())),
         (s::LIST, AttributeValue::Bool(row.list)),
     ]);
+    if row.max_leases < u32::MAX {
+        item.insert(s::MAX_LEASES.to_owned(), number(row.max_leases));
+    }
     if let Some(address) = &row.address {
         item.insert(s::ADDRESS.to_owned(), text(address));
     }
@@ -137,6 +140,7 @@ fn decode_worker(row: Reader<'_>, id: &str) -> Decoded<WorkerRow> {
         duration: row.duration(s::DURATION)?,
         grace: row.duration(s::GRACE)?,
         load: row.number(s::LOAD)?,
+        max_leases: row.number_if_any(s::MAX_LEASES)?.unwrap_or(u32::MAX),
         digest: HeldDigest {
             count: row.number(s::HELD_COUNT)?,
             hashes: row.number(s::HELD_HASHES)?,

@@ -107,6 +107,8 @@ pub const DURATION: &str = "leaseDurationNanos";
 pub const GRACE: &str = "graceNanos";
 /// Leases that count as load (N).
 pub const LOAD: &str = "load";
+/// The most leases it wants to hold (N); absent if there is no bound.
+pub const MAX_LEASES: &str = "maxLeases";
 /// How many leases are held (N).
 pub const HELD_COUNT: &str = "heldCount";
 /// Exclusive-or of their hashes (N).

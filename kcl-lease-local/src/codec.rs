@@ -77,7 +77,8 @@ struct_fields! {
         unlisted_since_millis
     }
     WorkerRow {
-        id, heartbeat, state, draining, duration, grace, load, digest, inbox, list, address
+        id, heartbeat, state, draining, duration, grace, load, max_leases, digest, inbox, list,
+        address
     }
     StreamRow { name, created_at_millis, start, first_sync_done }
     TableRow { table_id, generation, schema, max_duration, max_grace, round, hint_key }

@@ -17,7 +17,7 @@ use crate::codec;
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("kcl_rows");
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("kcl_about");
 /// The layout of the file, row codec included.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// A durable lease table in one file, for the schedulers of one process on one machine: its
 /// checkpoints survive a restart. Every write is on the disk before it is answered. A file is open

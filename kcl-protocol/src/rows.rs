@@ -105,6 +105,8 @@ pub struct WorkerRow {
     pub grace: Duration,
     /// How many leases this worker holds that count as load.
     pub load: u32,
+    /// The most leases this worker wants to hold.
+    pub max_leases: u32,
     /// What this worker holds, folded to a few bytes.
     pub digest: HeldDigest,
     /// Messages from other workers; removed by this worker alone.
@@ -126,6 +128,7 @@ impl WorkerRow {
             duration: timing.duration,
             grace: timing.grace,
             load: 0,
+            max_leases: u32::MAX,
             digest: HeldDigest::default(),
             inbox: BTreeMap::new(),
             list: false,

@@ -134,6 +134,7 @@ impl Draw {
             state: self.state(),
             duration: Duration::from_nanos(self.below(u64::MAX)),
             grace: Duration::from_nanos(self.below(9)),
+            max_leases: u32::MAX - self.below(2) as u32,
             digest: self.digest(),
             inbox,
             address: self.some(2, |_| "10.0.0.1:99".into()),

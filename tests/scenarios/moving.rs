@@ -129,6 +129,26 @@ async fn no_worker_holds_more_than_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_above_its_room_after_a_reshard_gives_the_excess_to_one_with_room() {
+    let mut fleet = Fleet::new(2);
+    let config = fleet.config().max_leases_per_worker(2);
+    let note = fleet.note();
+    let small = fleet.start_with(config, note);
+    fleet.pass(SETTLED).await;
+    fleet.stream.update_shard_count(5).unwrap();
+    fleet.pass(SETTLED).await;
+    assert!(small.shards() > 2, "nobody else is there: it keeps them");
+    let large = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(50);
+    fleet.pass(SETTLED).await;
+    assert_eq!((small.shards(), large.shards()), (2, 3));
+    let history = fleet.recorder.history();
+    assert_eq!(check_safety(&history), []);
+    assert_eq!(every_record_is_delivered(&history), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_row_deleted_by_hand_is_made_anew_and_reported() {
     let mut fleet = Fleet::new(4);
     let _workers = [fleet.start(), fleet.start()];

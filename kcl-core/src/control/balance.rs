@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_protocol::assign::{Move, plan};
+use kcl_protocol::assign::{Move, MoveReason, plan};
 use kcl_protocol::limits::LEASES_PER_ASK;
 use kcl_protocol::{Lease, LeaseKey, Moment, WorkerId, WorkerState};
 
-use super::{Control, ScanFor};
+use super::{After, Control, ScanFor};
+use crate::consumer::StopReason;
 
 /// With weights of the user's own the loads in the worker rows do not show an imbalance; then the
 /// lease rows are read this often.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
+/// A worker above its room looks this often for others that have some.
+const ROOM_EVERY: Duration = Duration::from_secs(5);
 
 /// What the worker knows of the fleet's balance.
 #[derive(Default)]
@@ -28,9 +31,34 @@ impl Control<'_> {
         let now = self.now();
         let idle = self.busy.is_empty() && self.asks.is_empty() && self.leaving.is_none();
         let rested = now.since(self.balance.looked_at) >= self.heartbeat();
-        if self.is_started() && idle && rested && self.may_receive(now) {
+        if self.is_started()
+            && idle
+            && rested
+            && (self.is_above_its_room(now) || self.may_receive(now))
+        {
             self.balance.looked_at = now;
             self.scan(ScanFor::Balance);
+        }
+    }
+
+    /// After a reshard, say: the ender of a shard takes its children.
+    fn is_above_its_room(&self, now: Moment) -> bool {
+        let held = self.registration.holdings(|held| held.len());
+        held > self.settings.config.max_leases as usize
+            && now.since(self.balance.looked_at) >= ROOM_EVERY
+    }
+
+    /// Hands what is above this worker's room to whom the plan names.
+    fn give_excess(&mut self, moves: &[Move]) {
+        let is_excess = |step: &&Move| {
+            step.from.as_ref() == Some(&self.registration.me)
+                && step.reason == MoveReason::HolderIsFull
+                && self.consumers.is_running(&step.lease)
+        };
+        let excess: Vec<_> = moves.iter().filter(is_excess).cloned().collect();
+        for step in excess {
+            self.after.entry(step.lease.clone()).or_insert(After::Give(step.to, None));
+            self.consumers.stop(&step.lease, StopReason::HandOver);
         }
     }
 
@@ -53,12 +81,11 @@ impl Control<'_> {
 
     pub(super) fn consider_balance(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
         let members = self.members();
-        let is_giver =
-            |owner: &WorkerId| members.iter().any(|member| member.id == *owner && !member.draining);
         let plan = plan(&members, &self.loads(leases));
+        self.give_excess(&plan.moves);
         let to_me = plan.moves.into_iter().filter(|step| {
             step.to == self.registration.me
-                && step.from.as_ref().is_some_and(is_giver)
+                && step.reason == MoveReason::Balance
                 && !self.banned.contains_key(&step.lease)
         });
         let moves: Vec<Move> = to_me.collect();

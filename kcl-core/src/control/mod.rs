@@ -389,12 +389,7 @@ impl<'a> Control<'a> {
         let member = |row: &kcl_protocol::WorkerRow| Member {
             id: row.id.clone(),
             draining: row.draining || (row.id == self.registration.me && leaving),
-            // What others may hold is their own business: they refuse what they do not want.
-            capacity: if row.id == self.registration.me {
-                self.settings.config.max_leases
-            } else {
-                u32::MAX
-            },
+            capacity: row.max_leases,
         };
         view.workers.values().filter(|row| row.state == WorkerState::Live).map(member).collect()
     }
