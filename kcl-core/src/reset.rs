@@ -19,7 +19,8 @@ use crate::table::{LeaseTable, Scan, TableError};
 pub enum ResetTo {
     /// As a new application would start.
     Start(InitialPosition),
-    /// After the given position of each shard; shards not named go on at the trim horizon.
+    /// After the given position of each shard. Every open shard must be named; closed ones that
+    /// are not go on at the trim horizon.
     After(BTreeMap<ShardId, Position>),
 }
 
@@ -32,7 +33,8 @@ impl Config {
     /// asks (a little over a lease duration), and declares dead those that stand still.
     ///
     /// # Errors
-    /// [`WorkerError::StillRunning`] names the workers that live; nothing is changed then.
+    /// [`WorkerError::StillRunning`] names the workers that live, and
+    /// [`WorkerError::IncompleteReset`] the open shards without a position; nothing is changed then.
     pub async fn reset_to(
         &self,
         table: &dyn LeaseTable,
@@ -42,6 +44,9 @@ impl Config {
         self.validate()?;
         table.prepare().await.map_err(WorkerError::Table)?;
         let description = source.describe().await.map_err(WorkerError::Source)?;
+        if let ResetTo::After(positions) = &to {
+            require_all_open(source, positions).await?;
+        }
         self.require_nobody(table).await?;
         let start = match to {
             ResetTo::After(positions) => StreamStart::After(positions),
@@ -82,6 +87,16 @@ impl Config {
         }
         Ok(())
     }
+}
+
+async fn require_all_open(
+    source: &dyn StreamSource,
+    positions: &BTreeMap<ShardId, Position>,
+) -> Result<(), WorkerError> {
+    let shards = source.list_shards().await.map_err(WorkerError::Source)?;
+    let open = shards.into_iter().filter(|shard| shard.is_open).map(|shard| shard.id);
+    let missing: Vec<_> = open.filter(|shard| !positions.contains_key(shard)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(WorkerError::IncompleteReset { missing }) }
 }
 
 async fn live_workers(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_protocol::{LeaseKey, Liveness, StreamName, WorkerId};
+use kcl_protocol::{LeaseKey, Liveness, ShardId, StreamName, WorkerId};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -91,6 +91,15 @@ pub enum WorkerError {
     StillRunning {
         /// Which.
         workers: Vec<WorkerId>,
+    },
+    /// A reset to positions must say where each open shard goes on.
+    #[error(
+        "no position for the open shards {missing:?}: name each of them, or reset to a start \
+         position; nothing was changed"
+    )]
+    IncompleteReset {
+        /// Open shards without a position.
+        missing: Vec<ShardId>,
     },
     /// The error policy said to stop the worker.
     #[error("processing {lease} failed and the error policy stops the worker: {error}")]

@@ -211,12 +211,7 @@ impl Bound {
 }
 
 fn listed_shard(shard: &Shard) -> ListedShard {
-    ListedShard {
-        id: shard.id.clone(),
-        parents: shard.parents.clone(),
-        range: shard.range,
-        is_open: shard.is_open,
-    }
+    ListedShard { id: shard.id.clone(), parents: shard.parents.clone(), range: shard.range }
 }
 
 async fn read_stream(

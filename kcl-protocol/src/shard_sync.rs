@@ -17,8 +17,6 @@ pub struct ListedShard {
     pub parents: BTreeSet<ShardId>,
     /// The hash keys whose records it takes or took.
     pub range: HashKeyRange,
-    /// True while it takes records.
-    pub is_open: bool,
 }
 
 /// What a shard sync does.
@@ -35,6 +33,8 @@ pub struct SyncPlan {
 }
 
 /// Plans a sync from a listing, the leases and the stream's row.
+///
+/// Every listed shard needs a lease, closed ones too: they hold records until these are trimmed.
 ///
 /// The leases of the first sync start where the stream's row says, all later ones at the trim
 /// horizon, because their records came while the application ran. After the first sync a listed

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -5,7 +6,7 @@ use std::time::Duration;
 use kcl_core::protocol::LeaseKey;
 use kcl_core::{
     Checkpointer, ConsumerConfig, Effects, InitialPosition, ProcessorError, RecordBatch,
-    RecordProcessor, ResetTo, ShardStart, async_trait,
+    RecordProcessor, ResetTo, ShardStart, StreamSource, async_trait,
 };
 use kcl_lease_local::LocalEffects;
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
@@ -182,6 +183,39 @@ async fn a_reset_is_refused_while_a_worker_lives_and_replays_afterwards() {
     });
     assert_eq!(given.sum::<usize>(), 60, "every record came a second time");
     assert_eq!(kcl_testkit::history::every_ownership_has_a_higher_fence(&history), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_to_positions_must_name_every_open_shard_and_then_goes_on_after_them() {
+    let mut fleet = Fleet::new(2);
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(30);
+    fleet.pass(Duration::from_secs(6)).await;
+    let source = fleet.stream.source();
+    let tips = source.list_shards().await.unwrap().into_iter();
+    let tips: BTreeMap<_, _> = tips.map(|shard| (shard.id, shard.tip.unwrap().into())).collect();
+    let (missing, _) = tips.iter().next().unwrap();
+    let mut incomplete = tips.clone();
+    incomplete.remove(missing);
+    let config = fleet.config();
+    let before = fleet.leases().await;
+    worker.kill();
+    let refused = config.reset_to(&fleet.table, &source, ResetTo::After(incomplete)).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains(missing.as_str()) && !refused.contains("000001"), "{refused}");
+    assert_eq!(fleet.leases().await, before);
+    config.reset_to(&fleet.table, &source, ResetTo::After(tips)).await.unwrap();
+    let _next = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(1);
+    fleet.pass(SETTLED).await;
+    let history = fleet.recorder.history();
+    let given = history.iter().map(|entry| match &entry.what {
+        What::Given { positions, .. } => positions.len(),
+        _ => 0,
+    });
+    assert_eq!(given.sum::<usize>(), 31, "nothing before the positions came again");
 }
 
 #[tokio::test(start_paused = true)]
