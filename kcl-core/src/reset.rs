@@ -34,7 +34,8 @@ impl Config {
     ///
     /// # Errors
     /// [`WorkerError::StillRunning`] names the workers that live, and
-    /// [`WorkerError::IncompleteReset`] the open shards without a position; nothing is changed then.
+    /// [`WorkerError::IncompleteReset`] the open shards without a position. Nothing is changed
+    /// then.
     pub async fn reset_to(
         &self,
         table: &dyn LeaseTable,
