@@ -15,6 +15,9 @@ pub fn every_record_is_delivered(history: &[Entry]) -> Vec<Violation> {
             What::Put { shard, position } => {
                 missing.entry(shard.clone()).or_default().insert(*position, entry.at);
             }
+            What::Trimmed { shard, positions } => {
+                given.entry(shard.clone()).or_default().extend(positions);
+            }
             What::Given { lease, positions } => {
                 given.entry(lease.shard()).or_default().extend(positions);
             }

@@ -1,8 +1,10 @@
 //! What happened in a run, recorded as it happened, and the checkers that judge it: one file per
 //! property. The simulation, the scenario tests and the drills all use them.
 
+mod acked;
 mod checkpoints;
 mod delivered;
+mod effects;
 mod order;
 mod overlap;
 mod ownership;
@@ -11,11 +13,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_core::protocol::{Fence, LeaseKey, Moment, Position, ShardId};
+use kcl_core::protocol::{Fence, LeaseKey, Moment, Ordinal, Position, ShardId};
 use kcl_core::{Clock, Event, Observer, Record};
 
+pub use acked::no_checkpoint_passes_an_unacked_record;
 pub use checkpoints::checkpoints_only_rise;
 pub use delivered::every_record_is_delivered;
+pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};
@@ -46,6 +50,31 @@ pub enum What {
         /// The lease it works on.
         lease: LeaseKey,
         /// First, and one per record after it.
+        positions: Vec<Position>,
+    },
+    /// A processor is done with these records.
+    Acked {
+        /// The lease it works on.
+        lease: LeaseKey,
+        /// The fence it was made for.
+        fence: Fence,
+        /// Which.
+        positions: Vec<Position>,
+    },
+    /// Effects of the user's own were applied together with a checkpoint.
+    Effects {
+        /// The lease.
+        lease: LeaseKey,
+        /// The fence they were sent under.
+        fence: Fence,
+        /// The ordinal of their checkpoint.
+        ordinal: Ordinal,
+    },
+    /// Retention has passed these records before they were read: nobody owes them.
+    Trimmed {
+        /// The shard.
+        shard: ShardId,
+        /// Which.
         positions: Vec<Position>,
     },
     /// A processor was polled in the middle of a batch.
@@ -89,6 +118,18 @@ impl Recorder {
     pub fn given(&self, lease: &LeaseKey, records: &[Record]) {
         let positions = records.iter().map(|record| record.position).collect();
         self.note(What::Given { lease: lease.clone(), positions });
+    }
+    /// Notes that a processor is done with records.
+    pub fn acked(&self, lease: &LeaseKey, fence: Fence, positions: Vec<Position>) {
+        self.note(What::Acked { lease: lease.clone(), fence, positions });
+    }
+    /// Notes that effects were applied.
+    pub fn effects(&self, lease: &LeaseKey, fence: Fence, ordinal: Ordinal) {
+        self.note(What::Effects { lease: lease.clone(), fence, ordinal });
+    }
+    /// Notes that records are gone before they were read.
+    pub fn trimmed(&self, shard: &ShardId, positions: Vec<Position>) {
+        self.note(What::Trimmed { shard: shard.clone(), positions });
     }
     /// Notes that a processor was polled in the middle of a batch.
     pub fn polled(&self, lease: &LeaseKey, fence: Fence) {
@@ -147,6 +188,8 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         no_two_workers_deliver_one_shard,
         records_come_in_order,
         checkpoints_only_rise,
+        no_checkpoint_passes_an_unacked_record,
+        effects_apply_once_and_never_below_an_accepted_fence,
         every_ownership_has_a_higher_fence,
     ];
     checks.iter().flat_map(|check| check(history)).collect()

@@ -20,6 +20,11 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
                 put.entry(shard.clone()).or_default().insert(*position);
                 continue;
             }
+            What::Trimmed { shard, positions } => {
+                let put = put.entry(shard.clone()).or_default();
+                put.retain(|position| !positions.contains(position));
+                continue;
+            }
             What::Given { lease, positions } => (lease, positions),
             _ => continue,
         };

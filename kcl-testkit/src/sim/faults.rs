@@ -55,11 +55,25 @@ pub enum Kind {
     PanickingProcessor,
     /// A shard is split, or two are merged.
     Reshard,
+    /// The children of a shard that has ended are listed late.
+    LateChildren,
+    /// Retention passes a reader that lags.
+    Trim,
+    /// A worker sleeps for long, as its machine does; its connections are gone when it wakes.
+    Suspend,
+    /// A second worker of the same name runs at the same time.
+    Twin,
+    /// Somebody drains a shard, or pauses it.
+    Command,
+    /// A processor does not return.
+    StuckProcessor,
+    /// One record makes every processor fail, until somebody mends them.
+    PoisonedRecord,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::LostRequest,
         Self::LostReply,
         Self::AppliedLate,
@@ -82,6 +96,13 @@ impl Kind {
         Self::FailingProcessor,
         Self::PanickingProcessor,
         Self::Reshard,
+        Self::LateChildren,
+        Self::Trim,
+        Self::Suspend,
+        Self::Twin,
+        Self::Command,
+        Self::StuckProcessor,
+        Self::PoisonedRecord,
     ];
 }
 
@@ -116,6 +137,24 @@ impl Faults {
         let id = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille)?;
         self.struck.lock().unwrap_or_else(PoisonError::into_inner).push((kind, id));
         Some(id)
+    }
+    /// Like [`Faults::strike`] for what keeps striking the same thing: noted the first time only.
+    pub fn haunts(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> bool {
+        if self.clock.monotonic() >= self.until || !self.is_on(kind) {
+            return false;
+        }
+        let struck = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille);
+        if let Some(id) = struck {
+            let mut all = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+            if !all.contains(&(kind, id)) {
+                all.push((kind, id));
+            }
+        }
+        struck.is_some()
+    }
+    /// When faults end.
+    pub fn until(&self) -> Moment {
+        self.until
     }
     /// What struck so far, in order.
     pub fn struck(&self) -> Vec<(Kind, u64)> {

@@ -1,16 +1,21 @@
 //! The workers of a simulation: started, killed, paused, and made to leave.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{
-    Clock, Config, Handle, LeaseTable, Placement, Scheduler, StreamSource, WorkerError,
+    Clock, Config, ConsumerState, Handle, MemoryDeadLetters, Placement, Scheduler, StreamSource,
+    WorkerError,
 };
+use kcl_lease_local::MemoryLeaseTable;
 use tokio::task::JoinHandle;
 
 use super::faults::{Faults, Kind};
 use super::gate::{Gate, WorkerClock};
+use super::habits::Habits;
 use super::processor::Workshop;
 use super::source::FaultySource;
 use super::table::FaultyTable;
@@ -23,7 +28,7 @@ const MOST_DRIFT_PPM: u64 = 900;
 #[derive(Clone)]
 pub struct Yard {
     /// The lease table behind all connections.
-    pub table: Arc<dyn LeaseTable>,
+    pub table: MemoryLeaseTable,
     /// The stream behind all readers.
     pub source: Arc<dyn StreamSource>,
     /// True time.
@@ -34,6 +39,12 @@ pub struct Yard {
     pub recorder: Recorder,
     /// `D` of every worker.
     pub lease_duration: Duration,
+    /// How the application is written.
+    pub habits: Habits,
+    /// Where records go that nobody can process.
+    pub dead_letters: Arc<MemoryDeadLetters>,
+    /// Since when each shard is there.
+    pub seen: Arc<Mutex<BTreeMap<ShardId, Moment>>>,
 }
 
 /// One place in the fleet, with the worker that fills it now.
@@ -42,10 +53,14 @@ pub struct Place {
     /// Workers that filled it so far.
     lives: u64,
     worker: Option<Worker>,
+    /// Another one of the same name, for a while.
+    twin: Option<Worker>,
     /// Steps until the place is filled again, while it is empty.
     pub empty_for: u64,
     /// Steps until the worker goes on, while it stands still.
     pub still_for: u64,
+    /// Steps until the twin leaves.
+    pub twin_for: u64,
 }
 
 struct Worker {
@@ -57,7 +72,9 @@ struct Worker {
 impl Place {
     /// An empty place.
     pub fn new(number: usize) -> Self {
-        Self { name: format!("w{number}"), lives: 0, worker: None, empty_for: 0, still_for: 0 }
+        let name = format!("w{number}");
+        let (empty_for, still_for, twin_for) = (0, 0, 0);
+        Self { name, lives: 0, worker: None, twin: None, empty_for, still_for, twin_for }
     }
     /// Its name, which is also that of its workers.
     pub fn name(&self) -> &str {
@@ -70,6 +87,19 @@ impl Place {
 
     /// Starts a worker.
     pub fn fill(&mut self, yard: &Yard) {
+        self.worker = Some(self.start(yard));
+        self.still_for = 0;
+    }
+
+    /// Starts a second worker of the same name, for so many steps.
+    pub fn double(&mut self, yard: &Yard, steps: u64) {
+        if self.twin.is_none() {
+            self.twin = Some(self.start(yard));
+            self.twin_for = steps;
+        }
+    }
+
+    fn start(&mut self, yard: &Yard) -> Worker {
         self.lives += 1;
         let actor = format!("{}.{}", self.name, self.lives);
         let seed = yard.faults.draws().number(&actor, "seed", 0);
@@ -81,12 +111,13 @@ impl Place {
         let clock =
             Arc::new(WorkerClock { clock: yard.clock.clone(), drift_ppm, gate: gate.clone() });
         let table = Arc::new(FaultyTable {
-            inner: yard.table.clone(),
+            inner: Arc::new(yard.table.clone()),
             clock: yard.clock.clone(),
             faults: yard.faults.clone(),
             actor: actor.clone(),
             gate: gate.clone(),
             ordinal: Arc::new(AtomicU64::new(0)),
+            recorder: yard.recorder.clone(),
         });
         let source = Arc::new(FaultySource {
             inner: yard.source.clone(),
@@ -95,6 +126,8 @@ impl Place {
             actor: actor.clone(),
             gate: gate.clone(),
             ordinal: Arc::new(AtomicU64::new(0)),
+            seen: Arc::clone(&yard.seen),
+            recorder: yard.recorder.clone(),
         });
         let workshop = Workshop {
             recorder: yard.recorder.clone(),
@@ -103,6 +136,8 @@ impl Place {
             gate: gate.clone(),
             actor,
             ordinal: Arc::new(AtomicU64::new(0)),
+            acking: yard.habits.acking,
+            effects: yard.table.clone(),
         };
         let config = Config::new("simulated")
             .worker_name(&self.name)
@@ -110,15 +145,14 @@ impl Place {
             .placement(Placement::Inline)
             .hints(seed.is_multiple_of(2))
             .seed(seed)
+            .dead_letters(yard.dead_letters.clone())
             .observer(Arc::new(yard.recorder.clone()))
             .clock(clock);
         let make = move |start: &kcl_core::ShardStart| workshop.make(start);
-        let scheduler = Scheduler::new(config, table, source, make)
+        let scheduler = Scheduler::new(yard.habits.apply(config), table, source, make)
             .unwrap_or_else(|error| unreachable!("the configuration is fixed: {error}"));
         let handle = scheduler.handle();
-        let task = tokio::spawn(scheduler.run());
-        self.worker = Some(Worker { task, handle, gate });
-        self.still_for = 0;
+        Worker { task: tokio::spawn(scheduler.run()), handle, gate }
     }
 
     /// Kills the worker without a word.
@@ -127,12 +161,20 @@ impl Place {
             worker.task.abort();
         }
     }
+    /// Kills its twin too.
+    pub fn crash_all(&mut self) {
+        self.crash();
+        if let Some(twin) = self.twin.take() {
+            twin.task.abort();
+        }
+    }
     /// Makes the worker leave on purpose.
     pub fn leave(&mut self) {
-        if let Some(worker) = &self.worker {
-            let handle = worker.handle.clone();
-            tokio::spawn(async move { handle.shutdown().await });
-        }
+        self.worker.iter().for_each(Worker::leave);
+    }
+    /// Makes the twin leave.
+    pub fn part(&mut self) {
+        self.twin.take().iter().for_each(Worker::leave);
     }
     /// Stops the worker in its tracks, or lets it go on.
     pub fn set_still(&self, still: bool) {
@@ -140,10 +182,47 @@ impl Place {
             worker.gate.set_open(!still);
         }
     }
+    /// Puts the worker's machine to sleep: it stands still, and its connections are cut.
+    pub fn suspend(&self) {
+        if let Some(worker) = &self.worker {
+            worker.gate.set_open(false);
+            worker.gate.cut();
+        }
+    }
+    /// A command of somebody's about one of the worker's shards.
+    pub async fn command(&self, id: u64) {
+        let Some(worker) = &self.worker else { return };
+        let shards = worker.handle.status().shards;
+        let Some(shard) = shards.get(usize::try_from(id >> 8).unwrap_or(0) % shards.len().max(1))
+        else {
+            return;
+        };
+        // A worker that has stopped takes no command, and needs none.
+        let _ = match id % 2 {
+            0 => worker.handle.drain(&shard.shard).await,
+            _ => worker.handle.pause(&shard.shard).await,
+        };
+    }
+    /// Lets every paused or parked shard go on.
+    pub async fn resume_all(&self) {
+        let Some(worker) = &self.worker else { return };
+        for shard in worker.handle.status().shards {
+            if matches!(shard.consumer.state, ConsumerState::Paused | ConsumerState::Parked) {
+                let _ = worker.handle.resume(&shard.shard).await;
+            }
+        }
+    }
     /// Why the worker stopped, if it could not go on.
     pub async fn failure(&mut self) -> Option<WorkerError> {
         let worker = self.worker.take_if(|worker| worker.task.is_finished())?;
         worker.task.await.ok()?.err()
+    }
+}
+
+impl Worker {
+    fn leave(&self) {
+        let handle = self.handle.clone();
+        tokio::spawn(async move { handle.shutdown().await });
     }
 }
 

@@ -1,7 +1,7 @@
 //! A worker's own time: it can stand still, and its clock can run apart.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,13 +18,18 @@ pub struct Gate {
 
 struct GateState {
     is_open: AtomicBool,
+    connections: AtomicU64,
     opened: Notify,
 }
 
 impl Gate {
     /// An open gate.
     pub fn new() -> Self {
-        let state = GateState { is_open: AtomicBool::new(true), opened: Notify::new() };
+        let state = GateState {
+            is_open: AtomicBool::new(true),
+            connections: AtomicU64::new(0),
+            opened: Notify::new(),
+        };
         Self { state: Arc::new(state) }
     }
     /// Stops or resumes the worker.
@@ -33,6 +38,14 @@ impl Gate {
         if open {
             self.state.opened.notify_waiters();
         }
+    }
+    /// Cuts every connection: replies on their way do not arrive.
+    pub fn cut(&self) {
+        self.state.connections.fetch_add(1, Ordering::SeqCst);
+    }
+    /// Changes whenever the connections were cut.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
     }
     /// Waits while the worker stands still.
     pub async fn pass(&self) {

@@ -7,6 +7,8 @@ pub mod draw;
 pub mod faults;
 mod fleet;
 mod gate;
+mod habits;
+mod judge;
 mod processor;
 mod run;
 mod source;

@@ -1,11 +1,12 @@
 //! A stream as one worker sees it on a bad day.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::protocol::ShardId;
+use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{
     Clock, ReadFrom, ReadLimit, ReadOutcome, Shard, ShardReader, SourceError, StreamDescription,
     StreamSource,
@@ -14,6 +15,7 @@ use kcl_core::{
 use super::draw::Draws;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
+use crate::history::Recorder;
 
 /// One worker's view of a stream.
 #[derive(Clone)]
@@ -30,7 +32,16 @@ pub struct FaultySource {
     pub gate: Gate,
     /// Requests so far.
     pub ordinal: Arc<AtomicU64>,
+    /// Since when each shard is there, for all workers.
+    pub seen: Arc<Mutex<BTreeMap<ShardId, Moment>>>,
+    /// Hears of records that are gone.
+    pub recorder: Recorder,
 }
+
+/// Children are listed at most this much late.
+const LATE: Duration = Duration::from_secs(20);
+/// So many records at most are gone at once.
+const TRIMMED: u64 = 8;
 
 impl FaultySource {
     fn strike(&self, kind: Kind, permille: u64) -> Option<u64> {
@@ -55,6 +66,13 @@ impl StreamSource for FaultySource {
             // The newest shard is not in the listing yet.
             shards.pop();
         }
+        let now = self.clock.monotonic();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.retain(|shard| {
+            let since = *seen.entry(shard.id.clone()).or_insert(now);
+            let is_child = !shard.parents.is_empty() && now.since(since) < LATE;
+            !(is_child && self.faults.haunts(Kind::LateChildren, shard.id.as_str(), 0, 300))
+        });
         Ok(shards)
     }
     async fn open(
@@ -66,8 +84,28 @@ impl StreamSource for FaultySource {
         if self.strike(Kind::SourceThrottled, 50).is_some() {
             return Err(SourceError::Throttled { retry_after: Duration::from_millis(100) });
         }
-        let inner = self.inner.open(shard, from).await?;
+        let mut inner = self.inner.open(shard, from).await?;
+        if let Some(id) = self.strike(Kind::Trim, 20) {
+            self.trim(shard, &mut *inner, 1 + id % TRIMMED).await?;
+        }
         Ok(Box::new(FaultyReader { inner, source: self.clone() }))
+    }
+}
+
+impl FaultySource {
+    /// Retention has passed this reader's place: what stood there is gone.
+    async fn trim(
+        &self,
+        shard: &ShardId,
+        reader: &mut dyn ShardReader,
+        records: u64,
+    ) -> Result<(), SourceError> {
+        let limit = ReadLimit { records: usize::try_from(records).unwrap_or(1), bytes: usize::MAX };
+        if let ReadOutcome::Records { records, .. } = reader.next(limit).await? {
+            let positions = records.iter().map(|record| record.position).collect();
+            self.recorder.trimmed(shard, positions);
+        }
+        Ok(())
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey};
-use kcl_core::{Clock, LeaseTable, Scan, TableError};
+use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
 
 use super::draw::Draws;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
+use crate::history::Recorder;
 
 /// How long a lost request keeps its sender waiting.
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -32,6 +33,15 @@ pub struct FaultyTable {
     pub gate: Gate,
     /// Requests so far.
     pub ordinal: Arc<AtomicU64>,
+    /// Hears of every effect as it is applied.
+    pub recorder: Recorder,
+}
+
+/// What one request carries.
+#[derive(Clone)]
+struct Request {
+    writes: Vec<ConditionalWrite>,
+    effects: Option<Effects>,
 }
 
 impl FaultyTable {
@@ -65,16 +75,20 @@ impl FaultyTable {
         self.faults.strike(Kind::Outage, "table", window, 80).is_some()
     }
 
-    async fn reply<T>(&self, reply: T) -> T {
+    async fn reply<T>(&self, reply: Result<T, TableError>) -> Result<T, TableError> {
         let ordinal = self.ordinal.load(Ordering::Relaxed);
         if let Some(id) = self.strike(Kind::Delayed, ordinal ^ (1 << 40), 10) {
             self.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
         }
+        let connections = self.gate.connections();
         self.gate.pass().await;
+        if self.gate.connections() != connections {
+            return Err(TableError::Unknown("the machine slept".into()));
+        }
         reply
     }
 
-    async fn send(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+    async fn send(&self, request: Request) -> Result<CasOutcome, TableError> {
         let ordinal = self.arrive().await?;
         let unknown = || Err(TableError::Unknown("no reply".into()));
         if self.strike(Kind::Conflict, ordinal, 20).is_some() {
@@ -85,13 +99,13 @@ impl FaultyTable {
             return self.reply(unknown()).await;
         }
         if let Some(id) = self.strike(Kind::AppliedLate, ordinal, 15) {
-            self.apply_later(writes, Draws::duration(id, LATEST));
+            self.apply_later(&request, Draws::duration(id, LATEST));
             self.clock.sleep(TIMEOUT).await;
             return self.reply(unknown()).await;
         }
-        let outcome = apply(&*self.inner, writes).await;
+        let outcome = self.apply(&request).await;
         if let Some(id) = self.strike(Kind::AppliedTwice, ordinal, 15) {
-            self.apply_later(writes, Draws::duration(id, LATEST));
+            self.apply_later(&request, Draws::duration(id, LATEST));
         }
         if self.strike(Kind::LostReply, ordinal, 15).is_some() {
             self.clock.sleep(TIMEOUT).await;
@@ -100,24 +114,27 @@ impl FaultyTable {
         self.reply(outcome).await
     }
 
-    fn apply_later(&self, writes: &[ConditionalWrite], delay: Duration) {
-        let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
-        let writes = writes.to_vec();
+    fn apply_later(&self, request: &Request, delay: Duration) {
+        let (table, request) = (self.clone(), request.clone());
         tokio::spawn(async move {
-            clock.sleep(delay).await;
+            table.clock.sleep(delay).await;
             // Nobody waits for this reply.
-            let _ = apply(&*inner, &writes).await;
+            let _ = table.apply(&request).await;
         });
     }
-}
 
-async fn apply(
-    table: &dyn LeaseTable,
-    writes: &[ConditionalWrite],
-) -> Result<CasOutcome, TableError> {
-    match writes {
-        [write] => table.write(write).await,
-        writes => table.write_all(writes).await,
+    async fn apply(&self, request: &Request) -> Result<CasOutcome, TableError> {
+        match (request.writes.as_slice(), &request.effects) {
+            ([write], Some(effects)) => {
+                let outcome = self.inner.write_with(write, effects).await;
+                if let Ok(CasOutcome::Won(Some(Row::Lease(lease)))) = &outcome {
+                    self.recorder.effects(&lease.key, lease.fence, lease.ordinal);
+                }
+                outcome
+            }
+            ([write], None) => self.inner.write(write).await,
+            (writes, _) => self.inner.write_all(writes).await,
+        }
     }
 }
 
@@ -138,9 +155,19 @@ impl LeaseTable for FaultyTable {
         self.reply(row).await
     }
     async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
-        self.send(std::slice::from_ref(write)).await
+        self.send(Request { writes: vec![write.clone()], effects: None }).await
     }
     async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
-        self.send(writes).await
+        self.send(Request { writes: writes.to_vec(), effects: None }).await
+    }
+    fn supports_effects(&self) -> bool {
+        self.inner.supports_effects()
+    }
+    async fn write_with(
+        &self,
+        write: &ConditionalWrite,
+        effects: &Effects,
+    ) -> Result<CasOutcome, TableError> {
+        self.send(Request { writes: vec![write.clone()], effects: Some(effects.clone()) }).await
     }
 }
