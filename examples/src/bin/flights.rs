@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use examples::flights::args::Args;
 use examples::flights::audit::Audit;
-use examples::flights::feed::{Progress, feed};
+use examples::flights::feed::{FeedError, Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::Fleet;
 use examples::flights::hot::hot_shards;
@@ -49,9 +49,9 @@ fn fail(why: &str) -> ExitCode {
 
 async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let started = SystemClock.monotonic();
-    // Made at once: a path that cannot be written is known before the work, not after it.
-    let json = args.json.as_ref().map(|file| create(file)).transpose()?;
     let rows = Arc::new(rows::read(args.input.as_deref(), &args.partition_key)?);
+    // Made before the run: a path that cannot be written is known before the work, not after it.
+    let json = args.json.as_ref().map(|file| create(file)).transpose()?;
     let engine = Engine::new(Arc::new(SystemClock));
     let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
     let producer = stream.producer(ProducerOptions::default());
@@ -70,6 +70,7 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
         feeding: Some(feeding),
         takeovers: 0,
         window: started,
+        is_first_window: true,
         named: Vec::new(),
         last: (0, started),
     };
@@ -77,6 +78,9 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
         SystemClock.sleep(TICK).await;
     }
     run.show_takeovers(&fleet);
+    if let Some(waited_for) = run.script.waits_for() {
+        run.view.say(&format!("given up: still not so: {waited_for}"));
+    }
     run.view.erase();
     let wall = SystemClock.monotonic().since(started);
     let report = run.report(&fleet, &Figures::direct(&rows), wall);
@@ -98,11 +102,13 @@ struct Run {
     script: Script,
     view: View,
     progress: Arc<Progress>,
-    feeding: Option<JoinHandle<Result<(), kcl_stream_local::EngineError>>>,
+    feeding: Option<JoinHandle<Result<(), FeedError>>>,
     /// Changes of owner shown so far.
     takeovers: usize,
     /// Since when the loads are counted.
     window: Moment,
+    /// No window was full yet.
+    is_first_window: bool,
     /// Hot shards named so far, by the start of their sentence.
     named: Vec<String>,
     /// Rows processed, and when that last changed.
@@ -118,10 +124,9 @@ impl Run {
             self.view.say(&said);
         }
         self.progress.allow(self.script.full_pace_to());
-        self.name_hot_shards(fleet)?;
-        if self.feeding.as_ref().is_some_and(JoinHandle::is_finished)
-            && let Some(feeding) = self.feeding.take()
-        {
+        let feeding = self.feeding.take_if(|feeding| feeding.is_finished());
+        self.name_hot_shards(fleet, feeding.is_some())?;
+        if let Some(feeding) = feeding {
             feeding.await??;
         }
         let processed = fleet.audit.processed();
@@ -130,7 +135,8 @@ impl Run {
         if processed != self.last.0 {
             self.last = (processed, now);
         }
-        let is_stuck = self.feeding.is_none() && now.since(self.last.1) >= GIVE_UP;
+        let is_silent = self.feeding.is_none() && now.since(self.last.1) >= GIVE_UP;
+        let is_stuck = is_silent || self.script.is_stuck(now);
         let is_done = processed == self.rows && self.feeding.is_none() && self.script.is_over();
         Ok(is_done || is_stuck)
     }
@@ -142,12 +148,18 @@ impl Run {
         }
     }
 
-    fn name_hot_shards(&mut self, fleet: &Fleet) -> Result<(), Box<dyn Error>> {
+    /// Every few seconds while rows are put, and at the end of them if no window was full by then.
+    fn name_hot_shards(&mut self, fleet: &Fleet, is_end: bool) -> Result<(), Box<dyn Error>> {
         let now = SystemClock.monotonic();
         let time = now.since(self.window);
-        if time < HOT_WINDOW || self.feeding.is_none() {
+        let is_due = match is_end {
+            true => self.is_first_window,
+            false => time >= HOT_WINDOW && self.feeding.is_some(),
+        };
+        if !is_due {
             return Ok(());
         }
+        self.is_first_window = false;
         self.window = now;
         let open = fleet.stream.list_shards(&ShardFilter::AtLatest)?.len();
         for sentence in hot_shards(&self.progress.take_loads(), open, time) {
@@ -162,6 +174,7 @@ impl Run {
 
     fn report(&self, fleet: &Fleet, direct: &Figures, wall: Duration) -> Report {
         let mut found = fleet.audit.findings();
+        let keys_affected = found.keys.len();
         found.keys.truncate(KEYS_REPORTED);
         let figures = fleet.ledger.figures();
         Report {
@@ -171,6 +184,7 @@ impl Run {
             redelivered: found.redelivered,
             out_of_order: found.out_of_order,
             keys: found.keys,
+            keys_affected,
             matches_direct: figures == *direct,
             figures: figures.lines(),
             takeovers: fleet.tracker.takeovers(0),

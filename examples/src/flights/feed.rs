@@ -14,8 +14,10 @@ use super::rows::{KeyedFlight, encode};
 
 /// The pace is kept in steps of this.
 const STEP: Duration = Duration::from_millis(20);
-/// Slow means so many times slower.
+/// Slow means at least so many times slower,
 const SLOWER: u64 = 20;
+/// and never faster than what is left in so many seconds, so that the input does not run out.
+const FADE_SECONDS: u64 = 20;
 /// Puts under way at once.
 const UNDER_WAY: usize = 4096;
 
@@ -65,6 +67,26 @@ impl Progress {
     }
 }
 
+/// A row the stream did not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("row {row} of the file: {source}")]
+pub struct FeedError {
+    /// Which row, from 1.
+    pub row: usize,
+    /// Why.
+    pub source: EngineError,
+}
+
+/// What is due in one step, in thousandths of a row, so that slow rates come out even.
+fn due(rate: u32, left: usize, is_slow: bool) -> u64 {
+    let full = u64::from(rate) * STEP.as_millis() as u64;
+    if !is_slow {
+        return full;
+    }
+    let fading = left as u64 * STEP.as_millis() as u64 / FADE_SECONDS;
+    (full / SLOWER).min(fading).max(1)
+}
+
 /// Puts every row, in order for each key; a throttled put is tried again by the producer.
 ///
 /// # Errors
@@ -74,32 +96,38 @@ pub async fn feed(
     producer: Producer,
     rate: u32,
     progress: Arc<Progress>,
-) -> Result<(), EngineError> {
+) -> Result<(), FeedError> {
     let mut deliveries = JoinSet::new();
     let mut next = 0;
     let started = SystemClock.monotonic();
-    // Thousandths of a row, so that slow rates come out even.
     let mut owed = 0;
     let mut steps = 0u32;
     while next < rows.len() {
-        let pace = u64::from(rate) * STEP.as_millis() as u64;
-        let slow = next >= progress.full_pace_to.load(Ordering::Relaxed);
-        owed += if slow { pace / SLOWER } else { pace };
-        while owed >= 1000 && next < rows.len() {
+        let gate = progress.full_pace_to.load(Ordering::Relaxed).min(rows.len());
+        let is_slow = next >= gate;
+        owed += due(rate, rows.len() - next, is_slow);
+        // A whole step at full pace does not run past the row from which the pace is slow.
+        let end = if is_slow { rows.len() } else { gate };
+        while owed >= 1000 && next < end {
             owed -= 1000;
             let row = &rows[next];
             let record = NewRecord::new(row.key.as_str(), encode(next, &row.flight));
             let bytes = record.size_bytes() as u64;
-            let delivery = producer.send(record).await?;
+            next += 1;
+            let refused = move |source| FeedError { row: next, source };
+            let delivery = producer.send(record).await.map_err(refused)?;
             let (key, progress) = (row.key.clone(), Arc::clone(&progress));
             deliveries.spawn(async move {
-                delivery.await.map(|receipt| progress.note(receipt.shard.id(), &key, bytes))
+                let receipt = delivery.await.map_err(refused)?;
+                progress.note(receipt.shard.id(), &key, bytes);
+                Ok(())
             });
-            next += 1;
             while deliveries.len() >= UNDER_WAY {
                 settle(deliveries.join_next().await)?;
             }
         }
+        // What is left of the last step at full pace is not made up for at the slow one.
+        owed %= 1000;
         steps += 1;
         SystemClock.sleep_until(started + STEP * steps).await;
     }
@@ -109,12 +137,72 @@ pub async fn feed(
     Ok(())
 }
 
-type Settled = Result<Result<(), EngineError>, tokio::task::JoinError>;
+type Settled = Result<Result<(), FeedError>, tokio::task::JoinError>;
 
-fn settle(delivery: Option<Settled>) -> Result<(), EngineError> {
+fn settle(delivery: Option<Settled>) -> Result<(), FeedError> {
     match delivery {
         Some(Ok(result)) => result,
         // A delivery does not panic and is not aborted while the feed runs.
         Some(Err(_)) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flights::rows::Flight;
+    use kcl_stream_local::{Engine, ProducerOptions, StreamOptions};
+
+    #[test]
+    fn the_pace_drops_at_the_gate_and_fades_towards_the_end() {
+        assert_eq!(due(1800, 10_000, false), 36_000, "36 rows in 20 ms");
+        assert_eq!(due(1800, 10_000, true), 1_800);
+        assert_eq!(due(1_000_000, 10_000, true), 10_000, "not 50,000 rows/s: 500 rows/s");
+        assert_eq!(due(1800, 100, true), 100, "5 rows/s");
+        assert_eq!(due(1, 1, true), 1, "never nothing");
+    }
+
+    fn flights(keys: &[&str]) -> Arc<Vec<KeyedFlight>> {
+        let flight = Flight { origin: "JFK".into(), carrier: "B6".into(), dep_delay: None };
+        let row = |key: &&str| KeyedFlight { key: (*key).to_owned(), flight: flight.clone() };
+        Arc::new(keys.iter().map(row).collect())
+    }
+
+    async fn feed_all(keys: &[&str]) -> (Result<(), FeedError>, Arc<Progress>) {
+        let engine = Engine::new(Arc::new(SystemClock));
+        let stream = engine.create_stream("flights", 1, StreamOptions::default()).unwrap();
+        let progress = Arc::new(Progress::default());
+        progress.allow(keys.len());
+        let producer = stream.producer(ProducerOptions::default());
+        let fed = feed(flights(keys), producer, 1_000_000, Arc::clone(&progress)).await;
+        (fed, progress)
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    #[test]
+    fn what_was_put_is_noted_by_shard_and_key() {
+        let (fed, progress) = block_on(feed_all(&["a", "b", "a"]));
+        fed.unwrap();
+        assert_eq!(progress.put(), 3);
+        assert_eq!(progress.records().values().sum::<u64>(), 3);
+        let loads = progress.take_loads();
+        let keys = loads.by_shard.values().next().unwrap();
+        assert_eq!((keys["a"].1, keys["b"].1), (2, 1));
+        assert!(progress.take_loads().by_shard.is_empty(), "taken");
+        assert_eq!(progress.records().values().sum::<u64>(), 3, "since the start");
+    }
+
+    #[test]
+    fn a_refused_record_is_named_by_its_row() {
+        let long = "k".repeat(300);
+        let (fed, _) = block_on(feed_all(&["a", &long]));
+        assert_eq!(fed.unwrap_err().row, 2);
     }
 }

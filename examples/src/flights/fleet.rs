@@ -135,6 +135,35 @@ impl Fleet {
     }
 }
 
+/// A run that ends in an error drops a fleet that still works. A runtime dropped in async code would
+/// wait for its tasks, which panics.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            if let Some(runtime) = worker.runtime.take() {
+                runtime.shutdown_background();
+            }
+        }
+    }
+}
+
 fn report_failure(worker: &str, error: &WorkerError) {
     eprintln!("{worker} stopped: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcl_stream_local::{Engine, StreamOptions};
+
+    #[test]
+    fn a_working_fleet_may_be_dropped_in_async_code() {
+        Runtime::new().unwrap().block_on(async {
+            let engine = Engine::new(Arc::new(SystemClock));
+            let stream = engine.create_stream("flights", 1, StreamOptions::default()).unwrap();
+            let mut fleet = Fleet::new(stream, Arc::new(Audit::new(std::iter::empty())));
+            assert_eq!(fleet.start_worker().unwrap(), "worker-1");
+            assert_eq!(fleet.status().len(), 1);
+        });
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_core::protocol::ShardId;
 use kcl_stream_local::limits::{SHARD_IN_BYTES, SHARD_IN_RECORDS};
 
 use super::feed::Loads;
@@ -36,28 +35,33 @@ pub fn hot_shards(loads: &Loads, open: usize, time: Duration) -> Vec<String> {
         let of_shard = top.1 as f64 / records as f64;
         let is_key_hot = of_stream > SHARE_OF_KEY && records as f64 > mean * TIMES_THE_MEAN;
         if share > SHARE_OF_LIMIT || is_key_hot {
-            sentences.push(sentence(shard, share, key, of_stream, of_shard));
+            let load = format!(
+                "{shard} is hot: at {:.0}% of its limit, {:.1} times the mean",
+                share * 100.0,
+                records as f64 / mean
+            );
+            sentences.push(format!("{load}; {}", blame(key, of_stream * 100.0, of_shard * 100.0)));
         }
     }
     sentences
 }
 
-fn sentence(shard: &ShardId, share: f64, key: &str, of_stream: f64, of_shard: f64) -> String {
-    let (limit, of_stream, of_shard) = (share * 100.0, of_stream * 100.0, of_shard * 100.0);
+/// Who is to blame, and the remedy; shares in percent.
+fn blame(key: &str, of_stream: f64, of_shard: f64) -> String {
     let blamed = format!("{of_stream:.0}% of the stream and {of_shard:.0}% of the shard");
-    let why = if of_shard > 50.0 {
+    if of_shard > 50.0 {
         format!("key {key:?} is {blamed}; a split would not help: choose a key with more values")
     } else if of_stream > SHARE_OF_KEY * 100.0 {
         format!("key {key:?} is {blamed}; split the shard, or choose a key with more values")
     } else {
         format!("no single key is to blame (the top one, {key:?}, is {blamed}); split the shard")
-    };
-    format!("{shard} is hot: at {limit:.0}% of its limit; {why}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kcl_core::protocol::ShardId;
 
     fn loads(shards: &[&[(&str, u64)]]) -> Loads {
         let keys = |keys: &&[(&str, u64)]| {

@@ -37,9 +37,14 @@ impl RecordProcessor for CountFlights {
         for record in &batch.records {
             let (number, flight) = decode(&record.data)
                 .ok_or_else(|| ProcessorError::at(record.position, "this is not a flight"))?;
+            // Only for the check at the end of the run: it counts deliveries, repeats included.
             self.audit.delivered(number);
             flights.push((record.position, flight));
         }
+        // A record may come twice: the checkpoint is written every few seconds, so a new owner starts
+        // before the last record that a killed worker counted. Hence no sums in here, which would
+        // count it again, but a ledger that is told the position of every record and the fence: it
+        // passes over what it has, and refuses a former owner. Counting twice changes nothing.
         self.ledger.count(&self.shard, self.fence, &flights).map_err(ProcessorError::new)
     }
 }

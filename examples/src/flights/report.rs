@@ -27,6 +27,8 @@ pub struct Report {
     pub out_of_order: usize,
     /// Keys of which anything was lost, redelivered or out of order, the worst first; at most 100.
     pub keys: Vec<KeyCounts>,
+    /// How many such keys there are.
+    pub keys_affected: usize,
     /// Every figure equals that of a direct pass over the file.
     pub matches_direct: bool,
     /// The figures.
@@ -51,6 +53,26 @@ impl Report {
         faults.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
     }
 
+    /// The keys of which not every row came once and in order, and what it means if there are none.
+    fn keys_in_words(&self) -> Vec<String> {
+        let line = |counts: &KeyCounts| {
+            let KeyCounts { key, lost, redelivered, out_of_order } = counts;
+            format!("  {key}: lost {lost}, redelivered {redelivered}, out of order {out_of_order}")
+        };
+        let mut lines: Vec<_> = self.keys.iter().take(KEYS_SHOWN).map(line).collect();
+        let more = self.keys_affected.saturating_sub(lines.len());
+        if more > 0 {
+            let reported = self.keys.len();
+            lines.push(format!("  and {more} keys more; --json names the first {reported} of all"));
+        }
+        if self.redelivered == 0 {
+            let why = "  nothing came twice: the killed worker had nothing delivered since its last \
+                       checkpoint, which depends on the moment";
+            lines.push(why.to_owned());
+        }
+        lines
+    }
+
     /// The table and the verdict, for people.
     pub fn print(&self) {
         say("\norigin  carrier  flights  mean departure delay (min)");
@@ -66,15 +88,7 @@ impl Report {
             "put {}, processed {}, lost {}, redelivered {} (counted once), out of order {}",
             self.put, self.processed, self.lost, self.redelivered, self.out_of_order
         ));
-        for KeyCounts { key, lost, redelivered, out_of_order } in self.keys.iter().take(KEYS_SHOWN)
-        {
-            say(format!(
-                "  {key}: lost {lost}, redelivered {redelivered}, out of order {out_of_order}"
-            ));
-        }
-        if self.keys.len() > KEYS_SHOWN {
-            say(format!("  and {} keys more, in the JSON report", self.keys.len() - KEYS_SHOWN));
-        }
+        self.keys_in_words().iter().for_each(say);
         let seconds = self.wall_ms as f64 / 1000.0;
         say(format!("{} changes of owner, {seconds:.1} s", self.takeovers.len()));
     }
@@ -92,6 +106,7 @@ mod tests {
             redelivered: 0,
             out_of_order: 0,
             keys: Vec::new(),
+            keys_affected: 0,
             matches_direct: true,
             figures: Vec::new(),
             takeovers: Vec::new(),
@@ -108,6 +123,18 @@ mod tests {
         assert!(Report { out_of_order: 1, ..good() }.fault().is_some());
         assert!(Report { matches_direct: false, ..good() }.fault().is_some());
         assert!(Report { script_settled: false, ..good() }.fault().is_some());
+    }
+
+    #[test]
+    fn the_worst_keys_are_named_and_the_others_counted() {
+        let key = |number| KeyCounts { key: format!("N{number}"), ..KeyCounts::default() };
+        let keys: Vec<_> = (0..7).map(key).collect();
+        let lines = Report { keys, keys_affected: 300, redelivered: 300, ..good() }.keys_in_words();
+        assert_eq!(lines.len(), KEYS_SHOWN + 1);
+        assert_eq!(lines[0], "  N0: lost 0, redelivered 0, out of order 0");
+        assert_eq!(lines[5], "  and 295 keys more; --json names the first 7 of all");
+        let none = good().keys_in_words();
+        assert!(none[0].contains("nothing came twice"), "{none:?}");
     }
 
     #[test]

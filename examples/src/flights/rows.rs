@@ -1,13 +1,21 @@
 //! Rows of the input file.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use csv::StringRecord;
 use flate2::read::MultiGzDecoder;
+use kcl_stream_local::limits::KEY_CHARS;
 
 /// The shipped flights: see `examples/data/README.md` for where they come from.
 static JANUARY: &[u8] = include_bytes!("../../data/flights-2013-01.csv.gz");
+
+/// How a gzip file starts.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+/// Characters of a header that an error shows.
+const HEADER_SHOWN: usize = 400;
+/// Characters of a value that an error shows.
+const VALUE_SHOWN: usize = 60;
 
 /// What the program needs of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,13 +57,13 @@ pub enum RowsError {
         source: csv::Error,
     },
     /// A column is missing.
-    #[error("{file}: there is no column {column:?}; its columns are {found}")]
+    #[error("{file}: there is no column {column:?}; {found}")]
     NoColumn {
         /// The file.
         file: String,
         /// The column.
         column: String,
-        /// What there is.
+        /// What there is, for people.
         found: String,
     },
     /// A row has too few cells or too many.
@@ -80,7 +88,7 @@ pub enum RowsError {
         /// The line, from 1.
         line: u64,
         /// The column.
-        column: &'static str,
+        column: String,
         /// What stands there.
         value: String,
         /// What should.
@@ -105,7 +113,11 @@ pub fn read(input: Option<&Path>, partition_key: &str) -> Result<Vec<KeyedFlight
     let name = path.display().to_string();
     let file = std::fs::File::open(path)
         .map_err(|source| RowsError::Unreadable { file: name.clone(), source })?;
-    if path.extension().is_some_and(|extension| extension == "gz") {
+    let mut file = BufReader::new(file);
+    // By its first bytes, not by its name: files are renamed.
+    let start =
+        file.fill_buf().map_err(|source| RowsError::Unreadable { file: name.clone(), source })?;
+    if start.starts_with(GZIP) {
         parse(&name, MultiGzDecoder::new(file), partition_key)
     } else {
         parse(&name, file, partition_key)
@@ -121,11 +133,11 @@ fn parse(file: &str, input: impl Read, key: &str) -> Result<Vec<KeyedFlight>, Ro
         headers.iter().position(|header| header == name).ok_or_else(|| RowsError::NoColumn {
             file: file.to_owned(),
             column: name.to_owned(),
-            found: headers.iter().collect::<Vec<_>>().join(", "),
+            found: columns_in_words(&headers),
         })
     };
     let (origin, carrier) = (column("origin")?, column("carrier")?);
-    let (dep_delay, key) = (column("dep_delay")?, column(key)?);
+    let (dep_delay, key_name, key) = (column("dep_delay")?, key, column(key)?);
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(not_csv)?;
@@ -133,11 +145,11 @@ fn parse(file: &str, input: impl Read, key: &str) -> Result<Vec<KeyedFlight>, Ro
         if record.len() != headers.len() {
             return Err(uneven(file, line, &record, &headers));
         }
-        let bad = |column, value: &str, expected| RowsError::BadValue {
+        let bad = |column: &str, value: &str, expected| RowsError::BadValue {
             file: file.to_owned(),
             line,
-            column,
-            value: value.to_owned(),
+            column: column.to_owned(),
+            value: cut(value, VALUE_SHOWN),
             expected,
         };
         let filled = |column, name| match blank(&record[column]) {
@@ -150,6 +162,9 @@ fn parse(file: &str, input: impl Read, key: &str) -> Result<Vec<KeyedFlight>, Ro
             delay.ok_or_else(|| bad("dep_delay", text, "a number of minutes"))
         });
         let key = blank(&record[key]).unwrap_or(&carrier).to_owned();
+        if key.chars().count() > KEY_CHARS {
+            return Err(bad(key_name, &key, "a partition key: at most 256 characters"));
+        }
         let flight =
             Flight { origin: filled(origin, "origin")?, carrier, dep_delay: delay.transpose()? };
         rows.push(KeyedFlight { key, flight });
@@ -158,6 +173,22 @@ fn parse(file: &str, input: impl Read, key: &str) -> Result<Vec<KeyedFlight>, Ro
         return Err(RowsError::Empty { file: file.to_owned() });
     }
     Ok(rows)
+}
+
+fn columns_in_words(headers: &StringRecord) -> String {
+    if headers.is_empty() {
+        return "the file is empty".to_owned();
+    }
+    let all = headers.iter().collect::<Vec<_>>().join(", ");
+    format!("its columns are {}", cut(&all, HEADER_SHOWN))
+}
+
+/// So many characters of a text that may be anything.
+fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn uneven(file: &str, line: u64, row: &StringRecord, headers: &StringRecord) -> RowsError {
@@ -235,7 +266,16 @@ mod tests {
         assert_eq!(long.to_string(), "test.csv, line 2: 5 cells, but the header has 4");
         let missing = rows("carrier,origin,dep_delay\n").unwrap_err().to_string();
         assert!(missing.contains("no column \"tailnum\""), "{missing}");
-        assert!(rows("carrier,tailnum,origin,dep_delay\n").is_err());
+        assert_eq!(
+            rows("carrier,tailnum,origin,dep_delay\n").unwrap_err().to_string(),
+            "test.csv: there are no rows"
+        );
+        assert!(rows("").unwrap_err().to_string().ends_with("the file is empty"));
+        assert!(rows(&"x".repeat(9999)).unwrap_err().to_string().len() < 600);
+        let long = format!("carrier,tailnum,origin,dep_delay\nUA,{},EWR,1\n", "N".repeat(257));
+        let long = rows(&long).unwrap_err().to_string();
+        assert!(long.starts_with("test.csv, line 2, column \"tailnum\""), "{long}");
+        assert!(long.len() < 200, "{long}");
     }
 
     #[test]

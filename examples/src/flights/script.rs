@@ -41,6 +41,9 @@ pub struct Script {
     split: Option<ShardId>,
 }
 
+/// Longer than anything of this takes to settle; waiting on would be in vain.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
 impl Script {
     /// A script over so many rows.
     pub fn new(rows: usize) -> Self {
@@ -59,6 +62,16 @@ impl Script {
     /// True once every act has settled.
     pub fn is_over(&self) -> bool {
         self.next == ACTS.len() && self.pending.is_none()
+    }
+
+    /// True if the act under way has not settled for so long that it never will.
+    pub fn is_stuck(&self, now: Moment) -> bool {
+        self.pending.is_some_and(|(_, since)| now.since(since) >= GIVE_UP)
+    }
+
+    /// What the run still waits for, in words.
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.pending.map(|(act, _)| in_words(act))
     }
 
     /// Lets the next act happen if it is due; sentences to print.
@@ -145,16 +158,18 @@ fn hottest<'a>(open: &'a [Shard], records: &Records) -> Option<&'a Shard> {
 }
 
 /// The two touching shards with the fewest records, of `open` by hash key range. Children of the
-/// split are left alone: the merge takes two others.
+/// split are left alone: the merge takes two others. With fewer than four shards at the start there
+/// may be no two others that touch; then a child is one of them, and with one shard, both.
 fn coldest_pair<'a>(
     open: &'a [Shard],
     split: Option<&ShardId>,
     records: &Records,
 ) -> Option<&'a [Shard]> {
-    let is_old = |shard: &Shard| split.is_none_or(|split| !shard.parents.contains(split));
+    let is_child = |shard: &&Shard| split.is_some_and(|split| shard.parents.contains(split));
     let touching = |pair: &&[Shard]| pair[0].range.is_followed_by(&pair[1].range);
-    let pairs = open.windows(2).filter(touching).filter(|pair| pair.iter().all(is_old));
-    pairs.min_by_key(|pair| pair.iter().map(|shard| count(records, shard)).sum::<u64>())
+    let total = |pair: &[Shard]| pair.iter().map(|shard| count(records, shard)).sum::<u64>();
+    let pairs = open.windows(2).filter(touching);
+    pairs.min_by_key(|pair| (pair.iter().filter(is_child).count(), total(pair)))
 }
 
 /// Open shards by hash key range.
@@ -201,24 +216,35 @@ mod tests {
         }
     }
 
+    /// Children in the pair that is merged, after one of so many shards was split.
+    fn children_merged(shards: u32, split: u32) -> usize {
+        let ranges = (0..shards).map(|at| (at, (u128::from(at) * 10, u128::from(at) * 10 + 9)));
+        let open: Vec<_> = ranges
+            .flat_map(|(at, (start, end))| match at == split {
+                false => vec![shard(at, (start, end), None)],
+                true => vec![
+                    shard(shards, (start, start + 4), Some(split)),
+                    shard(shards + 1, (start + 5, end), Some(split)),
+                ],
+            })
+            .collect();
+        let split = shard(split, (0, 0), None).id;
+        let pair = coldest_pair(&open, Some(&split), &Records::new()).unwrap();
+        assert_eq!(pair[0].range.end + 1, pair[1].range.start);
+        pair.iter().filter(|shard| !shard.parents.is_empty()).count()
+    }
+
     #[test]
-    fn whichever_of_four_shards_is_split_two_others_touch() {
-        for split in 0..4u32 {
-            let ranges = (0..4u32).map(|at| (at, (u128::from(at) * 10, u128::from(at) * 10 + 9)));
-            let open: Vec<_> = ranges
-                .flat_map(|(at, (start, end))| match at == split {
-                    false => vec![shard(at, (start, end), None)],
-                    true => vec![
-                        shard(4, (start, start + 4), Some(split)),
-                        shard(5, (start + 5, end), Some(split)),
-                    ],
-                })
-                .collect();
-            let split = shard(split, (0, 0), None).id;
-            let pair = coldest_pair(&open, Some(&split), &Records::new()).unwrap();
-            assert!(pair.iter().all(|shard| shard.parents.is_empty()));
-            assert_eq!(pair[0].range.end + 1, pair[1].range.start);
-        }
+    fn whichever_of_four_shards_is_split_two_others_are_merged() {
+        assert_eq!((0..4).map(|split| children_merged(4, split)).max(), Some(0));
+    }
+
+    #[test]
+    fn with_fewer_shards_a_child_is_merged_only_where_no_two_others_touch() {
+        let of_three: Vec<_> = (0..3).map(|split| children_merged(3, split)).collect();
+        assert_eq!(of_three, [0, 1, 0]);
+        assert_eq!((children_merged(2, 0), children_merged(2, 1)), (1, 1));
+        assert_eq!(children_merged(1, 0), 2);
     }
 
     #[test]
@@ -240,6 +266,9 @@ mod tests {
         script.next = ACTS.len();
         script.pending = Some((Act::Merge, Moment::default()));
         assert_eq!((script.full_pace_to(), script.is_over()), (900, false));
+        assert_eq!(script.waits_for(), Some("the merged shard is processed"));
+        assert!(!script.is_stuck(Moment(GIVE_UP - Duration::from_millis(1))));
+        assert!(script.is_stuck(Moment(GIVE_UP)));
         script.pending = None;
         assert_eq!((script.full_pace_to(), script.is_over()), (1000, true));
     }

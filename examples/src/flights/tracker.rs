@@ -1,6 +1,6 @@
 //! Who holds what, and every change of owner with its reason and duration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
@@ -33,6 +33,8 @@ struct Books {
     /// When a shard's owner stopped, and who that was.
     left: BTreeMap<LeaseKey, (WorkerId, Moment)>,
     reasons: BTreeMap<LeaseKey, HoldReason>,
+    /// Workers that were killed: what their threads still say on the way out is not heard.
+    killed: BTreeSet<WorkerId>,
     takeovers: Vec<Takeover>,
 }
 
@@ -44,6 +46,7 @@ impl Tracker {
     /// A worker was killed at this moment: nobody will hear of its shards from itself.
     pub fn killed(&self, worker: &WorkerId, at: Moment) {
         let mut books = self.books();
+        books.killed.insert(worker.clone());
         let held = books.owners.iter().filter(|(_, owner)| *owner == worker);
         let held: Vec<_> = held.map(|(key, _)| key.clone()).collect();
         for key in held {
@@ -83,13 +86,20 @@ fn in_words(reason: Option<HoldReason>) -> &'static str {
 impl Observer for Tracker {
     fn observe(&self, event: &Event) {
         let mut books = self.books();
+        if books.killed.contains(&event.worker) {
+            return;
+        }
         match &event.kind {
             EventKind::LeaseHeld { lease, reason, .. } => {
                 books.reasons.insert(lease.clone(), *reason);
             }
             EventKind::ConsumerStarted { lease, .. } => {
-                books.owners.insert(lease.clone(), event.worker.clone());
-                let Some((from, since)) = books.left.remove(lease) else { return };
+                let before = books.owners.insert(lease.clone(), event.worker.clone());
+                // Without a word of its stop the former owner was still at it: no time between.
+                let left = books.left.remove(lease).or(before.map(|owner| (owner, event.at)));
+                let Some((from, since)) = left.filter(|(from, _)| *from != event.worker) else {
+                    return;
+                };
                 let takeover = Takeover {
                     shard: lease.shard().to_string(),
                     from: short(&from),
@@ -141,7 +151,8 @@ mod tests {
         start(&tracker, "worker-1-aa", 0, HoldReason::Started);
         assert_eq!(tracker.takeovers(0), [], "the first owner took it from nobody");
         tracker.killed(&WorkerId::new("worker-1-aa"), at(1_000));
-        assert!(tracker.owners().is_empty());
+        start(&tracker, "worker-1-aa", 1_001, HoldReason::Adopted);
+        assert!(tracker.owners().is_empty(), "a killed worker is not heard");
         start(&tracker, "worker-2-bb", 2_500, HoldReason::OwnerDied);
         let expected = Takeover {
             shard: "shardId-000000000000".into(),
@@ -152,5 +163,31 @@ mod tests {
         };
         assert_eq!(tracker.takeovers(0), [expected]);
         assert_eq!(tracker.takeovers(1), []);
+    }
+
+    #[test]
+    fn a_change_without_a_stop_is_shown_and_a_restart_at_one_owner_is_not() {
+        let tracker = Tracker::default();
+        start(&tracker, "worker-1-aa", 0, HoldReason::Started);
+        start(&tracker, "worker-1-aa", 10, HoldReason::Adopted);
+        assert_eq!(tracker.takeovers(0), []);
+        start(&tracker, "worker-2-bb", 20, HoldReason::OwnerDied);
+        let shown = tracker.takeovers(0);
+        assert_eq!((shown.len(), shown[0].from.as_str(), shown[0].ms), (1, "worker-1", 0.0));
+    }
+
+    #[test]
+    fn the_end_of_a_shard_is_no_change_of_owner() {
+        let tracker = Tracker::default();
+        start(&tracker, "worker-1-aa", 0, HoldReason::Started);
+        let lease = LeaseKey::new("shardId-000000000000");
+        let (fence, acked) = (Fence(1), Checkpoint::ShardEnd);
+        let stopped =
+            EventKind::ConsumerStopped { lease: lease.clone(), fence, acked, reason: "ended" };
+        tell(&tracker, "worker-1-aa", 5, stopped);
+        assert!(tracker.owners().is_empty());
+        tell(&tracker, "worker-1-aa", 6, EventKind::ShardEnded { lease });
+        start(&tracker, "worker-2-bb", 9, HoldReason::ParentsEnded);
+        assert_eq!(tracker.takeovers(0), []);
     }
 }

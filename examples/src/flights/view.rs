@@ -13,6 +13,12 @@ use crate::say;
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
 /// Columns of the progress bar.
 const BAR: usize = 40;
+/// Workers shown at once, so that the view fits on a terminal of 24 lines: the cursor cannot go back
+/// to what has scrolled away.
+const WORKERS_SHOWN: usize = 20;
+/// Tells the terminal to cut long lines, so that a line drawn is a line to draw over; and not to.
+const CUT_LINES: &str = "\x1b[?7l";
+const WRAP_LINES: &str = "\x1b[?7h";
 
 /// A live view on a terminal, or a line now and then.
 pub struct View {
@@ -35,9 +41,10 @@ pub struct Scene {
 }
 
 impl View {
-    /// Live if the output is a terminal and nobody asked for plain lines.
+    /// Live if the output is a terminal that can be drawn on and nobody asked for plain lines.
     pub fn new(plain: bool) -> Self {
-        let is_live = !plain && std::io::stdout().is_terminal();
+        let can_draw = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let is_live = !plain && can_draw && std::io::stdout().is_terminal();
         Self { is_live, drawn: 0, last: SystemClock.monotonic() }
     }
 
@@ -50,7 +57,7 @@ impl View {
     /// Prints a change of owner.
     pub fn takeover(&mut self, takeover: &Takeover) {
         let Takeover { shard, from, to, reason, ms } = takeover;
-        self.say(&format!("  {shard}: {from} -> {to}, {reason}, {ms:.0} ms"));
+        self.say(&format!("  {shard}: {from} -> {to}, {reason}, {ms:.1} ms"));
     }
 
     /// Shows how things stand.
@@ -60,7 +67,7 @@ impl View {
             self.erase();
             let lines = live_lines(scene);
             self.drawn = lines.len();
-            say(lines.join("\n"));
+            say(format!("{CUT_LINES}{}{WRAP_LINES}", lines.join("\n")));
             // A terminal that is gone shows nothing, and that is no reason to stop counting.
             let _ = std::io::stdout().flush();
         } else if now.since(self.last) >= PLAIN_EVERY {
@@ -93,7 +100,7 @@ fn live_lines(scene: &Scene) -> Vec<String> {
     let done = scene.processed * BAR / scene.rows.max(1);
     let bar = format!("[{}{}]", "=".repeat(done), " ".repeat(BAR.saturating_sub(done)));
     let mut lines = vec![format!("{bar} {}", summary(scene))];
-    for (_, name, status) in &scene.workers {
+    for (_, name, status) in scene.workers.iter().take(WORKERS_SHOWN) {
         let shard = |shard: &kcl_core::ShardStatus| {
             let number =
                 shard.shard.as_str().trim_start_matches("shardId-").trim_start_matches('0');
@@ -103,5 +110,36 @@ fn live_lines(scene: &Scene) -> Vec<String> {
         let shards: Vec<_> = status.shards.iter().map(shard).collect();
         lines.push(format!("  {name:<10} {}", shards.join(", ")));
     }
+    if scene.workers.len() > WORKERS_SHOWN {
+        lines.push(format!("  and {} workers more", scene.workers.len() - WORKERS_SHOWN));
+    }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcl_core::WorkerPhase;
+
+    fn scene(workers: usize) -> Scene {
+        let status = Status { worker: None, phase: WorkerPhase::Running, shards: Vec::new() };
+        let worker = |index| (index, format!("worker-{index}"), status.clone());
+        Scene { rows: 100, put: 50, processed: 25, workers: (0..workers).map(worker).collect() }
+    }
+
+    #[test]
+    fn the_bar_shows_what_is_processed_and_the_line_what_is_behind() {
+        let lines = live_lines(&scene(2));
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].matches('=').count(), BAR / 4);
+        assert!(lines[0].ends_with("50 of 100 rows put, 25 processed, 25 behind, 2 workers"));
+        assert!(lines[1].contains("worker-0"));
+    }
+
+    #[test]
+    fn the_view_fits_on_a_terminal_however_many_workers_there_are() {
+        let lines = live_lines(&scene(64));
+        assert_eq!(lines.len(), WORKERS_SHOWN + 2);
+        assert_eq!(lines[WORKERS_SHOWN + 1], "  and 44 workers more");
+    }
 }
