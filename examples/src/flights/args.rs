@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, default_value = "tailnum", value_name = "COLUMN")]
     pub partition_key: String,
 
-    /// Rows put per second; a shard takes 1000. Slower while the fleet is not yet where it should be
+    /// Rows put per second (a shard takes 1000); less while an event takes long to settle
     #[arg(long, default_value_t = 1800, value_parser = rate)]
     pub rate: u32,
 

@@ -135,8 +135,8 @@ impl Fleet {
     }
 }
 
-/// A run that ends in an error drops a fleet that still works. A runtime dropped in async code would
-/// wait for its tasks, which panics.
+/// A run that ends in an error drops a fleet that still works. A runtime dropped in async code
+/// would wait for its tasks, which panics.
 impl Drop for Fleet {
     fn drop(&mut self) {
         for worker in &mut self.workers {

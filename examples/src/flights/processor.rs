@@ -41,10 +41,10 @@ impl RecordProcessor for CountFlights {
             self.audit.delivered(number);
             flights.push((record.position, flight));
         }
-        // A record may come twice: the checkpoint is written every few seconds, so a new owner starts
-        // before the last record that a killed worker counted. Hence no sums in here, which would
-        // count it again, but a ledger that is told the position of every record and the fence: it
-        // passes over what it has, and refuses a former owner. Counting twice changes nothing.
+        // A record may come twice: the checkpoint is written every few seconds, so a new owner
+        // starts before the last record that a killed worker counted. Hence no sums in here, which
+        // would count it again, but a ledger that is told every record's position, and the fence:
+        // it passes over what it has, and refuses a former owner. Counting twice changes nothing.
         self.ledger.count(&self.shard, self.fence, &flights).map_err(ProcessorError::new)
     }
 }

@@ -66,8 +66,8 @@ impl Report {
             lines.push(format!("  and {more} keys more; --json names the first {reported} of all"));
         }
         if self.redelivered == 0 {
-            let why = "  nothing came twice: the killed worker had nothing delivered since its last \
-                       checkpoint, which depends on the moment";
+            let why = "  nothing came twice: the killed worker had nothing delivered since its \
+                       last checkpoint, which depends on the moment";
             lines.push(why.to_owned());
         }
         lines

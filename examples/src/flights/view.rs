@@ -13,8 +13,8 @@ use crate::say;
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
 /// Columns of the progress bar.
 const BAR: usize = 40;
-/// Workers shown at once, so that the view fits on a terminal of 24 lines: the cursor cannot go back
-/// to what has scrolled away.
+/// Workers shown at once, so that the view fits on a terminal of 24 lines: the cursor cannot go
+/// back to what has scrolled away.
 const WORKERS_SHOWN: usize = 20;
 /// Tells the terminal to cut long lines, so that a line drawn is a line to draw over; and not to.
 const CUT_LINES: &str = "\x1b[?7l";
