@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::task::AtomicWaker;
 use kcl_protocol::acks::{Acked, Acks as Watermark};
 use kcl_protocol::gate::{Gate, Progress};
-use kcl_protocol::{Checkpoint, Fence, Parked, Position};
+use kcl_protocol::{Checkpoint, Fence, Moment, Parked, Position};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
@@ -55,6 +55,13 @@ impl Checkpointer {
     /// The fence it is valid for: the fencing token to pass on to whatever you write to.
     pub fn fence(&self) -> Fence {
         self.ledger.permit.fence()
+    }
+
+    /// Until when this worker may act on the shard, as far as is known now, on its monotonic
+    /// clock; each answered heartbeat moves it on. Whatever must end before another worker may
+    /// start takes its deadline from here.
+    pub fn valid_until(&self) -> Moment {
+        self.ledger.permit.valid_until()
     }
 
     /// Notes that a record is done, with [`Acks::Explicit`]. Any order, any task; the checkpoint

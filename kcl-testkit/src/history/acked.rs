@@ -23,6 +23,12 @@ pub fn no_checkpoint_passes_an_unacked_record(history: &[Entry]) -> Vec<Violatio
                     out.extend(positions);
                 }
             }
+            // Gone before it was delivered again: nobody can ack it any more.
+            What::Trimmed { shard, positions } => {
+                for (_, (_, out)) in out.iter_mut().filter(|(lease, _)| lease.shard() == *shard) {
+                    out.retain(|position| !positions.contains(position));
+                }
+            }
             What::Acked { lease, fence, positions } => {
                 if let Some((_, out)) = out.get_mut(lease).filter(|(of, _)| of == fence) {
                     out.retain(|position| !positions.contains(position));
