@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::protocol::WorkerId;
-use kcl_core::{Clock, Config, Handle, Scheduler, Status, SystemClock, WorkerError};
+use kcl_core::{Clock, Config, Handle, Scheduler, Status, SystemClock, WorkerError, WorkerPhase};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::Stream;
 use tokio::runtime::Runtime;
@@ -116,6 +116,12 @@ impl Fleet {
     /// The ids of the running workers; `None` while one has not registered yet.
     pub fn running(&self) -> Option<Vec<WorkerId>> {
         self.status().into_iter().map(|(_, _, status)| status.worker).collect()
+    }
+
+    /// True unless a worker that was shut down or killed has not stopped yet.
+    pub fn have_left(&self) -> bool {
+        let mut gone = self.workers.iter().filter(|worker| worker.runtime.is_none());
+        gone.all(|worker| worker.handle.status().phase == WorkerPhase::Stopped)
     }
 
     /// Shuts every worker down, all at once.

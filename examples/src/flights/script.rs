@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use kcl_core::protocol::{Moment, ShardId};
+use kcl_core::protocol::{Moment, ShardId, WorkerId};
 use kcl_core::{Clock, Shard, StreamSource, SystemClock};
 
 use super::fleet::Fleet;
@@ -185,19 +185,29 @@ fn busiest(fleet: &Fleet) -> usize {
     workers.max_by_key(|(_, _, status)| status.shards.len()).map_or(0, |(index, ..)| index)
 }
 
-/// Every open shard is processed by a running worker, and the shards are spread evenly.
 async fn has_settled(act: Act, fleet: &Fleet) -> Result<bool, Box<dyn Error>> {
     let Some(running) = fleet.running() else { return Ok(false) };
-    let owners = fleet.tracker.owners();
-    let mut loads: BTreeMap<_, usize> = running.iter().map(|id| (id.clone(), 0)).collect();
-    for shard in open_shards(fleet).await? {
+    let open = open_shards(fleet).await?;
+    Ok(fleet.have_left() && is_spread(act, &open, &fleet.tracker.owners(), &running))
+}
+
+/// Every open shard is processed by a running worker (none is on its way from one to another), and
+/// after a join they are spread evenly.
+fn is_spread(
+    act: Act,
+    open: &[Shard],
+    owners: &BTreeMap<ShardId, WorkerId>,
+    running: &[WorkerId],
+) -> bool {
+    let mut loads: BTreeMap<_, usize> = running.iter().map(|id| (id, 0)).collect();
+    for shard in open {
         let Some(load) = owners.get(&shard.id).and_then(|owner| loads.get_mut(owner)) else {
-            return Ok(false);
+            return false;
         };
         *load += 1;
     }
     let spread = loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
-    Ok(act != Act::Join || spread <= 1)
+    act != Act::Join || spread <= 1
 }
 
 #[cfg(test)]
@@ -257,6 +267,24 @@ mod tests {
             open.iter().zip(counts).map(|(shard, count)| (shard.id.clone(), count)).collect();
         assert_eq!(hottest(&open, &records).unwrap().id, open[1].id);
         assert_eq!(coldest_pair(&open, None, &records).unwrap()[0].id, open[2].id);
+    }
+
+    #[test]
+    fn an_act_has_settled_once_every_open_shard_is_at_a_running_worker() {
+        let open: Vec<_> = (0..4).map(|at| shard(at, (0, 0), None)).collect();
+        let worker = |name: &str| WorkerId::new(name);
+        let at = |names: &[&str]| -> BTreeMap<ShardId, WorkerId> {
+            let ids = open.iter().map(|shard| shard.id.clone());
+            ids.zip(names.iter().map(|name| worker(name))).collect()
+        };
+        let running = [worker("a"), worker("b"), worker("c")];
+        let judge = |act, names: &[&str]| is_spread(act, &open, &at(names), &running);
+        assert!(judge(Act::Kill, &["a", "a", "a", "b"]));
+        assert!(!judge(Act::Join, &["a", "a", "a", "b"]), "not spread");
+        assert!(judge(Act::Join, &["a", "a", "c", "b"]));
+        assert!(!judge(Act::Join, &["a", "a", "b", "b"]), "nothing at the one who joined");
+        assert!(!judge(Act::Kill, &["a", "c", "b"]), "one is on its way");
+        assert!(!judge(Act::ShutDown, &["a", "a", "dead", "b"]));
     }
 
     #[test]
