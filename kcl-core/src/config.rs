@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_protocol::{Lease, LeaseTiming, limits};
+use kcl_protocol::{Lease, LeaseTiming, Rules, limits};
 
 use crate::clock::{Clock, SystemClock};
 use crate::consumer::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};
@@ -64,6 +64,8 @@ pub struct Config {
     pub(crate) dead_letters: Option<Arc<dyn DeadLetterSink>>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Has no size, and breaks nothing, without the feature `mutants`.
+    pub(crate) rules: Rules,
 }
 
 /// Grace of processors declared [`ProcessorKind::Blocking`]: they cannot be cancelled.
@@ -94,6 +96,7 @@ impl Config {
             dead_letters: None,
             observer: Arc::new(Unobserved),
             clock: Arc::new(SystemClock),
+            rules: Rules::ALL,
         }
     }
 
@@ -220,6 +223,13 @@ impl Config {
     /// The clock; default the system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Breaks one rule of the protocol, to prove that somebody notices.
+    #[cfg(feature = "mutants")]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 

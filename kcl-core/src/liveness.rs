@@ -43,7 +43,8 @@ impl LivenessLoop {
         table: Arc<dyn LeaseTable>,
         max_control_stall: Duration,
     ) -> Self {
-        let state = Mutex::new(State { liveness, watch: Watch::default() });
+        let state =
+            Mutex::new(State { liveness, watch: Watch::default().with_rules(registration.rules) });
         Self { registration, table, max_control_stall, state }
     }
 
@@ -128,7 +129,7 @@ impl LivenessLoop {
                 .decided(|decided| removable(&mine, holdings, |entry| decided.contains(entry)));
             (holdings.load(), holdings.digest(), removed)
         });
-        let mut write = heartbeat(&registration.me, load, digest, removed);
+        let mut write = heartbeat(registration.rules, &registration.me, load, digest, removed);
         if let WorkerWrite::Update { change, .. } = &mut write
             && mine.list
         {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kcl_protocol::{EntryId, WorkerId, hash};
+use kcl_protocol::{EntryId, Rules, WorkerId, hash};
 
 /// A stream of random numbers: splitmix64 over a seed, which production draws from the system.
 #[derive(Debug)]
@@ -50,12 +50,13 @@ impl Random {
 pub(crate) struct WorkerIds {
     name: String,
     seeded: Option<Random>,
+    rules: Rules,
 }
 
 impl WorkerIds {
-    pub(crate) fn new(name: &str, seed: Option<u64>) -> Self {
+    pub(crate) fn new(name: &str, seed: Option<u64>, rules: Rules) -> Self {
         let seeded = seed.map(|seed| Random::from_seed(hash::mix(seed)));
-        Self { name: name.to_owned(), seeded }
+        Self { name: name.to_owned(), seeded, rules }
     }
     /// An id never used before: the name plus 128 random bits.
     pub(crate) fn draw(&self) -> WorkerId {
@@ -63,6 +64,6 @@ impl WorkerIds {
             Some(random) => random.wide(),
             None => uuid::Uuid::new_v4().as_u128(),
         };
-        WorkerId::from(format!("{}-{bits:032x}", self.name))
+        WorkerId::drawn(&self.name, bits, self.rules)
     }
 }

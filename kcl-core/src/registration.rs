@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_protocol::moves::Terms;
 use kcl_protocol::{
     CasOutcome, ConditionalWrite, EntryId, Fence, Holdings, LeaseKey, LeaseTiming, Liveness,
-    Moment, Row, RowKey, TableRow, TableWrite, WorkerId, WorkerRow, WorkerWrite,
+    Moment, Row, RowKey, Rules, TableRow, TableWrite, WorkerId, WorkerRow, WorkerWrite,
 };
 use tokio::sync::Notify;
 
@@ -29,6 +30,8 @@ pub(crate) struct Registration {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) random: Arc<Random>,
     pub(crate) validity: Arc<Validity>,
+    /// The rules all its decisions follow.
+    pub(crate) rules: Rules,
     /// Rung when a hint asks for an early heartbeat.
     pub(crate) hurry: Notify,
     /// Rung when `view` has news for the control loop.
@@ -40,10 +43,15 @@ pub(crate) struct Registration {
     control_ticked: AtomicU64,
 }
 
-#[derive(Default)]
 struct Held {
     holdings: Holdings,
     permits: BTreeMap<LeaseKey, Permit>,
+}
+
+impl Held {
+    fn nothing(rules: Rules) -> Self {
+        Self { holdings: Holdings::default().with_rules(rules), permits: BTreeMap::new() }
+    }
 }
 
 /// What the liveness loop last saw.
@@ -120,12 +128,16 @@ impl Registration {
         self.validity.set(Moment::default());
         let mut held = locked(&self.held);
         held.permits.values().for_each(Permit::revoke);
-        *held = Held::default();
+        *held = Held::nothing(self.rules);
     }
 
     /// The table's generation, as far as this worker knows.
     pub(crate) fn generation(&self) -> u64 {
         locked(&self.view).table.generation
+    }
+    /// What its ownership writes depend on.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms { generation: self.generation(), rules: self.rules }
     }
     pub(crate) fn view(&self) -> View {
         locked(&self.view).clone()
@@ -203,6 +215,7 @@ pub(crate) struct Registrar {
     pub(crate) random: Arc<Random>,
     pub(crate) hints: bool,
     pub(crate) listener: Option<Listener>,
+    pub(crate) rules: Rules,
 }
 
 impl Registrar {
@@ -242,11 +255,11 @@ impl Registrar {
         let put = ConditionalWrite::Worker(WorkerWrite::Create(row.clone()));
         let sent_at = self.clock.monotonic();
         match within(&*self.clock, self.timing.own(), self.table.write(&put)).await {
-            Some(outcome) if outcome.clone()?.is_won() => {}
+            Some(outcome) if Liveness::is_registered(&outcome.clone()?, self.rules) => {}
             _ => return Ok(None),
         }
         let now = self.clock.monotonic();
-        let liveness = Liveness::registered(self.timing, sent_at, now);
+        let liveness = Liveness::registered(self.timing, sent_at, now).with_rules(self.rules);
         let validity = Validity::new(Arc::clone(&self.clock));
         validity.set(liveness.valid_until());
         let registration = Registration {
@@ -257,10 +270,11 @@ impl Registrar {
             observer: Arc::clone(&self.observer),
             random: Arc::clone(&self.random),
             validity,
+            rules: self.rules,
             hurry: Notify::new(),
             news: Notify::new(),
             hints: Hints::new(self.hints, &me, table.hint_key, &self.clock),
-            held: Mutex::default(),
+            held: Mutex::new(Held::nothing(self.rules)),
             view: Mutex::new(View {
                 workers: Arc::new(BTreeMap::from([(me, row.clone())])),
                 mine: row,

@@ -57,6 +57,7 @@ impl Settings {
             config: self.config.consumer.clone(),
             observer: Arc::clone(&self.config.observer),
             worker: worker.clone(),
+            rules: self.config.rules,
         }
     }
 }
@@ -266,7 +267,7 @@ impl Worker {
         let config = &self.settings.config;
         let random = config.seed.map_or_else(Random::from_system, Random::from_seed);
         let registrar = Registrar {
-            ids: WorkerIds::new(&config.worker_name, config.seed),
+            ids: WorkerIds::new(&config.worker_name, config.seed, config.rules),
             timing: config.timing(),
             max_leases: config.max_leases,
             table: Arc::clone(&self.settings.table),
@@ -275,6 +276,7 @@ impl Worker {
             random: Arc::new(random),
             hints: config.hints,
             listener: self.listen().await?,
+            rules: config.rules,
         };
         let mut consumers = Consumers::new(self.runtime.clone(), Arc::clone(&self.shared.board));
         let Some(streams) = self.until_shutdown(self.bind()).await.transpose()? else {
@@ -321,7 +323,8 @@ impl Worker {
         loop {
             let bound = async {
                 self.settings.table.prepare().await.map_err(WorkerError::Table)?;
-                Streams::bind(&self.requests, &*self.settings.table, config.initial_position).await
+                let (table, initial) = (&*self.settings.table, config.initial_position);
+                Streams::bind(&self.requests, table, initial, config.rules).await
             };
             match bound.await {
                 Err(WorkerError::Table(error)) if error.is_transient() => {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_protocol::shard_sync::{ListedShard, plan_sync};
+use kcl_protocol::shard_sync::{ListedShard, goes_by, plan_sync};
 use kcl_protocol::{
-    CasOutcome, Checkpoint, ConditionalWrite, Lease, LeaseKey, Row, RowKey, ShardId, StreamName,
-    StreamRow, StreamStart, StreamWrite,
+    CasOutcome, Checkpoint, ConditionalWrite, Lease, LeaseKey, Mutant, Row, RowKey, Rules, ShardId,
+    StreamName, StreamRow, StreamStart, StreamWrite,
 };
 
 use crate::config::InitialPosition;
@@ -62,12 +62,13 @@ impl Streams {
         requests: &[StreamRequest],
         table: &dyn LeaseTable,
         initial: InitialPosition,
+        rules: Rules,
     ) -> Result<Self, WorkerError> {
         let several = requests.len() > 1;
         let mut bound = Vec::new();
         for request in requests {
             let description = request.source.describe().await.map_err(WorkerError::Source)?;
-            let row = bind(&*request.source, &description, table, initial).await?;
+            let row = bind(&*request.source, &description, table, initial, rules).await?;
             bound.push(Bound {
                 source: Arc::clone(&request.source),
                 factory: Arc::clone(&request.factory),
@@ -129,7 +130,7 @@ impl Streams {
         // would make rows that stand look deleted.
         let mut rows = Vec::new();
         for stream in &self.bound {
-            rows.push(stream.reread(&*registration.table).await);
+            rows.push(stream.reread(registration).await);
         }
         let leases = registration.scan_leases().await?;
         let mut is_complete = true;
@@ -165,8 +166,9 @@ impl Bound {
     }
 
     /// The stream's row as it is now; as it was bound if somebody deleted it.
-    async fn reread(&self, table: &dyn LeaseTable) -> Result<StreamRow, WorkerError> {
-        Ok(read_stream(table, &self.row.name).await?.unwrap_or_else(|| self.row.clone()))
+    async fn reread(&self, registration: &Registration) -> Result<StreamRow, WorkerError> {
+        let stands = read_stream(&*registration.table, &self.row.name).await?;
+        Ok(goes_by(self.row.clone(), stands, registration.rules))
     }
 
     /// `row` was read before `leases`.
@@ -229,10 +231,11 @@ async fn bind(
     description: &StreamDescription,
     table: &dyn LeaseTable,
     initial: InitialPosition,
+    rules: Rules,
 ) -> Result<StreamRow, WorkerError> {
     let row = match read_stream(table, &description.name).await? {
-        Some(row) => row,
-        None => {
+        Some(row) if !rules.breaks(Mutant::LatestResolvedTwice) => row,
+        _ => {
             let start = resolve(source, description, initial).await.map_err(WorkerError::Source)?;
             let row = StreamRow {
                 name: description.name.clone(),
@@ -240,10 +243,10 @@ async fn bind(
                 start,
                 first_sync_done: false,
             };
-            let write = ConditionalWrite::Stream(StreamWrite::Create(row));
+            let write = ConditionalWrite::Stream(StreamWrite::Create(row.clone()));
             match table.write(&write).await.map_err(WorkerError::Table)? {
-                CasOutcome::Won(Some(Row::Stream(row)))
-                | CasOutcome::Lost(Some(Row::Stream(row))) => row,
+                CasOutcome::Won(Some(Row::Stream(stands)))
+                | CasOutcome::Lost(Some(Row::Stream(stands))) => goes_by(row, Some(stands), rules),
                 CasOutcome::Won(_) | CasOutcome::Lost(_) => {
                     let lost = "the stream row vanished as it was made".to_owned();
                     return Err(WorkerError::Table(TableError::Unavailable(lost)));

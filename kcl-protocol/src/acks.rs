@@ -8,7 +8,7 @@ use crate::sequence::{Checkpoint, Position};
 /// Which records of one shard were delivered, and which of them are done.
 ///
 /// Deliveries cost per batch, and so do acks of whole batches; only single acks cost per record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acks {
     watermark: Checkpoint,
     /// Delivered and not all acked, in order.
@@ -17,13 +17,13 @@ pub struct Acks {
 }
 
 /// One delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Span {
     last: Position,
     records: Records,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Records {
     /// Acked as a whole.
     Whole { count: usize },

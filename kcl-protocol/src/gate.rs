@@ -14,7 +14,7 @@ use crate::time::Moment;
 use crate::writes::{ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite};
 
 /// What a lease row should say of the work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// How far the shard is done.
     pub checkpoint: Checkpoint,
@@ -32,7 +32,7 @@ pub enum Carries {
 }
 
 /// A write that is out, or has to be sent again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pending {
     /// What it says.
     pub progress: Progress,
@@ -71,7 +71,7 @@ pub enum Ruling {
 }
 
 /// The gate of one lease under one fence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gate {
     key: LeaseKey,
     owner: WorkerId,
@@ -105,7 +105,11 @@ impl Gate {
     /// The same under other rules.
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
+        // That rule has two guards: ownership writes reset the ordinal, and a new owner counts on
+        // from the one it finds.
+        let unguarded = rules.breaks(Mutant::HandOverKeepsOrdinal);
+        let ordinal = if unguarded { Ordinal(0) } else { self.ordinal };
+        Self { rules, ordinal, ..self }
     }
     /// The rules it follows.
     pub fn rules(&self) -> Rules {

@@ -96,6 +96,13 @@ impl Holdings {
         }
         dropped
     }
+    /// A hand-over, a release or an end of a lease held at this fence is about to be sent: spends
+    /// the fence, whatever will become of the write.
+    pub fn lets_go(&mut self, key: &LeaseKey, fence: Fence) {
+        if !self.rules.breaks(Mutant::HeldDuringHandOver) {
+            self.spend(key, fence);
+        }
+    }
     /// A revocation of the lease at this fence was seen: spends it, whether the lease is held or
     /// its answer is still on the way. True if it was held.
     pub fn revoke(&mut self, key: &LeaseKey, fence: Fence) -> bool {

@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::rules::{Mutant, Rules};
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -64,6 +66,14 @@ name_type! {
     /// The key of a lease row. With one stream the shard id itself; with several
     /// `account:stream:createdAt:shardId`.
     LeaseKey
+}
+
+impl WorkerId {
+    /// The id of a new registration: the worker's name and 128 bits never drawn before.
+    pub fn drawn(name: &str, bits: u128, rules: Rules) -> Self {
+        let bits = if rules.breaks(Mutant::IdUsedTwice) { 0 } else { bits };
+        Self::from(format!("{name}-{bits:032x}"))
+    }
 }
 
 impl LeaseKey {

@@ -6,6 +6,7 @@
 pub mod acks;
 pub mod assign;
 pub mod consumer;
+pub mod force;
 pub mod gate;
 pub mod hash;
 pub mod hash_audit;

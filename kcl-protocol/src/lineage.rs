@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{LeaseKey, ShardId};
 use crate::rows::Lease;
+use crate::rules::{Mutant, Rules};
 
 /// May this shard be processed now? It is not finished, and every parent is: a parent's row reads
 /// `SHARD_END`, or there is no such row and the stream has dropped the shard too.
@@ -16,10 +17,30 @@ pub fn startable(
     leases: &BTreeMap<LeaseKey, Lease>,
     listed: &BTreeSet<ShardId>,
 ) -> bool {
+    startable_under(lease, leases, listed, Rules::ALL)
+}
+
+/// As [`startable`], under other rules.
+pub fn startable_under(
+    lease: &Lease,
+    leases: &BTreeMap<LeaseKey, Lease>,
+    listed: &BTreeSet<ShardId>,
+    rules: Rules,
+) -> bool {
     let listing_is_newer = listed.last().is_some_and(|last| *last >= lease.key.shard());
     let has_ended = |parent: &ShardId| match leases.get(&lease.key.sibling(parent)) {
         Some(row) => row.is_ended(),
         None => listing_is_newer && !listed.contains(parent),
     };
-    !lease.is_ended() && lease.parents.iter().all(has_ended)
+    !lease.is_ended() && all_ended(&lease.parents, has_ended, rules)
+}
+
+/// A child starts only after every one of its parents.
+pub fn all_ended(
+    parents: &BTreeSet<ShardId>,
+    has_ended: impl Fn(&ShardId) -> bool,
+    rules: Rules,
+) -> bool {
+    let enough = rules.breaks(Mutant::ChildAfterOneParent) && parents.iter().any(&has_ended);
+    enough || parents.iter().all(has_ended)
 }

@@ -7,7 +7,7 @@ use crate::ids::{EntryId, LeaseKey, WorkerId};
 use crate::rows::{HeldDigest, InboxEntry, WorkerRow, WorkerState};
 use crate::rules::{Mutant, Rules};
 use crate::time::{LeaseTiming, Moment};
-use crate::writes::{WorkerChange, WorkerCondition, WorkerWrite};
+use crate::writes::{CasOutcome, WorkerChange, WorkerCondition, WorkerWrite};
 
 /// One registration's view of its own life. The runtime sends what [`Liveness::due`] says and
 /// reports every answer; nothing here looks at a clock.
@@ -90,6 +90,17 @@ impl Liveness {
     /// Until when this worker may act.
     pub fn valid_until(&self) -> Moment {
         self.valid_until
+    }
+
+    /// The rules these decisions follow.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// Is a worker registered whose put of a new row came to this? Only by a row of its own: an id
+    /// is used once.
+    pub fn is_registered(put: &CasOutcome, rules: Rules) -> bool {
+        put.is_won() || rules.breaks(Mutant::IdUsedTwice)
     }
 
     /// What to send at `now`.
@@ -196,6 +207,7 @@ impl Liveness {
 /// One heartbeat of `me`: what it carries and holds, and the entries of its inbox that are done
 /// with. Applies only while the row is Live, and answers with the row.
 pub fn heartbeat(
+    rules: Rules,
     me: &WorkerId,
     load: u32,
     digest: HeldDigest,
@@ -204,11 +216,12 @@ pub fn heartbeat(
     let mut change =
         vec![WorkerChange::Beat, WorkerChange::Load(load), WorkerChange::Digest(digest)];
     change.extend(done.into_iter().map(WorkerChange::InboxRemove));
-    WorkerWrite::Update {
-        id: me.clone(),
-        when: vec![WorkerCondition::StateIs(WorkerState::Live)],
-        change,
-    }
+    let lives = if rules.breaks(Mutant::MissingCanBeat) {
+        WorkerCondition::StateIsNotDead
+    } else {
+        WorkerCondition::StateIs(WorkerState::Live)
+    };
+    WorkerWrite::Update { id: me.clone(), when: vec![lives], change }
 }
 
 /// A revocation spends its fence; the lease is no longer held.

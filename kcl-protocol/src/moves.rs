@@ -1,30 +1,49 @@
 //! The ownership writes, and the rules of moving a lease on purpose.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::holdings::Holdings;
 use crate::ids::{EntryId, Fence, LeaseKey, ShardId, WorkerId};
-use crate::limits::{ASK_PATIENCE, INBOX_ENTRIES};
+use crate::limits::INBOX_ENTRIES;
 use crate::rows::{InboxEntry, Lease, WorkerRow, WorkerState};
-use crate::rules::Mutant;
+use crate::rules::{Mutant, Rules};
 use crate::sequence::Checkpoint;
-use crate::time::LeaseTiming;
 use crate::writes::{
     ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite, WorkerChange, WorkerCondition,
     WorkerWrite,
 };
 
+/// What an ownership write depends on beside the lease. A generation alone stands for the rules as
+/// they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The table's generation.
+    pub generation: u64,
+    /// The rules it follows.
+    pub rules: Rules,
+}
+
+impl From<u64> for Terms {
+    fn from(generation: u64) -> Self {
+        Self { generation, rules: Rules::ALL }
+    }
+}
+
 /// Takes a lease, as `seen`, whose owner is proven dead or that nobody owns, for the worker `to`:
 /// oneself, or whoever the plan of a reconcile round names. Never extends validity.
-pub fn take(seen: &Lease, to: &WorkerId, generation: u64) -> LeaseWrite {
+pub fn take(seen: &Lease, to: &WorkerId, terms: impl Into<Terms>) -> LeaseWrite {
+    let Terms { generation, rules } = terms.into();
     let owner = match &seen.owner {
         Some(owner) => LeaseCondition::OwnerIs(owner.clone()),
         None => LeaseCondition::Unowned,
     };
+    let mut when = vec![owner, LeaseCondition::NotEnded];
+    if !rules.breaks(Mutant::TakeByOwnerAlone) {
+        when.push(LeaseCondition::FenceIs(seen.fence));
+    }
     LeaseWrite::Update {
         key: seen.key.clone(),
-        when: vec![owner, LeaseCondition::FenceIs(seen.fence), LeaseCondition::NotEnded],
+        when,
         change: vec![
             LeaseChange::Owner(Some(to.clone())),
             LeaseChange::Fence(seen.fence.next(generation)),
@@ -34,8 +53,8 @@ pub fn take(seen: &Lease, to: &WorkerId, generation: u64) -> LeaseWrite {
 }
 
 /// Raises the fence of a lease that names this worker at a spent one.
-pub fn adopt(key: &LeaseKey, fence: Fence, me: &WorkerId, generation: u64) -> LeaseWrite {
-    let_go(key, fence, me, generation, Some(me.clone()), None)
+pub fn adopt(key: &LeaseKey, fence: Fence, me: &WorkerId, terms: impl Into<Terms>) -> LeaseWrite {
+    let_go(key, fence, me, terms.into(), Some(me.clone()), None)
 }
 
 /// Hands a lease that is no longer held to another worker, with the final checkpoint in it.
@@ -43,11 +62,11 @@ pub fn hand_over(
     key: &LeaseKey,
     fence: Fence,
     me: &WorkerId,
-    generation: u64,
+    terms: impl Into<Terms>,
     to: &WorkerId,
     checkpoint: Option<Checkpoint>,
 ) -> LeaseWrite {
-    let_go(key, fence, me, generation, Some(to.clone()), checkpoint)
+    let_go(key, fence, me, terms.into(), Some(to.clone()), checkpoint)
 }
 
 /// Releases a lease that is no longer held: nobody owns it afterwards.
@@ -55,23 +74,23 @@ pub fn release(
     key: &LeaseKey,
     fence: Fence,
     me: &WorkerId,
-    generation: u64,
+    terms: impl Into<Terms>,
     checkpoint: Option<Checkpoint>,
 ) -> LeaseWrite {
-    let_go(key, fence, me, generation, None, checkpoint)
+    let_go(key, fence, me, terms.into(), None, checkpoint)
 }
 
 fn let_go(
     key: &LeaseKey,
     fence: Fence,
     me: &WorkerId,
-    generation: u64,
+    terms: Terms,
     to: Option<WorkerId>,
     checkpoint: Option<Checkpoint>,
 ) -> LeaseWrite {
     let mut change: Vec<_> = checkpoint.map(LeaseChange::Checkpoint).into_iter().collect();
     change.push(LeaseChange::Owner(to));
-    change.push(LeaseChange::Fence(fence.next(generation)));
+    change.push(LeaseChange::Fence(fence.next(terms.generation)));
     LeaseWrite::Update {
         key: key.clone(),
         when: vec![LeaseCondition::OwnerIs(me.clone()), LeaseCondition::FenceIs(fence)],
@@ -95,18 +114,22 @@ pub fn end(
     key: &LeaseKey,
     fence: Fence,
     me: &WorkerId,
-    generation: u64,
+    terms: impl Into<Terms>,
     children: &[Child],
 ) -> Vec<ConditionalWrite> {
+    let Terms { generation, rules } = terms.into();
+    let mut change = vec![
+        LeaseChange::Checkpoint(Checkpoint::ShardEnd),
+        LeaseChange::Children(children.iter().map(|child| child.id.clone()).collect()),
+        LeaseChange::Owner(None),
+    ];
+    if !rules.breaks(Mutant::EndKeepsFence) {
+        change.push(LeaseChange::Fence(fence.next(generation)));
+    }
     let ended = LeaseWrite::Update {
         key: key.clone(),
         when: vec![LeaseCondition::OwnerIs(me.clone()), LeaseCondition::FenceIs(fence)],
-        change: vec![
-            LeaseChange::Checkpoint(Checkpoint::ShardEnd),
-            LeaseChange::Children(children.iter().map(|child| child.id.clone()).collect()),
-            LeaseChange::Owner(None),
-            LeaseChange::Fence(fence.next(generation)),
-        ],
+        change,
     };
     let started = children.iter().map(|child| {
         let mut lease =
@@ -115,6 +138,48 @@ pub fn end(
         LeaseWrite::Ensure(lease)
     });
     std::iter::once(ended).chain(started).map(ConditionalWrite::Lease).collect()
+}
+
+/// How the writes of an end go to the table: all in one transaction, so that no child is ever
+/// without a row.
+pub fn transactions(writes: Vec<ConditionalWrite>, rules: Rules) -> Vec<Vec<ConditionalWrite>> {
+    if rules.breaks(Mutant::EndInTwoWrites) {
+        return writes.into_iter().map(|write| vec![write]).collect();
+    }
+    vec![writes]
+}
+
+/// May anybody take this lease, as far as owners go? Nobody owns it, or its owner is *proven* dead.
+/// `row_of` gives the row of a worker as a strong read showed it; absent is never dead.
+pub fn is_free<'a>(
+    lease: &Lease,
+    row_of: impl Fn(&WorkerId) -> Option<&'a WorkerRow>,
+    rules: Rules,
+) -> bool {
+    lease.owner.as_ref().is_none_or(|owner| match row_of(owner) {
+        Some(row) => row.state.is_dead() || rules.breaks(Mutant::LiveLeaseTaken),
+        None => rules.breaks(Mutant::AbsentIsDead),
+    })
+}
+
+/// The row a new owner starts from: that of its own write's reply, or of a strong read. `earlier`
+/// is what it knew before, and is never used.
+pub fn started(row: Lease, earlier: Option<&Lease>, rules: Rules) -> Lease {
+    match earlier {
+        Some(earlier) if rules.breaks(Mutant::CachedCheckpoint) => {
+            Lease { checkpoint: earlier.checkpoint, ..row }
+        }
+        _ => row,
+    }
+}
+
+/// A hand-over that leaves the ordinal as it was.
+#[cfg(feature = "mutants")]
+pub fn keep_ordinal(mut write: LeaseWrite, ordinal: crate::ids::Ordinal) -> LeaseWrite {
+    if let LeaseWrite::Update { change, .. } = &mut write {
+        change.push(LeaseChange::Ordinal(ordinal));
+    }
+    write
 }
 
 /// What the row says after a write that ends, releases or hands over was sent at `fence` and its
@@ -156,26 +221,6 @@ pub fn send_list(to: &WorkerId) -> WorkerWrite {
     }
 }
 
-/// Revokes a lease whose owner did not answer an ask: an entry of its own, and only while the ask
-/// still stands (the owner removes an ask once it has decided it).
-pub fn revoke(
-    owner: &WorkerId,
-    ask: EntryId,
-    id: EntryId,
-    lease: &LeaseKey,
-    fence: Fence,
-    to: &WorkerId,
-) -> WorkerWrite {
-    WorkerWrite::Update {
-        id: owner.clone(),
-        when: vec![WorkerCondition::StateIs(WorkerState::Live), WorkerCondition::InboxHas(ask)],
-        change: vec![WorkerChange::InboxPut(
-            id,
-            InboxEntry::Revoke { lease: lease.clone(), fence, to: to.clone() },
-        )],
-    }
-}
-
 /// Which leases of an ask its receiver gives: those it holds at the fence asked for, while it
 /// stays at least two ahead of the asker, and only to a live worker that is not leaving.
 pub fn granted(
@@ -201,11 +246,6 @@ pub fn granted(
         }
     }
     given
-}
-
-/// How long an ask may stay undecided before it is forced.
-pub fn ask_patience(timing: LeaseTiming) -> Duration {
-    ASK_PATIENCE + timing.heartbeat()
 }
 
 /// Who gets a lease that its owner gives up: the live worker with the smallest load that has room

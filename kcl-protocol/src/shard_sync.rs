@@ -5,8 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::hash_range::HashKeyRange;
 use crate::ids::{LeaseKey, ShardId};
 use crate::rows::{Lease, StreamRow, StreamStart};
+use crate::rules::{Mutant, Rules};
 use crate::sequence::Checkpoint;
 use crate::writes::{LeaseWrite, StreamWrite};
+
+/// The row a worker goes by: the one that stands, whoever made it, and never the one it resolved
+/// itself.
+pub fn goes_by(mine: StreamRow, stands: Option<StreamRow>, rules: Rules) -> StreamRow {
+    match stands {
+        Some(stands) if !rules.breaks(Mutant::LatestResolvedTwice) => stands,
+        Some(stands) => StreamRow { start: mine.start, ..stands },
+        None => mine,
+    }
+}
 
 /// A shard as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

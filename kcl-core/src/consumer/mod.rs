@@ -16,7 +16,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use kcl_protocol::{Checkpoint, Lease, Moment, Parked, StreamName, WorkerId};
+use kcl_protocol::{Checkpoint, Lease, Moment, Parked, Rules, StreamName, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -50,6 +50,8 @@ pub(crate) struct ConsumerContext {
     pub observer: Arc<dyn Observer>,
     /// This run of this worker.
     pub worker: WorkerId,
+    /// The rules of the checkpoint gate.
+    pub rules: Rules,
 }
 
 /// A lease to work on.

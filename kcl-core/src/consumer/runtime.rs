@@ -89,7 +89,8 @@ impl Consumer {
             lease: lease.key.clone(),
             fence: lease.fence,
         };
-        let gate = Gate::new(&lease, worker.clone(), ctx.config.checkpoint_interval);
+        let gate =
+            Gate::new(&lease, worker.clone(), ctx.config.checkpoint_interval).with_rules(ctx.rules);
         let ledger =
             Ledger::new(ctx.config.acks, permit.clone(), Arc::clone(clock), lease.checkpoint, gate);
         let calls = match ctx.config.kind {

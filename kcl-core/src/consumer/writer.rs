@@ -152,7 +152,9 @@ impl Writer {
 
     fn start(&mut self, write: ConditionalWrite) {
         let table = Arc::clone(&self.ctx.table);
-        let effects = self.effects.as_ref().map(|request| request.effects.clone());
+        let carries = self.ledger.lock().gate.is_undecided();
+        let effects = self.effects.as_ref().filter(|_| carries);
+        let effects = effects.map(|request| request.effects.clone());
         let clock = Arc::clone(&self.ctx.clock);
         self.out = Some(Box::pin(async move {
             tokio::select! { biased;

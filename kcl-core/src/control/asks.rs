@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kcl_protocol::moves::{self, ask_patience};
+use kcl_protocol::force::{self, ask_patience};
+use kcl_protocol::moves;
 use kcl_protocol::{EntryId, InboxEntry, Lease, LeaseKey, Moment, WorkerId};
 
 use super::ops::{Claim, Done, operation};
@@ -67,6 +68,11 @@ impl Control<'_> {
         self.asks.values().find(|ask| ask.open.contains_key(key)).map(|ask| ask.donor.clone())
     }
 
+    /// An asked lease as it was when it was asked for.
+    pub(super) fn seen_at_ask(&self, key: &LeaseKey) -> Option<&Lease> {
+        self.asks.values().find_map(|ask| ask.open.get(key))
+    }
+
     /// A lease that was asked for was read; `won` if it is held now.
     pub(super) fn resolve_asked(&mut self, key: &LeaseKey, won: bool) {
         if won {
@@ -120,8 +126,8 @@ impl Control<'_> {
         let Some(ask) = self.asks.get(&ask_id) else { return };
         let Some(lease) = ask.open.get(key) else { return };
         let id = self.registration.random.entry_id();
-        let me = &self.registration.me;
-        let write = moves::revoke(&ask.donor, ask_id, id, key, lease.fence, me);
+        let (me, rules) = (&self.registration.me, self.registration.rules);
+        let write = force::revoke(&ask.donor, ask_id, id, key, lease.fence, me, rules);
         let (key, donor) = (key.clone(), ask.donor.clone());
         self.operations.push(operation(&self.registration, |registration| async move {
             let stands = registration.write_worker(write).await?;
@@ -144,7 +150,8 @@ impl Control<'_> {
             self.claim(&key, Claim::Read, HoldReason::HandedOver, Some(donor));
             return;
         };
-        self.timers.entry(since + timing.take()).or_default().push(Timer::Force(id, key));
+        let due = force::due(since, timing, self.registration.rules);
+        self.timers.entry(due).or_default().push(Timer::Force(id, key));
     }
 
     /// The revocation has stood for the owner's `D_take`: it has stopped, or seen it.
@@ -155,6 +162,8 @@ impl Control<'_> {
         if ask.open.is_empty() {
             self.asks.remove(&id);
         }
+        #[cfg(feature = "mutants")]
+        self.unmark(&seen);
         self.claim(key, Claim::Take(seen), HoldReason::Forced, from);
     }
 }

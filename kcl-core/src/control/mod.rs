@@ -6,6 +6,8 @@
 
 mod asks;
 mod balance;
+#[cfg(feature = "mutants")]
+mod broken;
 mod exits;
 mod inbox;
 mod leaving;

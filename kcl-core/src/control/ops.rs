@@ -3,9 +3,10 @@
 //! The rule they share: a write conditioned on a fence spends that fence first, so a reply that is
 //! lost, late or doubled can never make this worker hold a lease it does not own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kcl_protocol::lineage::all_ended;
 use kcl_protocol::moves::{self, Child, Settled};
 use kcl_protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, EntryId, Fence, InboxEntry, Lease, LeaseKey,
@@ -126,9 +127,15 @@ impl Registration {
         let mut row = match first {
             Claim::Read => self.read_lease(key).await?,
             Claim::Take(seen) => {
+                #[cfg(feature = "mutants")]
+                let seen = self.reread(seen).await?;
                 self.spend(key, seen.fence);
-                let take = moves::take(&seen, &self.me, self.generation());
-                lease_of(self.own(take).await?.row().cloned())
+                let take = moves::take(&seen, &self.me, self.terms());
+                let outcome = self.own(take).await?;
+                #[cfg(feature = "mutants")]
+                self.extend_validity(&outcome);
+                let row = lease_of(outcome.row().cloned());
+                row.map(|row| moves::started(row, Some(&seen), self.rules))
             }
         };
         loop {
@@ -140,7 +147,7 @@ impl Registration {
                 }
                 Standing::Adopt => {
                     self.spend(key, lease.fence);
-                    let adopt = moves::adopt(key, lease.fence, &self.me, self.generation());
+                    let adopt = moves::adopt(key, lease.fence, &self.me, self.terms());
                     row = lease_of(self.own(adopt).await?.row().cloned());
                 }
                 Standing::Held | Standing::NotMine | Standing::Ended => return Ok(None),
@@ -162,11 +169,13 @@ impl Registration {
             Some(_) => Some(&self.me),
             None => None,
         };
-        self.spend(key, fence);
+        self.change_holdings(|holdings| holdings.lets_go(key, fence));
         let write = match to {
-            Some(to) => moves::hand_over(key, fence, &self.me, self.generation(), to, checkpoint),
-            None => moves::release(key, fence, &self.me, self.generation(), checkpoint),
+            Some(to) => moves::hand_over(key, fence, &self.me, self.terms(), to, checkpoint),
+            None => moves::release(key, fence, &self.me, self.terms(), checkpoint),
         };
+        #[cfg(feature = "mutants")]
+        let write = self.keep_ordinal(key, write).await?;
         let outcome = self.own(write).await?;
         let won = outcome.is_won();
         let lease = lease_of(outcome.row().cloned());
@@ -204,18 +213,14 @@ impl Registration {
         fence: Fence,
         children: &[Child],
     ) -> Result<EndOutcome, TableError> {
-        self.spend(key, fence);
-        let writes = moves::end(key, fence, &self.me, self.generation(), children);
-        let mut attempt = 0;
-        loop {
-            match self.table.write_all(&writes).await {
-                Ok(CasOutcome::Won(_)) => return Ok(EndOutcome::Ended),
-                Ok(CasOutcome::Lost(_)) => break,
-                Err(error) if error.may_have_applied() => break,
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => self.pause(attempt).await,
-            }
-            attempt += 1;
+        self.change_holdings(|holdings| holdings.lets_go(key, fence));
+        let writes = moves::end(key, fence, &self.me, self.terms(), children);
+        let mut all_won = true;
+        for writes in moves::transactions(writes, self.rules) {
+            all_won &= self.transact(&writes).await?;
+        }
+        if all_won {
+            return Ok(EndOutcome::Ended);
         }
         let row = self.read_lease(key).await?;
         if row.as_ref().is_some_and(Lease::is_ended) {
@@ -228,6 +233,20 @@ impl Registration {
         Ok(back.map_or(EndOutcome::Gone, |(lease, permit)| EndOutcome::Back(lease, permit)))
     }
 
+    /// One transaction; false if it did not apply, or if nobody knows.
+    async fn transact(&self, writes: &[ConditionalWrite]) -> Result<bool, TableError> {
+        let mut attempt = 0;
+        loop {
+            match self.table.write_all(writes).await {
+                Ok(outcome) => return Ok(outcome.is_won()),
+                Err(error) if error.may_have_applied() => return Ok(false),
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(_) => self.pause(attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
     /// Those children of an ended shard whose other parents have ended too.
     pub(crate) async fn ready_children(
         &self,
@@ -236,12 +255,14 @@ impl Registration {
     ) -> Result<Vec<Lease>, TableError> {
         let mut ready = Vec::new();
         for child in children {
-            let mut all_ended = true;
+            let mut ended = BTreeSet::new();
             for parent in &child.parents {
                 let row = self.read_lease(&key.sibling(parent)).await?;
-                all_ended &= row.is_some_and(|row| row.is_ended());
+                ended.extend(row.filter(Lease::is_ended).map(|row| row.key.shard()));
             }
-            if all_ended && let Some(lease) = self.read_lease(&key.sibling(&child.id)).await? {
+            if all_ended(&child.parents, |parent| ended.contains(parent), self.rules)
+                && let Some(lease) = self.read_lease(&key.sibling(&child.id)).await?
+            {
                 ready.push(lease);
             }
         }

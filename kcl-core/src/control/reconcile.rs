@@ -212,7 +212,7 @@ impl Control<'_> {
         let key = lease.key.clone();
         let fence = lease.fence.next(self.registration.generation());
         self.registration.spend(&key, lease.fence);
-        let write: LeaseWrite = moves::take(lease, &to, self.registration.generation());
+        let write: LeaseWrite = moves::take(lease, &to, self.registration.terms());
         self.operations.push(operation(&self.registration, |registration| async move {
             match registration.table.write(&ConditionalWrite::Lease(write)).await {
                 Ok(outcome) if outcome.is_won() => {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_protocol::assign::{Load, Readiness, plan};
-use kcl_protocol::lineage::startable;
+use kcl_protocol::lineage::startable_under;
+use kcl_protocol::moves::{is_free, started};
 use kcl_protocol::watch::put_missing;
 use kcl_protocol::{Lease, LeaseKey, WorkerId};
 
@@ -78,11 +79,10 @@ impl Control<'_> {
     /// Leases that may start and whose owner is dead, or that nobody owns.
     pub(super) fn orphans<'l>(&self, leases: &'l BTreeMap<LeaseKey, Lease>) -> Vec<&'l Lease> {
         let view = self.registration.view();
-        let is_dead =
-            |owner: &WorkerId| view.workers.get(owner).is_some_and(|row| row.state.is_dead());
-        let orphaned = |lease: &&Lease| lease.owner.as_ref().is_none_or(is_dead);
+        let rules = self.registration.rules;
+        let is_free = |lease: &&Lease| is_free(lease, |owner| view.workers.get(owner), rules);
         let may_start = self.may_start(leases);
-        let ready = leases.values().filter(orphaned).filter(|lease| may_start(lease));
+        let ready = leases.values().filter(is_free).filter(|lease| may_start(lease));
         ready.filter(|lease| !self.banned.contains_key(&lease.key)).collect()
     }
 
@@ -94,9 +94,11 @@ impl Control<'_> {
         let streams = 0..self.streams.bound.len();
         let listed: Vec<_> = streams.map(|index| self.streams.listed(index)).collect();
         let of_none = BTreeSet::new();
+        let rules = self.registration.rules;
         move |lease| {
             let index = self.streams.index_of(&lease.key);
-            startable(lease, leases, index.map_or(&of_none, |index| &listed[index]))
+            let listed = index.map_or(&of_none, |index| &listed[index]);
+            startable_under(lease, leases, listed, rules)
         }
     }
 
@@ -189,6 +191,8 @@ impl Control<'_> {
         from: Option<WorkerId>,
         won: Option<(Lease, Permit)>,
     ) {
+        let rules = self.registration.rules;
+        let won = won.map(|(row, permit)| (started(row, self.seen_at_ask(&key), rules), permit));
         let from = from.or_else(|| self.donor_of(&key));
         self.resolve_asked(&key, won.is_some());
         self.settle(&key, won.is_some());

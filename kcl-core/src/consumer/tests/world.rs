@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kcl_protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, Fence, HashKeyRange, Lease, LeaseChange, LeaseKey,
-    LeaseWrite, Moment, Position, Row, RowKey, SequenceNumber, ShardId, StreamName, WorkerId,
+    LeaseWrite, Moment, Position, Row, RowKey, Rules, SequenceNumber, ShardId, StreamName,
+    WorkerId,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -376,6 +377,7 @@ impl World {
         let factory =
             move |_: &ShardStart| Scripted { log: Arc::clone(&log), script: Arc::clone(&script) };
         let ctx = ConsumerContext {
+            rules: Rules::ALL,
             table: Arc::clone(&self.table) as Arc<dyn LeaseTable>,
             clock: Arc::clone(&self.clock),
             factory: Arc::new(factory),
