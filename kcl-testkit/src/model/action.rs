@@ -1,11 +1,14 @@
 //! What may happen next.
 
+use kcl_protocol::lineage::startable_under;
 use kcl_protocol::{
-    Due, EntryId, InboxEntry, Lease, LeaseKey, Mutant, WorkerId, WorkerRow, WorkerState,
+    Due, EntryId, InboxEntry, Lease, LeaseKey, Mutant, WorkerId, WorkerRow, WorkerState, force,
+    moves,
 };
 
 use super::case::Case;
 use super::checks::has_effect;
+use super::data::Work;
 use super::world::{Token, World};
 
 /// One step. Workers are named by index, leases by key, requests and answers by their place.
@@ -116,8 +119,9 @@ impl Case {
         for (index, worker) in world.workers.iter().enumerate() {
             out.extend((0..worker.answers.len()).map(|at| Action::Answer(index, at)));
             if world.left.lost > 0 {
-                let lost = worker.awaited.iter().map(|token| Action::GiveUp(index, *token));
-                out.extend(lost);
+                // A newer checkpoint gives up on an older one by itself.
+                let lost = worker.awaited.iter().filter(|it| !matches!(it, Token::Checkpoint(_)));
+                out.extend(lost.map(|token| Action::GiveUp(index, *token)));
             }
             if world.left.crashes > 0 && worker.life.is_some() {
                 out.push(Action::Crash(index));
@@ -204,19 +208,18 @@ impl Case {
 
     /// True if the rows say that anybody may take this lease.
     fn is_free(&self, world: &World, lease: &Lease) -> bool {
-        let ended = |parent| {
-            let row = world.lease(&lease.key.sibling(parent));
-            row.is_none_or(Lease::is_ended)
-        };
-        let may_start = match self.breaks(Mutant::ChildAfterOneParent) {
-            true => lease.parents.is_empty() || lease.parents.iter().any(ended),
-            false => lease.parents.iter().all(ended),
-        };
-        let dead = |owner: &WorkerId| match world.worker_row(owner) {
-            Some(row) => row.state.is_dead() || self.breaks(Mutant::LiveLeaseTaken),
-            None => self.breaks(Mutant::AbsentIsDead),
-        };
-        !lease.is_ended() && may_start && lease.owner.as_ref().is_none_or(dead)
+        let row_of = |owner: &WorkerId| world.worker_row(owner);
+        self.may_start(world, lease) && moves::is_free(lease, row_of, self.rules)
+    }
+
+    fn may_start(&self, world: &World, lease: &Lease) -> bool {
+        if lease.parents.is_empty() {
+            return !lease.is_ended();
+        }
+        let rows = self.keys.iter().filter_map(|key| world.lease(key));
+        let leases = rows.map(|lease| (lease.key.clone(), lease.clone())).collect();
+        let listed = self.keys.iter().map(LeaseKey::shard).collect();
+        startable_under(lease, &leases, &listed, self.rules)
     }
 
     fn of_moves(&self, world: &World, worker: usize, out: &mut Vec<Action>) {
@@ -264,12 +267,10 @@ impl Case {
         if asked.forced && asked.revoked_at.is_none() && !it.awaits(|it| *it == Token::Revoke) {
             out.push(Action::SeeRevocation(worker));
         }
-        let waits = if self.breaks(Mutant::ForceWithoutWait) {
-            std::time::Duration::ZERO
-        } else {
-            world.worker_row(&asked.owner).map_or(self.timing(0).take(), |row| row.timing().take())
-        };
-        let waited = asked.revoked_at.is_some_and(|at| world.clock(worker).since(at) >= waits);
+        let row = world.worker_row(&asked.owner);
+        let timing = row.map_or(self.timing(0), WorkerRow::timing);
+        let due = asked.revoked_at.map(|at| force::due(at, timing, self.rules));
+        let waited = due.is_some_and(|due| world.clock(worker) >= due);
         let gains = it.awaits(|token| matches!(token, Token::Gain(_)));
         if waited && !gains && world.left.takes > 0 && self.has_room(world) {
             out.push(Action::Force(worker));
@@ -282,33 +283,43 @@ impl Case {
             if !world.permits(worker, key) {
                 continue;
             }
-            let key = || key.clone();
-            if !self.children(&key()).is_empty() && self.has_room(world) {
-                out.push(Action::End(worker, key()));
+            if !self.children(key).is_empty() && self.has_room(world) {
+                out.push(Action::End(worker, key.clone()));
             }
-            if run.delivered < self.records && run.delivered == run.acked {
-                out.push(Action::Deliver(worker, key()));
+            if let Some(work) = &run.work {
+                self.of_work(world, worker, key, work, out);
             }
-            if run.delivered > run.acked {
-                out.push(Action::Fail(worker, key()));
-                if !has_effect(run.delivered) {
-                    out.push(Action::Ack(worker, key()));
-                }
+        }
+    }
+
+    fn of_work(
+        &self,
+        world: &World,
+        worker: usize,
+        key: &LeaseKey,
+        work: &Work,
+        out: &mut Vec<Action>,
+    ) {
+        let key = || key.clone();
+        let is_out = work.delivered > work.acked();
+        if work.delivered < self.records && !is_out {
+            out.push(Action::Deliver(worker, key()));
+        }
+        if is_out {
+            out.push(Action::Fail(worker, key()));
+            if !has_effect(work.delivered) {
+                out.push(Action::Ack(worker, key()));
             }
-            if world.left.writes == 0 || !self.has_room(world) {
-                continue;
-            }
-            let past = self.breaks(Mutant::CheckpointPastUnacked) && run.delivered > run.sent;
-            let may = run.undecided.is_none() || self.breaks(Mutant::CheckpointPastEffect);
-            if (run.acked > run.sent || past) && may {
-                out.push(Action::Checkpoint(worker, key()));
-            }
-            let next = run.delivered > run.acked && has_effect(run.delivered);
-            if (next || run.undecided.is_some())
-                && !it.awaits(|token| matches!(token, Token::Effects(..)))
-            {
-                out.push(Action::Effects(worker, key()));
-            }
+        }
+        let awaits_effects = world.workers[worker].awaits(|it| matches!(it, Token::Effects(..)));
+        if world.left.writes == 0 || !self.has_room(world) || awaits_effects {
+            return;
+        }
+        if work.has_news() {
+            out.push(Action::Checkpoint(worker, key()));
+        }
+        if work.gate.is_undecided() || (is_out && has_effect(work.delivered)) {
+            out.push(Action::Effects(worker, key()));
         }
     }
 
@@ -319,6 +330,7 @@ impl Case {
     /// True if no effect of this shard waits to be decided.
     pub(super) fn is_settled(&self, world: &World, worker: usize, key: &LeaseKey) -> bool {
         let run = world.workers[worker].runs.get(key);
-        run.is_none_or(|run| run.undecided.is_none())
+        let work = run.and_then(|run| run.work.as_ref());
+        work.is_none_or(|work| !work.gate.is_undecided())
     }
 }

@@ -8,8 +8,9 @@ use kcl_protocol::{
     Mutant, Row, Rules, ShardId, Watch, WorkerId, WorkerRow,
 };
 
+use super::data::Run;
 use super::shared::Shared;
-use super::world::{Left, Run, Seen, TICK, Worker, World};
+use super::world::{Left, Seen, TICK, Worker, World};
 
 /// One small fleet, what it may do, and what may go wrong. It is a Stateright model.
 #[derive(Clone, Debug)]
@@ -72,9 +73,7 @@ impl Start {
 impl Case {
     /// A fleet in which nothing goes wrong and nothing is done but what later calls add.
     pub fn new(name: &'static str, durations: &[u32], leases: Vec<Start>) -> Self {
-        let id = |worker: usize| {
-            (0..3).map(|life| WorkerId::from(format!("w{worker}.{life}"))).collect()
-        };
+        let id = |worker: usize| (0..3).map(|life| Self::drawn(worker, life, Rules::ALL)).collect();
         let mut keys: Vec<_> = leases.iter().map(|lease| LeaseKey::from(lease.shard)).collect();
         for child in leases.iter().flat_map(|lease| &lease.children) {
             let key = LeaseKey::from(*child);
@@ -103,6 +102,11 @@ impl Case {
             spare: LeaseKey::from("spare"),
             mutant: None,
         }
+    }
+    /// The id of a process's n-th registration.
+    pub(super) fn drawn(worker: usize, life: u8, rules: Rules) -> WorkerId {
+        let number = worker * 3 + usize::from(life);
+        WorkerId::drawn("w", u128::try_from(number).unwrap_or(u128::MAX), rules)
     }
     /// The same case with one rule broken.
     #[must_use]
@@ -200,7 +204,8 @@ impl Case {
                     // Nobody asks for this one: balance lets go only from two.
                     worker.holdings.hold(&self.spare, Fence(1));
                 }
-                worker.runs.insert(lease.key.clone(), Run::default());
+                let run = Run::new(&lease, &worker.id, self);
+                worker.runs.insert(lease.key.clone(), run);
             }
             put(Row::Lease(lease));
         }

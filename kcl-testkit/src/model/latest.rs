@@ -1,9 +1,12 @@
 //! LATEST is resolved once for an application: the first stored position is where all leases of
 //! the first sync start, whoever makes them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_protocol::shard_sync::{ListedShard, goes_by, plan_sync};
 use kcl_protocol::{
-    Checkpoint, ConditionalWrite, HashKeyRange, Lease, LeaseKey, LeaseWrite, Mutant, Row, Rules,
-    StreamName, StreamRow, StreamStart, StreamWrite,
+    Checkpoint, ConditionalWrite, HashKeyRange, LeaseKey, Mutant, Row, Rules, ShardId, StreamName,
+    StreamRow, StreamStart, StreamWrite,
 };
 use stateright::{Model, Property};
 
@@ -27,8 +30,8 @@ pub struct Syncing {
     tip: u64,
     stream: Option<Row>,
     leases: Vec<Option<Row>>,
-    /// What each worker resolved, and the put it sent.
-    workers: Vec<(Option<u64>, Option<ConditionalWrite>)>,
+    /// The stream's row as each worker resolved it, and the put it sent.
+    workers: Vec<(Option<StreamRow>, Option<ConditionalWrite>)>,
 }
 
 /// One step of a first sync.
@@ -69,9 +72,10 @@ impl Model for FirstSync {
         if state.tip <= self.records {
             out.push(Step::Produce);
         }
+        let again = self.rules.breaks(Mutant::LatestResolvedTwice);
         for (worker, (resolved, put)) in state.workers.iter().enumerate() {
             match resolved {
-                None if state.stream.is_none() => out.push(Step::Resolve(worker)),
+                None if state.stream.is_none() || again => out.push(Step::Resolve(worker)),
                 None => {}
                 Some(_) => out.push(Step::Restart(worker)),
             }
@@ -96,8 +100,8 @@ impl Model for FirstSync {
                     start: StreamStart::AtTimestamp(state.tip),
                     first_sync_done: false,
                 };
-                let put = ConditionalWrite::Stream(StreamWrite::Create(row));
-                state.workers[worker] = (Some(state.tip), Some(put));
+                let put = ConditionalWrite::Stream(StreamWrite::Create(row.clone()));
+                state.workers[worker] = (Some(row), Some(put));
             }
             Step::Apply(worker) => {
                 let put = state.workers[worker].1.clone()?;
@@ -106,16 +110,16 @@ impl Model for FirstSync {
                 }
             }
             Step::MakeLease(worker, shard) => {
-                let mut start = start_of(state.stream.as_ref())?;
-                if self.rules.breaks(Mutant::LatestResolvedTwice) {
-                    start = state.tip;
-                }
-                let key = LeaseKey::from(format!("shard-{shard}"));
-                let from = Checkpoint::AtTimestamp(start);
-                let lease = Lease::unowned(key, from, HashKeyRange::FULL);
-                let write = ConditionalWrite::Lease(LeaseWrite::Create(lease));
+                let Some(Row::Stream(stands)) = state.stream.clone() else { return None };
+                let mine = state.workers[worker].0.get_or_insert_with(|| stands.clone()).clone();
+                let row = goes_by(mine, Some(stands), self.rules);
+                let shard_id = ShardId::from(format!("shard-{shard}"));
+                let (parents, range) = (BTreeSet::new(), HashKeyRange::FULL);
+                let listed = ListedShard { id: shard_id, parents, range, is_open: true };
+                let key_of = |shard: &ShardId| LeaseKey::new(shard.as_str());
+                let plan = plan_sync(&[listed], &BTreeMap::new(), &row, key_of);
+                let write = ConditionalWrite::Lease(plan.creates.into_iter().next()?);
                 state.leases[shard] = write.apply(state.leases[shard].as_ref()).ok()?;
-                state.workers[worker].0.get_or_insert(start);
             }
             Step::Restart(worker) => state.workers[worker].0 = None,
         }

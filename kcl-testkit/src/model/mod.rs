@@ -2,7 +2,8 @@
 //!
 //! Every decision is kcl-protocol's own: heartbeats and validity ([`kcl_protocol::Liveness`]),
 //! watching and fencing ([`kcl_protocol::Watch`]), what is held ([`kcl_protocol::Holdings`]), the
-//! ownership writes ([`kcl_protocol::moves`]), and how a write applies
+//! ownership writes ([`kcl_protocol::moves`], [`kcl_protocol::force`]), acks, checkpoints and
+//! effects ([`kcl_protocol::acks`], [`kcl_protocol::gate`]), and how a write applies
 //! ([`kcl_protocol::ConditionalWrite::apply`]). The model adds what surrounds them: clocks that
 //! drift, requests that apply late or twice, answers that are lost, processes that die, rows that
 //! somebody deletes. A pause is a worker that takes no step. `docs/model.md` has the bounds.
@@ -12,6 +13,7 @@ mod answer;
 mod case;
 pub mod cases;
 pub mod checks;
+mod data;
 pub mod latest;
 pub mod outage;
 pub mod shared;
@@ -23,6 +25,7 @@ use stateright::{Model, Property};
 pub use action::Action;
 pub use case::{Case, Start};
 use checks::{Flaw, has_one_owner};
+pub use data::{Run, Work};
 use world::World;
 
 impl Model for Case {

@@ -161,7 +161,7 @@ impl Fleet {
             return it.life.beat_unanswered(now);
         }
         let holdings = &mut Holdings::default();
-        let write = liveness::heartbeat(&it.id, 0, holdings.digest(), []);
+        let write = liveness::heartbeat(self.rules, &it.id, 0, holdings.digest(), []);
         let row = calm.rows.get(&it.id).cloned().map(Row::Worker);
         let applied = ConditionalWrite::Worker(write).apply(row.as_ref());
         let Ok(Some(Row::Worker(row))) = applied else { return };

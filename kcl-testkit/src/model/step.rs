@@ -5,14 +5,13 @@ use kcl_protocol::liveness::{self, apply_revocations, removable};
 use kcl_protocol::watch::{fence_reaped, put_missing};
 use kcl_protocol::writes::apply_all;
 use kcl_protocol::{
-    CasOutcome, ConditionalWrite, EntryId, InboxEntry, LeaseChange, LeaseCondition, LeaseKey,
-    LeaseWrite, Mutant, Row, RowKey, WorkerChange, WorkerCondition, WorkerId, WorkerRow,
-    WorkerState, WorkerWrite, moves,
+    CasOutcome, Checkpoint, ConditionalWrite, EntryId, InboxEntry, LeaseKey, LeaseWrite, Mutant,
+    Row, RowKey, WorkerId, WorkerRow, WorkerState, WorkerWrite, force, moves,
 };
 
 use super::action::Action;
 use super::case::Case;
-use super::checks::{at, note_applied};
+use super::checks::note_applied;
 use super::world::{Answer, Asked, Request, TICK, Token, World};
 
 impl Case {
@@ -81,6 +80,11 @@ impl Case {
         Some(world)
     }
 
+    /// What its workers' ownership writes depend on.
+    pub(super) fn terms(&self) -> moves::Terms {
+        moves::Terms { generation: 0, rules: self.rules }
+    }
+
     /// Forgets all that a process keeps in memory.
     pub(super) fn forget(&self, world: &mut World, worker: usize) {
         let it = &mut *world.workers[worker];
@@ -99,12 +103,8 @@ impl Case {
         let mut row = WorkerRow::live(it.id.clone(), self.timing(worker));
         row.inbox.clone_from(&it.inbox);
         let done = removable(&row, &it.holdings, |id| it.decided.contains(id));
-        let mut write = liveness::heartbeat(&it.id, it.holdings.load(), it.holdings.digest(), done);
-        if self.breaks(Mutant::MissingCanBeat)
-            && let WorkerWrite::Update { when, .. } = &mut write
-        {
-            *when = vec![WorkerCondition::StateIsNotDead];
-        }
+        let (load, digest) = (it.holdings.load(), it.holdings.digest());
+        let write = liveness::heartbeat(self.rules, &it.id, load, digest, done);
         world.left.beats -= 1;
         send(world, worker, Token::Beat(now), vec![ConditionalWrite::Worker(write)]);
         if self.prompt.contains(&worker) {
@@ -151,11 +151,7 @@ impl Case {
         let now = world.clock(worker);
         let timing = self.timing(worker);
         let it = &mut *world.workers[worker];
-        let again = self.breaks(Mutant::IdUsedTwice);
-        it.id = match again {
-            true => self.ids[0][0].clone(),
-            false => self.ids[worker][usize::from(it.lives)].clone(),
-        };
+        it.id = Self::drawn(worker, it.lives, self.rules);
         it.lives += 1;
         let write = WorkerWrite::Create(WorkerRow::live(it.id.clone(), timing));
         send(world, worker, Token::Register(now), vec![ConditionalWrite::Worker(write)]);
@@ -169,12 +165,7 @@ impl Case {
 
     fn send_take(&self, world: &mut World, worker: usize, lease: &kcl_protocol::Lease) {
         world.left.takes -= 1;
-        let mut write = moves::take(lease, &world.workers[worker].id, 0);
-        if self.breaks(Mutant::TakeByOwnerAlone)
-            && let LeaseWrite::Update { when, .. } = &mut write
-        {
-            when.retain(|it| !matches!(it, LeaseCondition::FenceIs(_)));
-        }
+        let write = moves::take(lease, &world.workers[worker].id, self.terms());
         let index = self.index(&lease.key);
         send(world, worker, Token::Gain(index), vec![ConditionalWrite::Lease(write)]);
     }
@@ -231,6 +222,7 @@ impl Case {
         it.awaited.retain(|awaited| *awaited != token);
         it.answers.retain(|answer| answer.token != token);
         match (token, &mut it.life) {
+            (Token::Effects(..), _) => it.runs.values_mut().for_each(|run| run.no_answer(now)),
             (Token::Beat(_), Some(life)) => life.beat_unanswered(now),
             (Token::Register(_), _) => self.forget(world, worker),
             _ => {}
@@ -241,13 +233,12 @@ impl Case {
         let lease = world.lease(key)?.clone();
         world.left.asks -= 1;
         let id = EntryId(u128::from(world.left.asks) * 2 + 100);
-        let owner = lease.owner?;
+        let owner = lease.owner.clone()?;
         let it = &mut *world.workers[worker];
         let (leases, to) = (vec![(key.clone(), lease.fence)], it.id.clone());
         let entry = InboxEntry::Ask { leases, to, have: it.holdings.load() };
-        let (key, fence) = (key.clone(), lease.fence);
         let write = ConditionalWrite::Worker(moves::send(&owner, id, entry));
-        it.asked = Some(Asked { id, owner, key, fence, forced: false, revoked_at: None });
+        it.asked = Some(Asked { id, owner, lease, forced: false, revoked_at: None });
         other(world, worker, write);
         Some(())
     }
@@ -279,18 +270,16 @@ impl Case {
     ) -> Option<()> {
         let it = &mut *world.workers[worker];
         let fence = it.holdings.fence(key)?;
-        let run = match self.breaks(Mutant::HeldDuringHandOver) {
-            true => it.runs.get(key).cloned(),
-            false => {
-                it.holdings.spend(key, fence);
-                it.runs.remove(key)
-            }
-        };
-        let done = run.map(|run| run.acked).filter(|_| self.records > 0);
-        let checkpoint = done.filter(|acked| *acked > 0).map(at);
+        it.holdings.lets_go(key, fence);
+        let work = it.runs.get(key).and_then(|run| run.work.as_ref());
+        let acked = work.map(|work| work.acks.watermark());
+        let checkpoint = acked.filter(|acked| matches!(acked, Checkpoint::At(_)));
+        if it.holdings.fence(key).is_none() {
+            it.runs.remove(key);
+        }
         let write = match to {
-            Some(to) => moves::hand_over(key, fence, &it.id, 0, &to, checkpoint),
-            None => moves::release(key, fence, &it.id, 0, checkpoint),
+            Some(to) => moves::hand_over(key, fence, &it.id, self.terms(), &to, checkpoint),
+            None => moves::release(key, fence, &it.id, self.terms(), checkpoint),
         };
         self.send_let_go(world, worker, key, write, because);
         Some(())
@@ -305,10 +294,9 @@ impl Case {
         because: Option<EntryId>,
     ) {
         if self.breaks(Mutant::HandOverKeepsOrdinal)
-            && let LeaseWrite::Update { change, .. } = &mut write
             && let Some(lease) = world.lease(key)
         {
-            change.push(LeaseChange::Ordinal(lease.ordinal));
+            write = moves::keep_ordinal(write, lease.ordinal);
         }
         let token = Token::LetGo(self.index(key));
         send(world, worker, token, vec![ConditionalWrite::Lease(write)]);
@@ -326,7 +314,7 @@ impl Case {
         let me = it.id.clone();
         let live = world.worker_row(&to).is_some_and(|row| row.state == WorkerState::Live);
         if live && self.has_room(world) {
-            let write = moves::hand_over(&lease, fence, &me, 0, &to, None);
+            let write = moves::hand_over(&lease, fence, &me, self.terms(), &to, None);
             self.send_let_go(world, worker, &lease, write, None);
         }
         Some(())
@@ -336,31 +324,33 @@ impl Case {
         let it = &mut *world.workers[worker];
         let asked = it.asked.as_mut()?;
         asked.forced = true;
-        let id = match self.breaks(Mutant::MarkInAsk) {
-            true => asked.id,
-            false => EntryId(asked.id.0 + 1),
-        };
-        let (owner, lease, fence) = (&asked.owner, &asked.key, asked.fence);
-        let write = moves::revoke(owner, asked.id, id, lease, fence, &it.id);
+        let (owner, lease, id) = (&asked.owner, &asked.lease, mark(asked));
+        let (key, fence) = (&lease.key, lease.fence);
+        let write = force::revoke(owner, asked.id, id, key, fence, &it.id, self.rules);
         send(world, worker, Token::Revoke, vec![ConditionalWrite::Worker(write)]);
         Some(())
     }
 
     fn force(&self, world: &mut World, worker: usize) -> Option<()> {
         let asked = world.workers[worker].asked.take()?;
-        let lease = world.lease(&asked.key)?.clone();
-        let stands = lease.fence == asked.fence || self.breaks(Mutant::ForceRereadsFence);
-        if lease.owner.as_ref() != Some(&asked.owner) || !stands || lease.is_ended() {
+        let now = world.lease(&asked.lease.key)?.clone();
+        let seen = force::seen(&asked.lease, Some(&now), self.rules);
+        if now.owner != seen.owner || now.fence != seen.fence || now.is_ended() {
+            // Such a take never wins.
             return Some(());
         }
-        self.send_take(world, worker, &lease);
+        self.send_take(world, worker, seen);
         if self.breaks(Mutant::MarkRemovedByTaker) {
-            let change = vec![WorkerChange::InboxRemove(EntryId(asked.id.0 + 1))];
-            let write = WorkerWrite::Update { id: asked.owner, when: Vec::new(), change };
+            let write = force::unmark(&asked.owner, mark(&asked));
             other(world, worker, ConditionalWrite::Worker(write));
         }
         Some(())
     }
+}
+
+/// The entry of the revocation that follows an ask.
+fn mark(asked: &Asked) -> EntryId {
+    EntryId(asked.id.0 + 1)
 }
 
 fn tick(world: &mut World, slow: Option<usize>) {
@@ -384,7 +374,7 @@ fn see_revocation(world: &mut World, worker: usize) -> Option<()> {
     let row = world.worker_row(&asked.owner)?;
     let marked = |entry: &InboxEntry| {
         matches!(entry, InboxEntry::Revoke { lease, fence, .. }
-            if *lease == asked.key && *fence == asked.fence)
+            if *lease == asked.lease.key && *fence == asked.lease.fence)
     };
     debug_assert!(row.inbox.len() <= INBOX_ENTRIES);
     let stands = row.inbox.values().any(marked);

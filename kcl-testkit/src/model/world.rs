@@ -9,6 +9,7 @@ use kcl_protocol::{
 };
 
 use super::checks::Flaw;
+use super::data::Run;
 use super::shared::Shared;
 
 /// One tick of the model's clock.
@@ -100,29 +101,12 @@ pub struct Asked {
     pub id: EntryId,
     /// Whom it asked.
     pub owner: WorkerId,
-    /// For which lease.
-    pub key: LeaseKey,
-    /// At which fence.
-    pub fence: Fence,
+    /// For which lease, as it was then.
+    pub lease: Lease,
     /// A revocation was sent.
     pub forced: bool,
     /// When it was known to stand in the owner's row.
     pub revoked_at: Option<Moment>,
-}
-
-/// One shard's consumer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Run {
-    /// Records delivered.
-    pub delivered: u8,
-    /// Records acknowledged: the watermark.
-    pub acked: u8,
-    /// Records whose checkpoint was sent.
-    pub sent: u8,
-    /// Ordinal of the last checkpoint value.
-    pub ordinal: Ordinal,
-    /// An effect that is not decided yet: the record and its ordinal.
-    pub undecided: Option<(u8, Ordinal)>,
 }
 
 /// Names a request to the worker that waits for its answer.
@@ -142,8 +126,8 @@ pub enum Token {
     Read(u8),
     /// A revocation.
     Revoke,
-    /// A checkpoint.
-    Checkpoint(u8),
+    /// A checkpoint at this ordinal.
+    Checkpoint(Ordinal),
     /// Effects of this record with a checkpoint, at this ordinal.
     Effects(u8, Ordinal),
 }
