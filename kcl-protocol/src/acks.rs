@@ -228,6 +228,20 @@ mod tests {
         assert_eq!((acks.watermark(), acks.unacked()), (Checkpoint::At(p(5)), 0));
     }
 
+    #[test]
+    fn the_first_open_and_the_last_delivered_record_are_known_while_any_is_out() {
+        let mut acks = Acks::new(Checkpoint::At(p(2)));
+        assert_eq!((acks.first_open(), acks.last_delivered()), (None, None));
+        acks.deliver_each(vec![p(3), p(4), p(5)]);
+        acks.ack(p(3));
+        assert_eq!((acks.first_open(), acks.last_delivered()), (Some(p(4)), Some(p(5))));
+        assert_eq!(acks.checkpoint(Rules::ALL), Checkpoint::At(p(3)));
+        acks.rewind();
+        acks.deliver_whole(p(9), 3);
+        assert_eq!((acks.first_open(), acks.last_delivered()), (None, Some(p(9))));
+        assert!(acks.is_acked(p(3)) && !acks.is_acked(p(9)));
+    }
+
     proptest! {
         #[test]
         fn the_watermark_is_the_last_record_before_the_first_unacked_one(

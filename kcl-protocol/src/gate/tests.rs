@@ -51,6 +51,25 @@ fn writes_are_coalesced_to_one_per_interval() {
 }
 
 #[test]
+fn the_row_lacks_what_no_answer_said_it_has() {
+    let mut gate = gate().with_rules(Rules::ALL);
+    assert_eq!((gate.rules(), gate.written().checkpoint), (Rules::ALL, Checkpoint::TrimHorizon));
+    assert!(gate.lacks(&at(1)));
+    gate.send(at(1), Carries::CheckpointOnly);
+    assert!(gate.lacks(&at(1)) && gate.pending().is_some());
+    gate.answered(Answer::Won, now(0));
+    assert!(!gate.lacks(&at(1)) && gate.lacks(&at(2)) && gate.pending().is_none());
+}
+
+#[test]
+fn a_new_owner_counts_on_from_the_ordinal_it_finds() {
+    let found = Lease { ordinal: Ordinal(7), ..row() };
+    let mut gate = Gate::new(&found, WorkerId::new("w"), INTERVAL).with_rules(Rules::ALL);
+    gate.send(at(1), Carries::CheckpointOnly);
+    assert_eq!(gate.ordinal(), Ordinal(8));
+}
+
+#[test]
 fn a_new_value_gets_a_new_ordinal_and_a_repeated_one_keeps_its_own() {
     let mut gate = gate();
     let first = gate.send(at(1), Carries::CheckpointOnly);

@@ -1,8 +1,6 @@
 //! What is held, and which fences are spent.
 
-use kcl_protocol::{
-    Checkpoint, Fence, HeldDigest, Holdings, Lease, Rules, Standing,
-};
+use kcl_protocol::{Checkpoint, Fence, HeldDigest, Holdings, Lease, Rules, Standing};
 
 use super::{id, key, lease};
 

@@ -140,20 +140,21 @@ fn a_worker_judges_nobody_at_the_end_of_its_validity_or_soon_after_it_had_run_ou
     // Valid until 3977; answered just in time.
     beat(&mut life, 2, 3000, 3976);
     assert!(life.may_fence(ms(3980)));
-    // Valid until 5977; out when the next answer comes.
-    beat(&mut life, 3, 6000, 5977);
+    // Valid until 5977; out at the very moment of the next answer.
+    beat(&mut life, 3, 5000, 5977);
     let from = 5977 + 3 * 3003;
-    beat(&mut life, 4, from - 500, from - 400);
+    for (count, sent) in (4..).zip((6000..from).step_by(1000)) {
+        beat(&mut life, count, sent, sent + 10);
+        assert!(!life.may_fence(ms(sent + 20)));
+    }
     assert!(!life.may_fence(ms(from - 1)));
     assert!(life.may_fence(ms(from)));
 }
 
 #[test]
 fn validity_ends_at_its_very_moment() {
-    let timing = kcl_protocol::LeaseTiming {
-        slack: std::time::Duration::from_millis(1100),
-        ..TIMING
-    };
+    let timing =
+        kcl_protocol::LeaseTiming { slack: std::time::Duration::from_millis(1100), ..TIMING };
     // D_own is 1897 ms, so validity ends before the view counts as interrupted.
     let life = Liveness::registered(timing, ms(1000), ms(1010));
     assert!(life.may_fence(ms(2896)));
@@ -181,8 +182,13 @@ fn revocations_take_effect_before_validity_is_raised() {
 fn only_decided_entries_and_spent_revocations_are_removed() {
     let ask = InboxEntry::Ask { leases: Vec::new(), to: id("other"), have: 0 };
     let grant = InboxEntry::Grant { leases: Vec::new() };
-    let shown =
-        with_inbox(&[(1, ask.clone()), (2, ask), (3, grant), (4, revoke("a", 4)), (5, revoke("b", 4))]);
+    let shown = with_inbox(&[
+        (1, ask.clone()),
+        (2, ask),
+        (3, grant),
+        (4, revoke("a", 4)),
+        (5, revoke("b", 4)),
+    ]);
     let mut holdings = Holdings::default();
     holdings.spend(&key("a"), Fence(4));
     let decided = [EntryId(2), EntryId(3), EntryId(5)];
