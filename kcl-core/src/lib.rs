@@ -25,6 +25,10 @@ pub mod source;
 mod streams;
 pub mod table;
 
+// Nothing of the rules that tests break is in a program that was not built to break them.
+#[cfg(not(feature = "mutants"))]
+const _: () = assert!(size_of::<kcl_protocol::Rules>() == 0);
+
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use kcl_protocol as protocol;

@@ -18,21 +18,21 @@ macro_rules! caught {
 }
 
 caught! {
-    validity_from_reply: takeover(5), ValidityFromReply;
+    validity_from_reply: takeover(4), ValidityFromReply;
     own_duration_judges_others: unequal(5), OwnDurationJudgesOthers;
-    fence_without_heartbeat: takeover(5), FenceWithoutHeartbeat;
+    fence_without_heartbeat: takeover(3), FenceWithoutHeartbeat;
     id_used_twice: reborn(2), IdUsedTwice;
     absent_is_dead: deleted(2), AbsentIsDead;
-    missing_can_beat: put_back(6), MissingCanBeat;
-    take_extends_validity: orphan(4), TakeExtendsValidity;
+    missing_can_beat: put_back(3), MissingCanBeat;
+    take_extends_validity: orphan(3), TakeExtendsValidity;
     live_lease_taken: takeover(3), LiveLeaseTaken;
-    take_by_owner_alone: force(6), TakeByOwnerAlone;
+    take_by_owner_alone: force(3), TakeByOwnerAlone;
     force_without_wait: force(3), ForceWithoutWait;
-    force_rereads_fence: force(6), ForceRereadsFence;
-    revoke_after_validity: force(6), RevokeAfterValidity;
-    mark_in_ask: force(6), MarkInAsk;
-    mark_removed_by_taker: force(6), MarkRemovedByTaker;
-    revoke_without_fence: unheard(6), RevokeWithoutFence;
+    force_rereads_fence: force(3), ForceRereadsFence;
+    revoke_after_validity: force(4), RevokeAfterValidity;
+    mark_in_ask: force(4), MarkInAsk;
+    mark_removed_by_taker: force(4), MarkRemovedByTaker;
+    revoke_without_fence: unheard(3), RevokeWithoutFence;
     hold_at_spent_fence: hand_over(), HoldAtSpentFence;
     held_during_hand_over: hand_over(), HeldDuringHandOver;
     hand_over_keeps_ordinal: data(), HandOverKeepsOrdinal;
@@ -60,11 +60,13 @@ where
     M::State: std::fmt::Debug + Clone + std::hash::Hash + PartialEq + Send + Sync,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
+    let start = super::stopwatch();
     let done = broken.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let found = done.discoveries().into_iter().filter(|(promise, _)| *promise != MOVES);
     let shortest = found.map(|(promise, path)| (path.into_actions(), promise));
     let (path, promise) = shortest.min_by_key(|(path, _)| path.len()).unwrap_or_else(|| {
         panic!("{mutant:?} goes unnoticed: a check is missing, or the rule is needless")
     });
-    println!("| {mutant:?} | {promise} | {} |", path.len());
+    let took = start.elapsed().as_secs_f64();
+    println!("| {mutant:?} | {promise} | {} | {took:.1} s |", path.len());
 }

@@ -161,7 +161,27 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
             findings.push(format!("{name}: {package}: arrows point the other way"));
         }
     }
+    findings.extend(breakable(room, text));
     findings
+}
+
+/// The only lines of manifests that may name the feature with which rules can be broken.
+const BREAKABLE: [(&str, &str); 3] = [
+    ("kcl-protocol", "mutants = []"),
+    ("kcl-core", "mutants = [\"kcl-protocol/mutants\"]"),
+    ("kcl-testkit", "model = [\"dep:stateright\", \"kcl-core/mutants\"]"),
+];
+
+/// Rules can be broken in tests alone: no default feature and no dependency asks for it.
+fn breakable(room: &str, text: &str) -> Vec<Finding> {
+    let is_bad = |line: &&str| {
+        let names = line.contains("mutants") && !line.starts_with('#');
+        let asks = room != "tests" && line.contains("kcl-testkit") && line.contains("\"model\"");
+        let by_default = line.starts_with("default ") && BREAKABLE.iter().any(|it| it.0 == room);
+        (names && !BREAKABLE.contains(&(room, line))) || asks || by_default
+    };
+    let bad = text.lines().map(str::trim).filter(is_bad);
+    bad.map(|line| format!("{room}: {line}: only tests may break rules")).collect()
 }
 
 /// The packages a crate needs when it is built for use, for any target, by their own names.
@@ -212,6 +232,20 @@ mod tests {
         }
         let long = format!("fn f() {{\n{}}}\n", "    let a = 1;\n".repeat(71));
         assert_eq!(source("a.rs", &long).len(), 1);
+    }
+
+    #[test]
+    fn rules_that_can_be_broken_outside_of_tests_are_found() {
+        for (room, manifest) in [
+            ("examples", "[dependencies]\nkcl-core = { path = \"a\", features = [\"mutants\"] }\n"),
+            ("kcl-core", "[features]\ndefault = [\"mutants\"]\nmutants = []\n"),
+            ("kcl-core", "[features]\ndefault = []\nmutants = []\n"),
+            ("kcl-lease-local", "[features]\nchaos = [\"kcl-core/mutants\"]\n"),
+        ] {
+            assert!(!arrows(&format!("{room}/Cargo.toml"), manifest).is_empty(), "{manifest}");
+        }
+        let own = "[features]\n# Has mutants.\nmutants = [\"kcl-protocol/mutants\"]\n";
+        assert_eq!(arrows("kcl-core/Cargo.toml", own), Vec::<Finding>::new());
     }
 
     #[test]
