@@ -7,7 +7,7 @@ use kcl_protocol::gate::{Carries, Gate, Progress};
 use kcl_protocol::writes::apply_all;
 use kcl_protocol::{
     Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease,
-    LeaseChange, LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Row, RowKey,
+    LeaseChange, LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Row, RowKey, Rules,
     SequenceNumber, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState, WorkerWrite,
     liveness, moves, watch,
 };
@@ -220,7 +220,7 @@ proptest! {
             let write = match kind {
                 0 => WorkerWrite::Create(WorkerRow::live(id.clone(), LeaseTiming::new(D, GRACE))),
                 1 => watch::put_missing(&id, 77, D, GRACE),
-                2..=4 => liveness::heartbeat(&id, 1, HeldDigest::default(), [EntryId(1)]),
+                2..=4 => liveness::heartbeat(Rules::ALL, &id, 1, HeldDigest::default(), [EntryId(1)]),
                 5 => watch::fence(&id, count),
                 6 => watch::fence_reaped(&id),
                 7 => moves::send(&id, EntryId(1), InboxEntry::Grant { leases: Vec::new() }),

@@ -195,17 +195,18 @@ fn nothing_is_given_to_a_worker_that_leaves_or_may_be_dead() {
 }
 
 #[test]
-fn what_is_given_up_goes_to_the_least_loaded_live_worker_that_stays() {
+fn what_is_given_up_goes_to_the_least_loaded_live_worker_that_stays_and_has_room() {
     let of = |name, load| WorkerRow { load, ..row(name, 1) };
     let rows = [
         of("me", 0),
         WorkerRow { draining: true, ..of("leaving", 0) },
         WorkerRow { state: WorkerState::Fenced, ..of("dead", 0) },
+        WorkerRow { max_leases: 1, ..of("full", 1) },
         of("busy", 3),
         of("idle", 2),
     ];
     assert_eq!(receiver(&key("a"), rows.iter(), &id("me")), Some(id("idle")));
-    assert_eq!(receiver(&key("a"), rows[..3].iter(), &id("me")), None);
+    assert_eq!(receiver(&key("a"), rows[..4].iter(), &id("me")), None);
     let equals = [of("x", 2), of("y", 2), of("z", 2)];
     for number in 0..20 {
         let key = numbered(number);

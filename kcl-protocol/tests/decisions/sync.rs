@@ -19,7 +19,6 @@ fn listed(name: &str, parents: &[&str]) -> ListedShard {
         id: ShardId::from(name),
         parents: parents.iter().map(|parent| ShardId::from(*parent)).collect(),
         range: HashKeyRange::FULL,
-        is_open: true,
     }
 }
 

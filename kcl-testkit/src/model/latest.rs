@@ -115,7 +115,7 @@ impl Model for FirstSync {
                 let row = goes_by(mine, Some(stands), self.rules);
                 let shard_id = ShardId::from(format!("shard-{shard}"));
                 let (parents, range) = (BTreeSet::new(), HashKeyRange::FULL);
-                let listed = ListedShard { id: shard_id, parents, range, is_open: true };
+                let listed = ListedShard { id: shard_id, parents, range };
                 let key_of = |shard: &ShardId| LeaseKey::new(shard.as_str());
                 let plan = plan_sync(&[listed], &BTreeMap::new(), &row, key_of);
                 let write = ConditionalWrite::Lease(plan.creates.into_iter().next()?);
