@@ -220,7 +220,10 @@ proptest! {
             let write = match kind {
                 0 => WorkerWrite::Create(WorkerRow::live(id.clone(), LeaseTiming::new(D, GRACE))),
                 1 => watch::put_missing(&id, 77, D, GRACE),
-                2..=4 => liveness::heartbeat(Rules::ALL, &id, 1, HeldDigest::default(), [EntryId(1)]),
+                2..=4 => {
+                    let digest = HeldDigest::default();
+                    liveness::heartbeat(Rules::ALL, &id, 1, digest, [EntryId(1)])
+                }
                 5 => watch::fence(&id, count),
                 6 => watch::fence_reaped(&id),
                 7 => moves::send(&id, EntryId(1), InboxEntry::Grant { leases: Vec::new() }),
