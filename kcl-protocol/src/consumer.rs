@@ -361,7 +361,6 @@ impl Consumer {
     fn expired(&mut self) {
         match (self.state, self.leaving) {
             (State::Calling(Call::LeaseLost), _) => {}
-            (State::Calling(Call::Shutdown), Some(why)) => self.cut(Then::Leave(why)),
             (State::Calling(_), Some(why)) if self.calls == Calls::Cancellable => {
                 self.state = State::Settling(why);
             }
@@ -388,7 +387,6 @@ impl Consumer {
     fn lost(&mut self) {
         match self.state {
             State::Calling(Call::LeaseLost) | State::Done(_) => {}
-            State::Outwaiting(_, Then::Lose) => {}
             State::Calling(_) => self.cut(Then::Lose),
             State::Outwaiting(call, _) => self.state = State::Outwaiting(call, Then::Lose),
             State::Settling(_) => self.state = State::Done(Why::Lost),

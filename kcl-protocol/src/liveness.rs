@@ -92,11 +92,6 @@ impl Liveness {
         self.valid_until
     }
 
-    /// The rules these decisions follow.
-    pub fn rules(&self) -> Rules {
-        self.rules
-    }
-
     /// Is a worker registered whose put of a new row came to this? Only by a row of its own: an id
     /// is used once.
     pub fn is_registered(put: &CasOutcome, rules: Rules) -> bool {

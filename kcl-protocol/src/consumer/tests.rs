@@ -257,3 +257,108 @@ fn an_undecided_effect_holds_up_every_end_but_the_loss() {
         }
     }
 }
+
+fn process(calls: Calls) -> Consumer {
+    after(started(calls), &[Event::Ready])
+}
+
+#[test]
+fn records_are_worth_reading_until_the_shard_is_left_or_parked() {
+    let idle = started(Calls::Cancellable);
+    let parked = Event::Failed(Verdict::Stop, Instance::Usable);
+    assert!(idle.wants_records() && after(idle, &[Event::Ready]).wants_records());
+    assert!(!after(idle, &[Event::Ready, parked]).wants_records());
+    assert!(!after(idle, &[Event::Ready, Event::Stop]).wants_records());
+    assert!(!after(process(Calls::Blocking), &[Event::Expired]).wants_records());
+}
+
+#[test]
+fn a_pause_shows_until_it_is_resumed() {
+    let paused = after(started(Calls::Cancellable), &[Event::Pause]);
+    assert!(paused.is_paused() && !paused.may_deliver());
+    let resumed = after(paused, &[Event::Resume]);
+    assert!(!resumed.is_paused() && resumed.may_deliver());
+}
+
+#[test]
+fn a_record_the_sink_took_lets_the_shard_go_on() {
+    let failed = Event::Failed(Verdict::DeadLetter, Instance::Usable);
+    let waiting = after(process(Calls::Cancellable), &[failed]);
+    assert_eq!(waiting.state(), State::DeadLettering);
+    assert_eq!(after(waiting, &[Event::DeadLettered]).state(), State::Idle);
+    assert_eq!(after(waiting, &[Event::RetryDue]).state(), State::DeadLettering);
+}
+
+#[test]
+fn without_validity_nothing_runs_until_it_is_back() {
+    let suspended = after(process(Calls::Cancellable), &[Event::Expired]);
+    assert_eq!(suspended.state(), State::Suspended);
+    assert_eq!(after(suspended, &[Event::Granted]).state(), State::Idle);
+    let idle = started(Calls::Cancellable);
+    assert_eq!(after(idle, &[Event::Expired]).state(), State::Suspended);
+    let failed = Event::Failed(Verdict::DeadLetter, Instance::Usable);
+    let sinking = after(idle, &[Event::Ready, failed, Event::Expired]);
+    assert_eq!(sinking.state(), State::Suspended);
+}
+
+#[test]
+fn a_blocking_call_that_outlasts_validity_is_followed_by_what_validity_is_then() {
+    let out = after(process(Calls::Blocking), &[Event::Expired]);
+    assert_eq!(after(out, &[Event::Returned]).state(), State::Suspended);
+    let back = after(out, &[Event::Granted]);
+    assert_eq!(after(back, &[Event::Returned]).state(), State::Idle);
+    let out_again = after(back, &[Event::Expired, Event::Returned]);
+    assert_eq!(out_again.state(), State::Suspended);
+    let starting = after(Consumer::new(Calls::Blocking), &[Event::Expired, Event::Returned]);
+    assert_eq!(starting.state(), State::Suspended);
+    let ready = after(starting, &[Event::Granted]).state();
+    assert_eq!(ready, State::Idle, "it was initialized once");
+}
+
+#[test]
+fn a_worker_that_leaves_without_validity_says_no_farewell() {
+    for calls in [Calls::Cancellable, Calls::Blocking] {
+        let leaving = after(process(calls), &[Event::Stop, Event::Expired]);
+        match calls {
+            Calls::Cancellable => {
+                assert_eq!(leaving.state(), State::Settling(Why::HandedBack));
+            }
+            Calls::Blocking => {
+                let waits = State::Outwaiting(Call::Process, Then::Leave(Why::HandedBack));
+                assert_eq!(leaving.state(), waits);
+            }
+        }
+        let farewell = after(process(calls), &[Event::Stop, Event::Returned]);
+        let cut_off = after(farewell, &[Event::Expired, Event::Returned]);
+        assert_eq!(cut_off.state(), State::Settling(Why::HandedBack));
+    }
+}
+
+#[test]
+fn the_loss_is_told_to_who_was_initialized_and_not_told_before() {
+    let unborn = Consumer::new(Calls::Cancellable);
+    assert_eq!(after(unborn, &[Event::Lost]).state(), State::Done(Why::Lost));
+    let idle = started(Calls::Cancellable);
+    assert_eq!(after(idle, &[Event::Lost]).state(), State::Calling(Call::LeaseLost));
+    let farewell = after(idle, &[Event::Stop]);
+    assert_eq!(after(farewell, &[Event::Lost]).state(), State::Done(Why::Lost));
+    let twice = after(process(Calls::Blocking), &[Event::Lost, Event::Lost, Event::Returned]);
+    assert_eq!(twice.state(), State::Calling(Call::LeaseLost));
+}
+
+#[test]
+fn a_shard_without_progress_is_yielded_unless_it_waits_on_purpose() {
+    let stuck = after(process(Calls::Cancellable), &[Event::NoProgress]);
+    assert_eq!(stuck.state(), State::Calling(Call::Shutdown));
+    let ended = after(stuck, &[Event::Returned, Event::Settled]);
+    assert_eq!(ended.state(), State::Done(Why::Yield));
+    let idle = after(started(Calls::Cancellable), &[Event::NoProgress]);
+    assert_eq!(after(idle, &[Event::Returned]).state(), State::Settling(Why::Yield));
+    let parked = Event::Failed(Verdict::Stop, Instance::Usable);
+    for waiting in [parked, Event::Expired] {
+        let waiting = after(process(Calls::Cancellable), &[waiting]);
+        assert_eq!(after(waiting, &[Event::NoProgress]), waiting);
+    }
+    let leaving = after(process(Calls::Cancellable), &[Event::Stop]);
+    assert_eq!(after(leaving, &[Event::NoProgress]), leaving);
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kcl_core::protocol::Rules;
 use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{
     Clock, Config, ConsumerState, Handle, MemoryDeadLetters, Placement, Scheduler, StreamSource,
@@ -39,6 +40,8 @@ pub struct Yard {
     pub recorder: Recorder,
     /// `D` of every worker.
     pub lease_duration: Duration,
+    /// The rules of every worker.
+    pub rules: Rules,
     /// How the application is written.
     pub habits: Habits,
     /// Where records go that nobody can process.
@@ -149,6 +152,8 @@ impl Place {
             .observer(Arc::new(yard.recorder.clone()))
             .clock(clock);
         let make = move |start: &kcl_core::ShardStart| workshop.make(start);
+        #[cfg(feature = "model")]
+        let config = config.rules(yard.rules);
         let scheduler = Scheduler::new(yard.habits.apply(config), table, source, make)
             .unwrap_or_else(|error| unreachable!("the configuration is fixed: {error}"));
         let handle = scheduler.handle();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_core::protocol::hash;
+use kcl_core::protocol::{Rules, hash};
 
 use super::faults::Kind;
 use super::world::World;
@@ -26,6 +26,8 @@ pub struct Options {
     pub healing: Duration,
     /// Faults to leave out, by number.
     pub without: Vec<u64>,
+    /// The rules that every worker follows; one is broken only to prove that the checks notice.
+    pub rules: Rules,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             faults: Duration::from_secs(120),
             healing: Duration::from_secs(150),
             without: Vec::new(),
+            rules: Rules::ALL,
         }
     }
 }
