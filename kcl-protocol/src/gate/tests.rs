@@ -62,6 +62,16 @@ fn the_row_lacks_what_no_answer_said_it_has() {
 }
 
 #[test]
+fn a_checkpoint_may_apply_again_under_its_ordinal_and_an_effect_may_not() {
+    for (carries, second) in [(Carries::CheckpointOnly, true), (Carries::Effects, false)] {
+        let (mut gate, mut row) = (gate(), row());
+        let write = gate.send(at(1), carries);
+        assert_eq!(apply(&write, &mut row), Answer::Won);
+        assert_eq!(apply(&write, &mut row) == Answer::Won, second, "{carries:?}");
+    }
+}
+
+#[test]
 fn a_new_owner_counts_on_from_the_ordinal_it_finds() {
     let found = Lease { ordinal: Ordinal(7), ..row() };
     let mut gate = Gate::new(&found, WorkerId::new("w"), INTERVAL).with_rules(Rules::ALL);

@@ -7,6 +7,7 @@ mod liveness;
 mod moves;
 mod rounds;
 mod sync;
+mod values;
 mod watch;
 mod writes;
 
