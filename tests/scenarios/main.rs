@@ -1,5 +1,7 @@
 //! The promises of docs/protocol.md, each told as a story on a paused clock.
 
+mod broken;
+mod broken_liveness;
 mod budget;
 mod data;
 mod doors;

@@ -1,5 +1,7 @@
 //! The gate: simulated fleets under faults keep every promise.
 
+mod mutants;
+
 use kcl_testkit::sim::{Campaign, Options, run, silence_simulated_panics, simulate};
 
 /// Every seed that ever failed, and what it found.
