@@ -50,7 +50,18 @@ fn crates_keep_the_direction_of_the_arrows() {
 
 #[test]
 fn no_file_names_a_path_of_one_machine() {
-    for ending in [".rs", ".md", ".toml", "test", "bench", "lib", "run", "dynamodb-local"] {
+    for ending in [
+        ".rs",
+        ".md",
+        ".toml",
+        "test",
+        "bench",
+        "lib",
+        "run",
+        "dynamodb-local",
+        "coverage",
+        "mutation",
+    ] {
         check(ending, text);
     }
 }
