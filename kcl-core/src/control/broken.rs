@@ -2,9 +2,7 @@
 //! these does nothing unless its own rule is the one that is broken, and none of it is compiled
 //! without the feature `mutants`.
 
-use kcl_protocol::{
-    CasOutcome, ConditionalWrite, InboxEntry, Lease, LeaseKey, LeaseWrite, Mutant, force, moves,
-};
+use kcl_protocol::{CasOutcome, InboxEntry, Lease, LeaseKey, LeaseWrite, Mutant, force, moves};
 
 use super::Control;
 use super::ops::{Done, operation};
@@ -57,9 +55,9 @@ impl Control<'_> {
                 if *lease == asked.key && *fence == asked.fence)
         };
         for id in donor.inbox.iter().filter(|(_, entry)| is_mark(entry)).map(|(id, _)| *id) {
-            let write = ConditionalWrite::Worker(force::unmark(&donor.id, id));
+            let write = force::unmark(&donor.id, id);
             self.operations.push(operation(&self.registration, |registration| async move {
-                registration.table.write(&write).await?;
+                registration.write_worker(write).await?;
                 Ok(Done::Nothing)
             }));
         }

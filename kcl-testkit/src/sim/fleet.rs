@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "model")]
 use kcl_core::protocol::Rules;
 use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{
@@ -41,6 +42,7 @@ pub struct Yard {
     /// `D` of every worker.
     pub lease_duration: Duration,
     /// The rules of every worker.
+    #[cfg(feature = "model")]
     pub rules: Rules,
     /// How the application is written.
     pub habits: Habits,

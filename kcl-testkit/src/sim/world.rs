@@ -61,6 +61,7 @@ impl World {
             faults: faults.clone(),
             recorder: recorder.clone(),
             lease_duration: Duration::from_secs(3),
+            #[cfg(feature = "model")]
             rules: options.rules,
             habits,
             dead_letters: Arc::new(MemoryDeadLetters::bounded(MOST_LETTERS)),
