@@ -5,7 +5,7 @@ use kcl_core::protocol::Rules;
 use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that shows it.
-const BROKEN: [(Mutant, u64); 20] = [
+const BROKEN: [(Mutant, u64); 22] = [
     (CheckpointPastUnacked, 0),
     (CachedCheckpoint, 0),
     (CheckpointWithoutOrdinal, 16),
@@ -26,6 +26,8 @@ const BROKEN: [(Mutant, u64); 20] = [
     (FenceWithoutHeartbeat, 0),
     (IdUsedTwice, 1),
     (MissingCanBeat, 42),
+    (MarkInAsk, 235),
+    (RevokeWithoutFence, 235),
 ];
 
 /// Faults that are drawn otherwise one day move the seed, not the fact.
