@@ -97,3 +97,20 @@ async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_delet
     assert_eq!(table.generation, 0);
     assert!(fleet.leases().await.iter().all(|lease| lease.owner.is_some()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn rounds_go_on_after_every_try_of_one_has_failed() {
+    let mut fleet = Fleet::new(2);
+    let (config, note) = (fleet.config(), fleet.note());
+    let worker = fleet.start_with(config.reconcile_every(Duration::from_secs(10)), note);
+    fleet.pass(Duration::from_secs(5)).await;
+    worker.cable.pull();
+    fleet.pass(Duration::from_secs(20)).await;
+    worker.cable.plug();
+    let since = fleet.now();
+    fleet.pass(Duration::from_secs(30)).await;
+    let is_round = |what: &What| matches!(what, What::Event(event) if matches!(event.kind, EventKind::RoundWon { .. }));
+    let history = fleet.recorder.history();
+    assert!(!history.iter().any(|entry| entry.at < since && is_round(&entry.what)));
+    assert!(history.iter().any(|entry| entry.at >= since && is_round(&entry.what)));
+}

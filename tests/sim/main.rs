@@ -5,7 +5,10 @@ mod mutants;
 use kcl_testkit::sim::{Campaign, Options, run, silence_simulated_panics, simulate};
 
 /// Every seed that ever failed, and what it found.
-const FOUND: [(u64, &str); 9] = [
+const FOUND: [(u64, &str); 12] = [
+    (31462, "a revoked lease was handed over with a checkpoint below that of an undecided effect"),
+    (30408, "once every worker's try of a round had failed, no round was tried again"),
+    (359, "a listing hid a shard and showed its child: no service does"),
     (247, "a merge child started before a parent whose row did not exist yet"),
     (297, "a first sync that was never finished made a deleted lease anew at an old fence"),
     (1044, "a deleted row was made anew only a round after its holder had let go"),

@@ -57,7 +57,10 @@ impl Consumer {
         };
         // Closed before the watermark is read: no ack may be accepted that the exit leaves out.
         self.ledger.close();
-        let acked = self.ledger.lock().acks.watermark();
+        let (acked, is_undecided) = {
+            let entries = self.ledger.lock();
+            (entries.acks.watermark(), entries.gate.is_undecided())
+        };
         let word = reason.word();
         self.report.tell(|lease, fence| EventKind::ConsumerStopped {
             lease,
@@ -65,7 +68,7 @@ impl Consumer {
             acked,
             reason: word,
         });
-        Exit { reason, acked }
+        Exit { reason, acked, is_undecided }
     }
 }
 

@@ -163,6 +163,9 @@ pub(crate) struct Exit {
     pub reason: ExitReason,
     /// The acked watermark: goes into the ownership write that follows.
     pub acked: Checkpoint,
+    /// An effect was sent and its outcome is unknown. It may have moved the row's checkpoint above
+    /// the watermark, so the ownership write that follows must leave that as it is.
+    pub is_undecided: bool,
 }
 
 /// Why a consumer ended.

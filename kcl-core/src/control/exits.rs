@@ -160,7 +160,9 @@ impl Control<'_> {
     }
 }
 
-/// The checkpoint to hand on: only what a processor acknowledged.
+/// The checkpoint to hand on: only what a processor acknowledged, and nothing while an effect is
+/// undecided, for that may have put a higher one into the row.
 fn progress(exit: &Exit) -> Option<Checkpoint> {
-    matches!(exit.acked, Checkpoint::At(_)).then_some(exit.acked)
+    let may_write = !exit.is_undecided && matches!(exit.acked, Checkpoint::At(_));
+    may_write.then_some(exit.acked)
 }

@@ -24,8 +24,6 @@ pub(super) struct Rounds {
     jitter: Duration,
     round: u64,
     since: Moment,
-    /// The round this worker tried to start last.
-    tried: Option<u64>,
     /// Owners that disagreed with the rows in the first of two reads.
     suspects: BTreeSet<WorkerId>,
     /// Since when this worker has seen others dead.
@@ -40,7 +38,6 @@ impl Rounds {
             jitter: registration.random.up_to(every / 4),
             round: view.table.round,
             since: view.round_since,
-            tried: None,
             suspects: BTreeSet::new(),
             dead_since: BTreeMap::new(),
         }
@@ -59,11 +56,12 @@ impl Control<'_> {
     pub(super) fn tend_rounds(&mut self) {
         let rounds = &mut self.reconcile;
         let still = self.registration.clock.monotonic().since(rounds.since);
-        let is_due = still >= rounds.every + rounds.jitter && rounds.tried != Some(rounds.round);
+        let is_due = still >= rounds.every + rounds.jitter;
         if !is_due || !self.balance.started || self.leaving.is_some() {
             return;
         }
-        rounds.tried = Some(rounds.round);
+        // If nobody's try succeeds, as in an outage, the counter stands still from now on again.
+        rounds.since = self.registration.clock.monotonic();
         let seen = rounds.round;
         self.operations.push(operation(&self.registration, |registration| async move {
             let write = ConditionalWrite::Table(TableWrite::NextRound { seen });

@@ -1,6 +1,6 @@
 //! A stream as one worker sees it on a bad day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,10 +68,18 @@ impl StreamSource for FaultySource {
         }
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // No listing shows a child without its parents, unless they are trimmed.
+        let mut hidden = BTreeSet::new();
         shards.retain(|shard| {
             let since = *seen.entry(shard.id.clone()).or_insert(now);
             let is_child = !shard.parents.is_empty() && now.since(since) < LATE;
-            !(is_child && self.faults.haunts(Kind::LateChildren, shard.id.as_str(), 0, 300))
+            let is_late =
+                is_child && self.faults.haunts(Kind::LateChildren, shard.id.as_str(), 0, 300);
+            let is_hidden = is_late || shard.parents.iter().any(|parent| hidden.contains(parent));
+            if is_hidden {
+                hidden.insert(shard.id.clone());
+            }
+            !is_hidden
         });
         Ok(shards)
     }

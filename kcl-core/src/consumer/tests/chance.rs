@@ -152,7 +152,7 @@ async fn change_hands(world: &mut World, running: Running, dice: &Dice, done: &D
     }
     let exit = running.task.await;
     let mut row = world.table.lease();
-    if let Ok(Exit { reason: ExitReason::HandedBack, acked }) = exit {
+    if let Ok(Exit { reason: ExitReason::HandedBack, acked, .. }) = exit {
         assert!(acked >= row.checkpoint);
         row.checkpoint = acked;
     }

@@ -90,6 +90,23 @@ async fn an_undecided_effect_holds_up_the_hand_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_lost_while_an_effect_is_undecided_is_handed_on_without_a_checkpoint() {
+    let world = World::new();
+    world.table.fail(Fault::ReplyLost);
+    for _ in 0..20 {
+        world.table.fail(Fault::Error(TableError::Unavailable("away".into())));
+    }
+    world.shelf.put([1]);
+    let running = world.start(committing);
+    world.settle().await;
+    assert_eq!(world.table.lease().checkpoint, at(1), "it applied, and nobody knows");
+    world.permit.revoke();
+    let exit = running.task.await.unwrap();
+    assert_eq!((exit.reason, exit.acked), (ExitReason::Lost, Checkpoint::TrimHorizon));
+    assert!(exit.is_undecided, "the watermark would lower the row's checkpoint");
+}
+
+#[tokio::test(start_paused = true)]
 async fn effects_under_a_lost_fence_are_rejected() {
     let world = World::new();
     let running = world.start(|called| async move {
