@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -35,7 +36,9 @@ pub struct DynamoDbLocal {
 #[derive(Debug)]
 struct Server {
     endpoint: String,
-    process: Option<Mutex<Child>>,
+    process: Mutex<Option<Child>>,
+    /// Where it keeps its data, if not in memory.
+    folder: Option<PathBuf>,
 }
 
 /// Why DynamoDB Local is not running, and what to do.
@@ -67,8 +70,8 @@ impl DynamoDbLocal {
         }
         let named = std::env::var(ENDPOINT_VARIABLE).ok().filter(|endpoint| !endpoint.is_empty());
         let server = match named {
-            Some(endpoint) => Server { endpoint, process: None },
-            None => Server::start()?,
+            Some(endpoint) => Server { endpoint, process: Mutex::default(), folder: None },
+            None => Server::start(None, None)?,
         };
         let server = Arc::new(server);
         *shared = Arc::downgrade(&server);
@@ -81,7 +84,34 @@ impl DynamoDbLocal {
     /// # Errors
     /// As for [`DynamoDbLocal::start`].
     pub fn start_apart() -> Result<Self, StartError> {
-        Server::start().map(|server| Self { server: Arc::new(server) })
+        Server::start(None, None).map(|server| Self { server: Arc::new(server) })
+    }
+
+    /// Starts a server apart that keeps its data in this folder, so that it can be
+    /// [restarted](DynamoDbLocal::restart). Slower than one in memory. Blocks as
+    /// [`DynamoDbLocal::start`] does.
+    ///
+    /// # Errors
+    /// As for [`DynamoDbLocal::start`].
+    pub fn start_in(folder: impl Into<PathBuf>) -> Result<Self, StartError> {
+        Server::start(Some(folder.into()), None).map(|server| Self { server: Arc::new(server) })
+    }
+
+    /// Stops the server and starts it again at the same endpoint, with what is in its folder.
+    /// Blocks meanwhile.
+    ///
+    /// # Errors
+    /// It was not started by [`DynamoDbLocal::start_in`], or does not start again.
+    pub fn restart(&self) -> Result<(), StartError> {
+        let Some(folder) = self.server.folder.clone() else {
+            return Err(StartError("only a server with a folder can be restarted".into()));
+        };
+        let port = self.endpoint().rsplit_once(':').map(|(_, port)| port.to_owned());
+        let mut process = self.server.process.lock().unwrap_or_else(PoisonError::into_inner);
+        stop(process.take());
+        let started = Server::start(Some(folder), port)?;
+        *process = started.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(())
     }
 
     /// Where it listens, as a client's endpoint URL.
@@ -91,9 +121,13 @@ impl DynamoDbLocal {
 }
 
 impl Server {
-    fn start() -> Result<Self, StartError> {
-        let mut child = Command::new("bash")
-            .args(["-c", SCRIPT, "dynamodb-local", "serve"])
+    fn start(folder: Option<PathBuf>, port: Option<String>) -> Result<Self, StartError> {
+        let mut command = Command::new("bash");
+        command.args(["-c", SCRIPT, "dynamodb-local", "serve"]).args(port);
+        if let Some(folder) = &folder {
+            command.env("DDB_LOCAL_DIR", folder);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -111,18 +145,21 @@ impl Server {
                  {ENDPOINT_VARIABLE} to one that runs"
             )));
         };
-        Ok(Self { endpoint: endpoint.to_owned(), process: Some(Mutex::new(child)) })
+        Ok(Self { endpoint: endpoint.to_owned(), process: Mutex::new(Some(child)), folder })
     }
 }
 
 impl Drop for Server {
-    /// Ends the script's standard input, at which it stops the server, and waits for that.
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
-            let mut child = process.into_inner().unwrap_or_else(PoisonError::into_inner);
-            drop(child.stdin.take());
-            // Nothing is left to do if the process is gone already.
-            child.wait().ok();
-        }
+        stop(self.process.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Ends the script's standard input, at which it stops the server, and waits for that.
+fn stop(process: Option<Child>) {
+    if let Some(mut child) = process {
+        drop(child.stdin.take());
+        // Nothing is left to do if the process is gone already.
+        child.wait().ok();
     }
 }

@@ -127,12 +127,14 @@ const PLUG_INS: [&str; 6] = [
 ];
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 6] = [
+const AWS: [&str; 8] = [
+    "kcl-drill",
     "kcl-lease-dynamo",
     "kcl-stream-kinesis",
     "kcl-producer",
     "kcl-cli",
     "tests/dynamo",
+    "tests/kinesis",
     "tests/drill",
 ];
 

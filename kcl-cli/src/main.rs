@@ -1,0 +1,57 @@
+//! The `kcl` command.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Streams, workers and lease tables, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "kcl", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the bundled stream engine over the Kinesis protocol
+    Serve(serve::Args),
+    /// Kill, stop and cut off worker processes, and check that nothing is lost
+    Drill(Box<kcl_drill::args::Args>),
+    /// The worker that `drill` starts; its settings are in the environment
+    #[command(hide = true)]
+    DrillWorker,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no thread can be started: {error}")),
+    };
+    match cli.command {
+        Command::Serve(args) => match runtime.block_on(serve::run(&args)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
+        Command::Drill(args) => runtime.block_on(kcl_drill::run(*args)),
+        Command::DrillWorker => match runtime.block_on(worker()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
+    }
+}
+
+async fn worker() -> Result<(), Box<dyn std::error::Error>> {
+    kcl_drill::worker::run(kcl_drill::worker::Settings::from_environment()?).await
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("kcl: {why}");
+    ExitCode::FAILURE
+}

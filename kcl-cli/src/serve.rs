@@ -1,0 +1,62 @@
+//! `kcl serve`.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::Parser;
+use kcl_endpoint::{Endpoint, EndpointConfig};
+use kcl_stream_local::Throughput;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves the bundled stream engine over the Kinesis protocol, in memory, until SIGTERM or SIGINT.
+/// The first line of output is `listening on URL`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Port; 0 takes a free one
+    #[arg(long, default_value_t = 4566)]
+    port: u16,
+
+    /// Address of this machine
+    #[arg(long, default_value = "127.0.0.1")]
+    bind: IpAddr,
+
+    /// Streams to make, each with its shards: orders:4,clicks:1
+    #[arg(long, value_delimiter = ',', value_name = "NAME:SHARDS", value_parser = stream)]
+    streams: Vec<(String, u32)>,
+
+    /// Without the service's rate limits
+    #[arg(long)]
+    unlimited: bool,
+
+    /// How long creating and resharding take (milliseconds)
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    transition_ms: u64,
+}
+
+fn stream(text: &str) -> Result<(String, u32), String> {
+    let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
+    let shards = shards.parse().ok().filter(|shards| *shards > 0);
+    let shards = shards.ok_or_else(|| format!("{text:?} is not NAME:SHARDS, as in orders:4"))?;
+    Ok((name.to_owned(), shards))
+}
+
+pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let config = EndpointConfig {
+        bind: SocketAddr::new(args.bind, args.port),
+        throughput: if args.unlimited { Throughput::Unlimited } else { Throughput::Provisioned },
+        transition: Duration::from_millis(args.transition_ms),
+        streams: args.streams.clone(),
+        ..EndpointConfig::default()
+    };
+    // Before the line is printed: who reads it may stop us at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let endpoint = Endpoint::start(config).await?;
+    println!("listening on {}", endpoint.url());
+    tokio::select! { biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

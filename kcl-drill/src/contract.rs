@@ -1,0 +1,122 @@
+//! What a worker program and a drill agree on.
+//!
+//! **Environment**: `WORKER_ID`, `STREAM`, `APP`, `KINESIS_ENDPOINT`, `DYNAMODB_ENDPOINT`,
+//! `START_POSITION` (`TRIM_HORIZON` or `LATEST`). Credentials are `local`/`local`, the region is
+//! `us-east-1`.
+//!
+//! **Standard output**: one JSON object a line, each with `ts` (Unix seconds with fraction),
+//! `worker` (the `WORKER_ID`) and `event`:
+//! - `shard_start {shard, seq}`: a shard is processed from here on (`seq` may be null);
+//! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq`; `ids` are their
+//!   payloads as text. Written before the checkpoint that covers them;
+//! - `shard_end {shard}`, `lease_lost {shard}`, `shutdown`.
+//!
+//! Ours add to `shard_start` the `fence`, and to `records` the `fence`, when the batch `started`,
+//! and `valid_until` (Unix seconds), when the right to process it would have run out.
+//!
+//! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0.
+//! Records are put with payloads that are decimal numbers, each once.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a worker's standard output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// When (Unix seconds).
+    pub ts: f64,
+    /// Whose.
+    pub worker: String,
+    /// What.
+    #[serde(flatten)]
+    pub event: LineEvent,
+}
+
+/// What a line tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LineEvent {
+    /// A shard is processed from here on.
+    ShardStart {
+        /// Which shard.
+        shard: String,
+        /// After this sequence number; null at the start of the shard.
+        #[serde(default)]
+        seq: Option<String>,
+        /// The fencing token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fence: Option<u64>,
+    },
+    /// Records are processed.
+    Records {
+        /// Which shard.
+        shard: String,
+        /// How many.
+        n: usize,
+        /// The last one's sequence number.
+        seq: String,
+        /// Their payloads.
+        ids: Vec<String>,
+        /// The fencing token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fence: Option<u64>,
+        /// When the batch started (Unix seconds).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started: Option<f64>,
+        /// When the right to process it would have run out (Unix seconds).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_until: Option<f64>,
+    },
+    /// A shard is finished.
+    ShardEnd {
+        /// Which shard.
+        shard: String,
+    },
+    /// A shard belongs to another worker.
+    LeaseLost {
+        /// Which shard.
+        shard: String,
+    },
+    /// The worker leaves.
+    Shutdown,
+}
+
+impl LineEvent {
+    /// The shard it is about.
+    pub fn shard(&self) -> Option<&str> {
+        match self {
+            Self::ShardStart { shard, .. }
+            | Self::Records { shard, .. }
+            | Self::ShardEnd { shard }
+            | Self::LeaseLost { shard } => Some(shard),
+            Self::Shutdown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_another_language_is_read() {
+        let line = r#"{"ts": 1700000000.25, "worker": "w1", "event": "records",
+            "shard": "shardId-000000000000", "n": 2, "seq": "495", "ids": ["1", "2"]}"#;
+        let line: Line = serde_json::from_str(line).unwrap();
+        let LineEvent::Records { n, ids, fence, .. } = &line.event else { panic!("{line:?}") };
+        assert_eq!((*n, ids.len(), *fence), (2, 2, None));
+        let start = r#"{"ts":1,"worker":"w","event":"shard_start","shard":"s"}"#;
+        assert!(serde_json::from_str::<Line>(start).is_ok());
+    }
+
+    #[test]
+    fn ours_reads_back_as_it_was() {
+        let line = Line {
+            ts: 1.5,
+            worker: "w".into(),
+            event: LineEvent::ShardStart { shard: "s".into(), seq: None, fence: Some(3) },
+        };
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.contains("\"event\":\"shard_start\""), "{text}");
+        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
+    }
+}

@@ -1,0 +1,199 @@
+//! Stands between the workers and the table, and does harm on command. Each worker has a door of
+//! its own, so that one can be cut off.
+
+mod harm;
+mod stats;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kcl_core::{Clock, SystemClock};
+use tokio::net::TcpListener;
+
+pub(crate) use harm::Harm;
+use harm::{Fate, fate};
+use stats::Stats;
+pub(crate) use stats::Traffic;
+
+use crate::limits::PROXY_BODY;
+
+/// What the table answers when it throttles.
+const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The drill throttles this request."}"#;
+const BROKEN: &str = r#"{"__type":"com.amazon.coral.service#InternalServerError","message":"The drill breaks this request."}"#;
+
+/// The proxy of one drill. Clones are the same proxy.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client<HttpConnector, Full<Bytes>>,
+    upstream: std::sync::Mutex<String>,
+    harm: std::sync::Mutex<Harm>,
+    stats: Stats,
+    requests: AtomicU64,
+}
+
+/// One worker's way to the table.
+#[derive(Clone)]
+pub(crate) struct Door {
+    address: SocketAddr,
+    is_shut: Arc<AtomicBool>,
+}
+
+impl Door {
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+    /// Shut, nothing comes through, and nobody is told.
+    pub fn set_shut(&self, shut: bool) {
+        self.is_shut.store(shut, Ordering::Relaxed);
+    }
+}
+
+impl Proxy {
+    /// In front of a table at this URL.
+    pub fn new(upstream: &str) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let inner = Inner {
+            client,
+            upstream: std::sync::Mutex::new(upstream.trim_end_matches('/').to_owned()),
+            harm: std::sync::Mutex::default(),
+            stats: Stats::default(),
+            requests: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn set_harm(&self, harm: Harm) {
+        *locked(&self.inner.harm) = harm;
+    }
+    /// What came through since this was last asked.
+    pub fn take_traffic(&self) -> Traffic {
+        self.inner.stats.take()
+    }
+
+    /// Opens one more door.
+    ///
+    /// # Errors
+    /// No port is left.
+    pub async fn open(&self) -> io::Result<Door> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let door =
+            Door { address: listener.local_addr()?, is_shut: Arc::new(AtomicBool::new(false)) };
+        let (proxy, shut) = (self.clone(), Arc::clone(&door.is_shut));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (proxy, shut) = (proxy.clone(), Arc::clone(&shut));
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let (proxy, shut) = (proxy.clone(), Arc::clone(&shut));
+                        async move { proxy.pass(request, &shut).await }
+                    });
+                    // An error is a connection that one side has given up.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Ok(door)
+    }
+}
+
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed without an answer")]
+pub(crate) struct Closed;
+
+type Answer = Result<Response<Full<Bytes>>, Closed>;
+
+impl Proxy {
+    async fn pass(&self, request: Request<Incoming>, shut: &AtomicBool) -> Answer {
+        let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok());
+        let operation = target.and_then(|target| target.rsplit_once('.'));
+        let operation = operation.map_or("Unknown", |(_, name)| name).to_owned();
+        let harm = locked(&self.inner.harm).clone();
+        let number = self.inner.requests.fetch_add(1, Ordering::Relaxed);
+        self.inner.stats.count(&operation);
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, PROXY_BODY).collect().await.map_err(|_| Closed)?.to_bytes();
+        if shut.load(Ordering::Relaxed) {
+            return black_hole(shut).await;
+        }
+        match fate(&harm, &operation, number) {
+            Fate::Pass => self.forward(&head, body, &operation).await,
+            Fate::Delay(delay) => {
+                SystemClock.sleep(delay).await;
+                self.forward(&head, body, &operation).await
+            }
+            Fate::Drop => Err(Closed),
+            Fate::DropReply => {
+                let _ = self.forward(&head, body, &operation).await;
+                Err(Closed)
+            }
+            Fate::Duplicate => {
+                let _ = self.forward(&head, body.clone(), &operation).await;
+                self.forward(&head, body, &operation).await
+            }
+            Fate::Throttle => Ok(refusal(StatusCode::BAD_REQUEST, THROTTLED)),
+            Fate::Break => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, BROKEN)),
+        }
+    }
+
+    async fn forward(
+        &self,
+        head: &hyper::http::request::Parts,
+        body: Bytes,
+        operation: &str,
+    ) -> Answer {
+        let upstream = locked(&self.inner.upstream).clone();
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let uri: Uri = format!("{upstream}{path}").parse().map_err(|_| Closed)?;
+        let host = uri.authority().map(|host| host.to_string()).unwrap_or_default();
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = head.method.clone();
+        *request.headers_mut() = head.headers.clone();
+        request.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(|_| Closed)?);
+        *request.uri_mut() = uri;
+        let sent = SystemClock.monotonic();
+        let answer = self.inner.client.request(request).await.map_err(|_| Closed)?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
+        self.inner.stats.answered(operation, SystemClock.monotonic().since(sent));
+        Ok(Response::from_parts(head, Full::new(body)))
+    }
+}
+
+/// Says nothing until the door opens again, and nothing then: the request is lost.
+async fn black_hole(shut: &AtomicBool) -> Answer {
+    while shut.load(Ordering::Relaxed) {
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
+    Err(Closed)
+}
+
+fn refusal(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+}

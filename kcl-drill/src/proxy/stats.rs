@@ -1,0 +1,56 @@
+//! What comes through: requests by operation, and how long the table takes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Requests and answers of some time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    /// Requests that came, by operation.
+    pub requests: BTreeMap<String, u64>,
+    /// How long the table took for each that it answered.
+    pub took: Vec<Duration>,
+}
+
+impl Traffic {
+    /// Requests that change something.
+    pub fn writes(&self) -> u64 {
+        let is_write = |name: &str| {
+            ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"].contains(&name)
+        };
+        self.requests.iter().filter(|(name, _)| is_write(name)).map(|(_, count)| count).sum()
+    }
+    /// The slowest but one in a hundred.
+    pub fn p99(&self) -> Duration {
+        let mut sorted = self.took.clone();
+        sorted.sort();
+        let last = sorted.len().saturating_sub(1);
+        sorted.get(last * 99 / 100).copied().unwrap_or_default()
+    }
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.requests {
+            *self.requests.entry(name.clone()).or_default() += count;
+        }
+        self.took.extend(&other.took);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Stats(Mutex<Traffic>);
+
+impl Stats {
+    pub fn count(&self, operation: &str) {
+        let mut traffic = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *traffic.requests.entry(operation.to_owned()).or_default() += 1;
+    }
+    /// How long tables take to be made says nothing of how they work.
+    pub fn answered(&self, operation: &str, took: Duration) {
+        if !["CreateTable", "DescribeTable"].contains(&operation) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).took.push(took);
+        }
+    }
+    pub fn take(&self) -> Traffic {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,72 @@
+//! Workers that are lost: killed, frozen, overloaded.
+
+use std::time::Duration;
+
+use kcl_core::{Clock, SystemClock};
+
+use super::Round;
+use crate::stage::Trouble;
+
+/// SIGKILL, and nobody tells the others.
+pub(super) async fn kill(round: &mut Round<'_>) -> Result<(), Trouble> {
+    let victim = round.victim();
+    let loss = round.stage.loss_of(victim, round.number);
+    round.stage.fleet.kill(victim).await?;
+    round.stage.moved(loss).await?;
+    round.close();
+    round.stage.fleet.start().await?;
+    round.stage.settle().await?;
+    round.stage.was_table_slow();
+    Ok(())
+}
+
+/// SIGKILL by a supervisor that reaps the worker and says so in the table.
+pub(super) async fn kill_reaped(round: &mut Round<'_>) -> Result<(), Trouble> {
+    let victim = round.victim();
+    let loss = round.stage.loss_of(victim, round.number);
+    round.stage.fleet.kill(victim).await?;
+    round.stage.fence(&loss.worker).await?;
+    round.stage.moved(loss).await?;
+    round.close();
+    round.stage.fleet.start().await?;
+    round.stage.settle().await?;
+    round.stage.was_table_slow();
+    Ok(())
+}
+
+/// SIGSTOP, from half a lease duration to ten, then SIGCONT: the worker wakes and must do nothing
+/// that is not its own any more.
+pub(super) async fn zombie(round: &mut Round<'_>) -> Result<(), Trouble> {
+    let victim = round.victim();
+    let shortest = round.stage.args.lease_duration() / 2;
+    // 0.5 D to 10 D, in steps of half a D.
+    let asleep = shortest * (1 + u32::try_from(round.draw("asleep", 20))?);
+    round.stage.fleet.freeze(victim)?;
+    SystemClock.sleep(asleep).await;
+    round.stage.fleet.thaw(victim)?;
+    // It may need a new registration before it takes part again.
+    SystemClock.sleep(round.stage.args.lease_duration()).await;
+    round.stage.settle().await?;
+    round.close();
+    Ok(())
+}
+
+/// More work than the fleet can do, while workers join and die.
+pub(super) async fn slow(round: &mut Round<'_>) -> Result<(), Trouble> {
+    let joined = round.stage.fleet.start().await?;
+    SystemClock.sleep(round.stage.args.lease_duration() * 2).await;
+    let victim = round.draw("victim", joined);
+    let loss = round.stage.loss_of(victim, round.number);
+    round.stage.fleet.kill(victim).await?;
+    round.stage.moved(loss).await?;
+    SystemClock.sleep(Duration::from_secs(2)).await;
+    round.close();
+    Ok(())
+}
+
+/// A split or a merge, and a kill right behind it.
+pub(super) async fn reshard(round: &mut Round<'_>) -> Result<(), Trouble> {
+    round.stage.split_or_merge(round.number).await?;
+    SystemClock.sleep(Duration::from_millis(50 * round.draw("pause", 10) as u64)).await;
+    kill(round).await
+}

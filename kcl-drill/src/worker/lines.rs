@@ -1,0 +1,73 @@
+//! Writes the lines of the contract, in order, without holding a processor up.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use kcl_core::protocol::Moment;
+use kcl_core::{Clock, SystemClock};
+
+use crate::contract::{Line, LineEvent};
+use crate::limits::LINES_WAITING;
+
+/// Clones write to the same place.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    worker: Arc<str>,
+    sender: SyncSender<Job>,
+}
+
+enum Job {
+    Line(Box<Line>),
+    /// Answered once everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+impl Lines {
+    /// Starts the thread that writes.
+    pub fn start(worker: &str) -> Self {
+        let (sender, receiver) = sync_channel(LINES_WAITING);
+        std::thread::spawn(move || write_all(&receiver));
+        Self { worker: worker.into(), sender }
+    }
+
+    pub fn say(&self, event: LineEvent) {
+        let line = Line { ts: unix_seconds(), worker: self.worker.to_string(), event };
+        // The writer ends with the process only.
+        let _ = self.sender.send(Job::Line(Box::new(line)));
+    }
+
+    /// Waits until everything said is written.
+    pub fn flush(&self) {
+        let (written, wait) = sync_channel(1);
+        if self.sender.send(Job::Flush(written)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+}
+
+fn write_all(jobs: &Receiver<Job>) {
+    let mut out = std::io::stdout().lock();
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Line(line) => {
+                // A line serializes; and without a reader there is nobody to tell.
+                let text = serde_json::to_string(&line).unwrap_or_default();
+                let _ = writeln!(out, "{text}");
+                let _ = out.flush();
+            }
+            Job::Flush(written) => drop(written.send(())),
+        }
+    }
+}
+
+pub(crate) fn unix_seconds() -> f64 {
+    SystemClock.wall_millis() as f64 / 1000.0
+}
+
+/// A moment of the boot clock as Unix seconds.
+pub(crate) fn as_unix(moment: Moment) -> f64 {
+    let now = SystemClock.monotonic();
+    let ahead = moment.since(now).as_secs_f64() - now.since(moment).as_secs_f64();
+    unix_seconds() + ahead
+}

@@ -1,0 +1,87 @@
+//! Processes a batch: writes it to the sink under its fence, then tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_core::protocol::Checkpoint;
+use kcl_core::{
+    Checkpointer, Clock, ProcessorError, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
+    SystemClock, async_trait,
+};
+
+use super::lines::{Lines, as_unix, unix_seconds};
+use crate::contract::LineEvent;
+use crate::sink::SinkClient;
+
+pub(crate) struct Processor {
+    shard: String,
+    fence: u64,
+    lines: Lines,
+    sink: Option<Arc<SinkClient>>,
+    /// Work for each record.
+    handler: Duration,
+}
+
+impl Processor {
+    pub fn new(
+        start: &ShardStart,
+        lines: Lines,
+        sink: Option<Arc<SinkClient>>,
+        handler: Duration,
+    ) -> Self {
+        Self { shard: start.shard.to_string(), fence: start.fence.0, lines, sink, handler }
+    }
+}
+
+#[async_trait]
+impl RecordProcessor for Processor {
+    async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
+        let seq = match start.checkpoint {
+            Checkpoint::At(position) => Some(position.sequence.to_string()),
+            _ => None,
+        };
+        let (shard, fence) = (self.shard.clone(), Some(self.fence));
+        self.lines.say(LineEvent::ShardStart { shard, seq, fence });
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let started = unix_seconds();
+        let mut ids = Vec::with_capacity(batch.records.len());
+        for record in &batch.records {
+            let id = std::str::from_utf8(&record.data);
+            let id = id.map_err(|error| ProcessorError::at(record.position, error))?;
+            ids.push(id.to_owned());
+            if !self.handler.is_zero() {
+                SystemClock.sleep(self.handler).await;
+            }
+        }
+        if let Some(sink) = &self.sink {
+            sink.put(&self.shard, self.fence, &ids).await.map_err(ProcessorError::new)?;
+        }
+        let Some(last) = batch.records.last() else { return Ok(()) };
+        self.lines.say(LineEvent::Records {
+            shard: self.shard.clone(),
+            n: ids.len(),
+            seq: last.position.sequence.to_string(),
+            ids,
+            fence: Some(self.fence),
+            started: Some(started),
+            valid_until: Some(as_unix(checkpointer.valid_until())),
+        });
+        Ok(())
+    }
+
+    async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
+        self.lines.say(LineEvent::ShardEnd { shard: self.shard.clone() });
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self) {
+        self.lines.say(LineEvent::LeaseLost { shard: self.shard.clone() });
+    }
+}

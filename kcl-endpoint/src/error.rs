@@ -1,0 +1,80 @@
+//! Errors as the service names them.
+
+use hyper::StatusCode;
+use kcl_stream_local::EngineError;
+
+/// An error on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub status: StatusCode,
+    /// `__type`.
+    pub name: &'static str,
+    pub message: String,
+}
+
+impl ApiError {
+    fn bad(name: &'static str, message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, name, message: message.into() }
+    }
+    /// A member is missing, or outside what the model allows.
+    pub fn validation(member: &str, value: &str, rule: &str) -> Self {
+        Self::bad(
+            "ValidationException",
+            format!(
+                "1 validation error detected: Value {value} at '{member}' failed to satisfy \
+                 constraint: {rule}"
+            ),
+        )
+    }
+    pub fn missing(member: &str) -> Self {
+        Self::validation(member, "null", "Member must not be null")
+    }
+    pub fn serialization(message: impl Into<String>) -> Self {
+        Self::bad("SerializationException", message)
+    }
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::bad("InvalidArgumentException", message)
+    }
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::bad("ResourceNotFoundException", message)
+    }
+    pub fn in_use(message: impl Into<String>) -> Self {
+        Self::bad("ResourceInUseException", message)
+    }
+    pub fn expired_token() -> Self {
+        Self::bad("ExpiredNextTokenException", "The pagination token has expired: list anew.")
+    }
+    pub fn unknown_operation(target: &str) -> Self {
+        Self::bad("UnknownOperationException", format!("{target:?} is no operation of Kinesis."))
+    }
+    pub fn access_denied(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            name: "AccessDeniedException",
+            message: message.into(),
+        }
+    }
+    pub fn too_large(most: usize) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            name: "RequestEntityTooLargeException",
+            message: format!("A request has at most {most} bytes."),
+        }
+    }
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            name: "InternalFailureException",
+            message: message.into(),
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error.kinesis_name() {
+            "InternalFailure" => Self::internal(error.to_string()),
+            name => Self::bad(name, error.to_string()),
+        }
+    }
+}

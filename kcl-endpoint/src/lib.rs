@@ -1,0 +1,27 @@
+//! The bundled stream engine behind the wire protocol of Kinesis Data Streams, so that official
+//! clients read and write it.
+//!
+//! ```no_run
+//! use kcl_endpoint::{Endpoint, EndpointConfig};
+//!
+//! # async fn run() -> Result<(), kcl_endpoint::StartError> {
+//! let endpoint = Endpoint::start(EndpointConfig::default()).await?; // a free port
+//! let url = endpoint.url(); // for the client's endpoint_url
+//! # let _ = url;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it does of the protocol: `docs/endpoint.md`.
+
+mod dispatch;
+mod error;
+pub mod limits;
+mod names;
+mod ops;
+mod server;
+mod state;
+mod token;
+mod wire;
+
+pub use server::{Endpoint, EndpointConfig, StartError};

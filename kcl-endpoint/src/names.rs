@@ -1,0 +1,65 @@
+//! Which stream a request means: by name or by ARN.
+
+use crate::error::ApiError;
+use crate::limits::{ACCOUNT, REGION};
+
+/// The ARN of a stream.
+pub(crate) fn arn(stream: &str) -> String {
+    format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stream}")
+}
+
+/// The name a request means.
+pub(crate) fn stream_of(name: Option<&str>, arn: Option<&str>) -> Result<String, ApiError> {
+    match (name, arn) {
+        (Some(name), None) => check(name).map(str::to_owned),
+        (name, Some(arn)) => {
+            let of_arn = arn
+                .strip_prefix("arn:")
+                .and_then(|rest| rest.rsplit_once(":stream/"))
+                .map(|(_, name)| name)
+                .ok_or_else(|| {
+                    let rule = "Member must satisfy regular expression pattern: \
+                                arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+";
+                    ApiError::validation("streamARN", &format!("'{arn}'"), rule)
+                })?;
+            if name.is_some_and(|name| name != of_arn) {
+                let message = "StreamName and StreamARN name different streams.";
+                return Err(ApiError::invalid_argument(message));
+            }
+            check(of_arn).map(str::to_owned)
+        }
+        (None, None) => {
+            Err(ApiError::invalid_argument("Either StreamARN or StreamName must be provided."))
+        }
+    }
+}
+
+fn check(name: &str) -> Result<&str, ApiError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if name.is_empty() || name.len() > 128 {
+        let rule = "Member must have length less than or equal to 128, and at least 1";
+        return Err(ApiError::validation("streamName", &format!("'{name}'"), rule));
+    }
+    if !name.chars().all(is_allowed) {
+        let rule = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
+        return Err(ApiError::validation("streamName", &format!("'{name}'"), rule));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_in_two_ways() {
+        assert_eq!(stream_of(Some("s"), None).unwrap(), "s");
+        assert_eq!(stream_of(None, Some(&arn("s"))).unwrap(), "s");
+        assert_eq!(stream_of(Some("s"), Some(&arn("s"))).unwrap(), "s");
+        assert!(stream_of(Some("t"), Some(&arn("s"))).is_err());
+        for (name, arn) in [(None, None), (Some(""), None), (Some("a b"), None), (None, Some("x"))]
+        {
+            assert!(stream_of(name, arn).is_err(), "{name:?} {arn:?}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! SplitShard, MergeShards and UpdateShardCount.
+
+use serde::{Deserialize, Serialize};
+
+use super::StreamOnly;
+use super::streams::within;
+use crate::dispatch::Body;
+use crate::error::ApiError;
+use crate::names::arn;
+use crate::state::{State, Status};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Split {
+    #[serde(flatten)]
+    stream: StreamOnly,
+    shard_to_split: Option<String>,
+    new_starting_hash_key: Option<String>,
+}
+
+pub(crate) fn split(state: &State, request: Split) -> Result<(), ApiError> {
+    let name = request.stream.stream()?;
+    let shard = request.shard_to_split.ok_or_else(|| ApiError::missing("shardToSplit"))?;
+    let key = request.new_starting_hash_key;
+    let key = key.ok_or_else(|| ApiError::missing("newStartingHashKey"))?;
+    let at = key.parse().map_err(|_| {
+        let rule = "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})";
+        ApiError::validation("newStartingHashKey", &format!("'{key}'"), rule)
+    })?;
+    state.changeable(&name)?.split_shard(&shard.as_str().into(), at)?;
+    state.begin(&name, Status::Updating);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Merge {
+    #[serde(flatten)]
+    stream: StreamOnly,
+    shard_to_merge: Option<String>,
+    adjacent_shard_to_merge: Option<String>,
+}
+
+pub(crate) fn merge(state: &State, request: Merge) -> Result<(), ApiError> {
+    let name = request.stream.stream()?;
+    let shard = request.shard_to_merge.ok_or_else(|| ApiError::missing("shardToMerge"))?;
+    let adjacent = request.adjacent_shard_to_merge;
+    let adjacent = adjacent.ok_or_else(|| ApiError::missing("adjacentShardToMerge"))?;
+    let stream = state.changeable(&name)?;
+    stream.merge_shards(&shard.as_str().into(), &adjacent.as_str().into())?;
+    state.begin(&name, Status::Updating);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateCount {
+    #[serde(flatten)]
+    stream: StreamOnly,
+    target_shard_count: Option<i64>,
+    scaling_type: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdatedCount {
+    stream_name: String,
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    current_shard_count: usize,
+    target_shard_count: u32,
+}
+
+pub(crate) fn update_count(
+    state: &State,
+    request: UpdateCount,
+) -> Result<Body<UpdatedCount>, ApiError> {
+    let name = request.stream.stream()?;
+    let target = request.target_shard_count;
+    let target = target.ok_or_else(|| ApiError::missing("targetShardCount"))?;
+    let target = within("targetShardCount", target, 1, i64::from(u32::MAX))?;
+    match request.scaling_type.as_deref() {
+        Some("UNIFORM_SCALING") => {}
+        Some(other) => {
+            let rule = "Member must satisfy enum value set: [UNIFORM_SCALING]";
+            return Err(ApiError::validation("scalingType", &format!("'{other}'"), rule));
+        }
+        None => return Err(ApiError::missing("scalingType")),
+    }
+    let stream = state.changeable(&name)?;
+    let current = stream.describe()?.open_shards;
+    let (most, least) = (current * 2, current.div_ceil(2));
+    if !(least..=most).contains(&(target as usize)) {
+        return Err(ApiError::invalid_argument(format!(
+            "UpdateShardCount takes half to double the open shards of a stream: {name} has \
+             {current}, so {least} to {most}, not {target}"
+        )));
+    }
+    stream.update_shard_count(target)?;
+    state.begin(&name, Status::Updating);
+    Ok(Body(UpdatedCount {
+        stream_arn: arn(&name),
+        stream_name: name,
+        current_shard_count: current,
+        target_shard_count: target,
+    }))
+}

@@ -1,0 +1,151 @@
+//! ListShards, and the pages of listings.
+
+use kcl_stream_local::{ShardFilter, ShardNumber};
+use serde::{Deserialize, Serialize};
+
+use super::WireShard;
+use super::streams::within;
+use crate::dispatch::Body;
+use crate::error::ApiError;
+use crate::limits::{MOST_SHARDS_PER_PAGE, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS};
+use crate::names::stream_of;
+use crate::state::State;
+use crate::token::PageToken;
+use crate::wire::Time;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListShards {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    next_token: Option<String>,
+    exclusive_start_shard_id: Option<String>,
+    max_results: Option<i64>,
+    shard_filter: Option<Filter>,
+    stream_creation_timestamp: Option<Time>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    #[serde(rename = "Type")]
+    kind: String,
+    shard_id: Option<String>,
+    timestamp: Option<Time>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListedShards {
+    shards: Vec<WireShard>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+/// Seals the place where the next page begins.
+pub(crate) fn token(state: &State, of: &str, after: &str, filter: Option<String>) -> String {
+    let t = state.clock.wall_millis();
+    state.seal.close(&PageToken { of: of.to_owned(), after: after.to_owned(), filter, t })
+}
+
+/// Opens a place of this kind of listing.
+pub(crate) fn page(state: &State, token: &str, of: &str) -> Result<PageToken, ApiError> {
+    let page: PageToken = state.seal.open(token).ok_or_else(|| {
+        ApiError::invalid_argument("NextToken is invalid: it was not given here.")
+    })?;
+    let age = state.clock.wall_millis().saturating_sub(page.t);
+    if age > TOKEN_LIFE_MILLIS {
+        return Err(ApiError::expired_token());
+    }
+    if of == "streams" && page.of != of {
+        return Err(ApiError::invalid_argument("NextToken is of another listing."));
+    }
+    Ok(page)
+}
+
+fn filter(filter: Option<&Filter>) -> Result<ShardFilter, ApiError> {
+    let Some(Filter { kind, shard_id, timestamp }) = filter else {
+        return Ok(ShardFilter::FromTrimHorizon);
+    };
+    let time = || {
+        let missing = "A ShardFilter with a time needs a Timestamp.";
+        timestamp.map(|time| time.0).ok_or_else(|| ApiError::invalid_argument(missing))
+    };
+    Ok(match kind.as_str() {
+        "AFTER_SHARD_ID" => {
+            let missing = "A ShardFilter AFTER_SHARD_ID needs a ShardId.";
+            let shard = shard_id.as_ref().ok_or_else(|| ApiError::invalid_argument(missing))?;
+            ShardFilter::AfterShard(shard.as_str().into())
+        }
+        "AT_TRIM_HORIZON" => ShardFilter::AtTrimHorizon,
+        "FROM_TRIM_HORIZON" => ShardFilter::FromTrimHorizon,
+        "AT_LATEST" => ShardFilter::AtLatest,
+        "AT_TIMESTAMP" => ShardFilter::AtTimestamp(time()?),
+        "FROM_TIMESTAMP" => ShardFilter::FromTimestamp(time()?),
+        _ => {
+            let rule = "Member must satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, \
+                        FROM_TRIM_HORIZON, AT_LATEST, AT_TIMESTAMP, FROM_TIMESTAMP]";
+            return Err(ApiError::validation("shardFilter.type", &format!("'{kind}'"), rule));
+        }
+    })
+}
+
+/// A filter as text, for the token of the next page.
+fn as_text(filter: &ShardFilter) -> String {
+    match filter {
+        ShardFilter::FromTrimHorizon => "FROM_TRIM_HORIZON".into(),
+        ShardFilter::AtTrimHorizon => "AT_TRIM_HORIZON".into(),
+        ShardFilter::AtLatest => "AT_LATEST".into(),
+        ShardFilter::AtTimestamp(millis) => format!("AT_TIMESTAMP {millis}"),
+        ShardFilter::FromTimestamp(millis) => format!("FROM_TIMESTAMP {millis}"),
+        // The page's own place is above it.
+        ShardFilter::AfterShard(_) => "FROM_TRIM_HORIZON".into(),
+    }
+}
+
+fn from_text(text: &str) -> Result<ShardFilter, ApiError> {
+    let (kind, time) = text.split_once(' ').unwrap_or((text, ""));
+    let timestamp = time.parse().ok().map(Time);
+    filter(Some(&Filter { kind: kind.to_owned(), shard_id: None, timestamp }))
+}
+
+pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShards>, ApiError> {
+    let most = MOST_SHARDS_PER_PAGE as i64;
+    let limit =
+        within("maxResults", request.max_results.unwrap_or(SHARDS_PER_PAGE as i64), 1, most)?;
+    let (name, filter, after) = match &request.next_token {
+        Some(token) => {
+            if request.stream_name.is_some() || request.stream_arn.is_some() {
+                let message = "NextToken and StreamName cannot be provided together.";
+                return Err(ApiError::invalid_argument(message));
+            }
+            let page = page(state, token, "shards")?;
+            let filter = from_text(page.filter.as_deref().unwrap_or("FROM_TRIM_HORIZON"))?;
+            (page.of, filter, Some(page.after))
+        }
+        None => {
+            let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+            let filter = filter(request.shard_filter.as_ref())?;
+            (name, filter, request.exclusive_start_shard_id)
+        }
+    };
+    let stream = state.stream(&name)?;
+    if let Some(Time(created)) = request.stream_creation_timestamp
+        && created / 1000 != stream.describe()?.created_at_millis / 1000
+    {
+        return Err(ApiError::not_found(format!("Stream {name} was not created at that time.")));
+    }
+    let mut shards = stream.list_shards(&filter)?;
+    if let Some(after) = after {
+        let unknown = || ApiError::invalid_argument(format!("{after:?} is no shard id."));
+        let after: ShardNumber = after.parse().map_err(|()| unknown())?;
+        shards.retain(|shard| shard.number > after);
+    }
+    let has_more = shards.len() > limit as usize;
+    shards.truncate(limit as usize);
+    let last = shards.last().filter(|_| has_more).map(|shard| shard.number.to_string());
+    let next_token = last.map(|last| token(state, &name, &last, Some(as_text(&filter))));
+    let shards = shards.into_iter().map(WireShard::from).collect();
+    Ok(Body(ListedShards { shards, next_token }))
+}

@@ -1,0 +1,247 @@
+//! The server: connections, and what every request has to pass.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, ORIGIN};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use kcl_core::{Clock, SystemClock};
+use kcl_stream_local::{StreamOptions, Throughput};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::answer;
+use crate::error::ApiError;
+use crate::limits::{BODY_BYTES, CONNECTIONS, HEADER_TIMEOUT};
+use crate::state::State;
+use crate::wire::Format;
+
+/// How an endpoint is set up. The default listens on a free port of this machine, with the
+/// service's limits, and changes streams at once.
+#[derive(Clone)]
+pub struct EndpointConfig {
+    /// Where to listen: this machine only. Port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Whether shards have the service's rates.
+    pub throughput: Throughput,
+    /// How long creating and resharding a stream take.
+    pub transition: Duration,
+    /// Streams to make at the start, each with its number of shards.
+    pub streams: Vec<(String, u32)>,
+    /// The clock of streams, iterators and tokens.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            throughput: Throughput::Provisioned,
+            transition: Duration::ZERO,
+            streams: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Why an endpoint does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another port, or 0 for a free one")]
+    Listen {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// Why it cannot.
+        source: std::io::Error,
+    },
+    /// Not an address of this machine alone.
+    #[error(
+        "{0} can be reached from other machines, and nothing here checks who asks: bind to \
+             127.0.0.1 or ::1"
+    )]
+    NotLoopback(IpAddr),
+    /// A stream cannot be made.
+    #[error("stream {name}: {reason}")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A running endpoint; it stops when dropped.
+pub struct Endpoint {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Endpoint {
+    /// Starts listening. Needs a tokio runtime, and lives on it.
+    ///
+    /// # Errors
+    /// [`StartError`] names the address or the stream.
+    pub async fn start(config: EndpointConfig) -> Result<Self, StartError> {
+        if !config.bind.ip().is_loopback() {
+            return Err(StartError::NotLoopback(config.bind.ip()));
+        }
+        let options = StreamOptions { throughput: config.throughput, ..StreamOptions::default() };
+        let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
+        let state = Arc::new(State::new(config.clock, options, millis));
+        for (name, shards) in &config.streams {
+            let made = state.engine.create_stream(name.as_str(), *shards, options);
+            made.map_err(|error| StartError::Stream {
+                name: name.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        let listen = |source| StartError::Listen { address: config.bind, source };
+        let listener = TcpListener::bind(config.bind).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stop = CancellationToken::new();
+        tokio::spawn(accept(listener, state, stop.clone()));
+        Ok(Self { address, stop })
+    }
+
+    /// Where it listens, as a client's endpoint URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+    /// Stops listening and ends every connection.
+    pub fn shutdown(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let accepted = tokio::select! { biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, as a rule: that passes.
+            SystemClock.sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (state, stop) = (Arc::clone(&state), stop.clone());
+        tokio::spawn(async move {
+            let _slot = slot;
+            tokio::select! { biased;
+                () = stop.cancelled() => {}
+                () = serve(stream, state) => {}
+            }
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, state: Arc<State>) {
+    // An answer waits for nothing.
+    let _ = stream.set_nodelay(true);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    server.http2().timer(TokioTimer::new());
+    let service = service_fn(move |request| {
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(respond(&state, request).await) }
+    });
+    // An error is a connection that the client has given up, or no HTTP at all.
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn respond(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let format = format_of(request.headers());
+    let answered = take(state, request, format).await;
+    let format = format.unwrap_or(Format::Json);
+    let (status, body, error) = match answered {
+        Ok(body) => (StatusCode::OK, body, None),
+        Err(error) => {
+            let told = Told { kind: error.name, message: &error.message };
+            (error.status, format.write(&told).unwrap_or_default(), Some(error.name))
+        }
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    let date = UNIX_EPOCH + Duration::from_millis(state.clock.wall_millis());
+    let id = uuid::Uuid::new_v4().to_string();
+    for (name, value) in [
+        (DATE.as_str(), httpdate::fmt_http_date(date)),
+        ("x-amzn-requestid", id.clone()),
+        ("x-amz-id-2", id),
+        ("x-amzn-errortype", error.unwrap_or_default().to_owned()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value)
+            && !value.is_empty()
+        {
+            headers.insert(hyper::header::HeaderName::from_static(name_of(name)), value);
+        }
+    }
+    response
+}
+
+/// Names of the headers above.
+fn name_of(name: &str) -> &'static str {
+    match name {
+        "date" => "date",
+        "x-amzn-requestid" => "x-amzn-requestid",
+        "x-amz-id-2" => "x-amz-id-2",
+        _ => "x-amzn-errortype",
+    }
+}
+
+/// An error on the wire.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(rename = "__type")]
+    kind: &'a str,
+    message: &'a str,
+}
+
+fn format_of(headers: &HeaderMap) -> Option<Format> {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(Format::of)
+}
+
+async fn take(
+    state: &State,
+    request: Request<Incoming>,
+    format: Option<Format>,
+) -> Result<Bytes, ApiError> {
+    let headers = request.headers();
+    // Pages of a browser, of whatever site, must not reach an endpoint on the same machine.
+    if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err(ApiError::access_denied("Requests of web pages are refused."));
+    }
+    if request.method() != Method::POST || request.uri().path() != "/" {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        return Err(ApiError::unknown_operation(&asked));
+    }
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    let target = target.unwrap_or_default().to_owned();
+    let format = format.ok_or_else(|| ApiError::unknown_operation(&target))?;
+    let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
+    let body = body.map_err(|_| ApiError::too_large(BODY_BYTES))?.to_bytes();
+    answer(state, &target, format, &body)
+}

@@ -1,0 +1,116 @@
+//! What the operations share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kcl_core::Clock;
+use kcl_stream_local::{Engine, Stream, StreamOptions};
+
+use crate::error::ApiError;
+use crate::limits::ACCOUNT;
+use crate::token::Seal;
+
+pub(crate) struct State {
+    pub engine: Engine,
+    pub clock: Arc<dyn Clock>,
+    pub seal: Seal,
+    /// What new streams are like.
+    pub options: StreamOptions,
+    /// How long creating and resharding take.
+    pub transition_millis: u64,
+    transitions: Mutex<BTreeMap<String, Transition>>,
+}
+
+/// A change of a stream that is not finished yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Transition {
+    status: Status,
+    /// Unix milliseconds.
+    until: u64,
+}
+
+/// What a stream is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Creating,
+    Updating,
+    Active,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Updating => "UPDATING",
+            Self::Active => "ACTIVE",
+        }
+    }
+}
+
+impl State {
+    pub fn new(clock: Arc<dyn Clock>, options: StreamOptions, transition_millis: u64) -> Self {
+        Self {
+            engine: Engine::new(Arc::clone(&clock)),
+            clock,
+            seal: Seal::new(),
+            options,
+            transition_millis,
+            transitions: Mutex::default(),
+        }
+    }
+
+    fn transitions(&self) -> MutexGuard<'_, BTreeMap<String, Transition>> {
+        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change begins.
+    pub fn begin(&self, stream: &str, status: Status) {
+        let until = self.clock.wall_millis() + self.transition_millis;
+        self.transitions().insert(stream.to_owned(), Transition { status, until });
+    }
+    /// A stream is gone.
+    pub fn forget(&self, stream: &str) {
+        self.transitions().remove(stream);
+    }
+
+    pub fn status(&self, stream: &str) -> Status {
+        let now = self.clock.wall_millis();
+        let mut transitions = self.transitions();
+        match transitions.get(stream) {
+            Some(transition) if now < transition.until => transition.status,
+            Some(_) => {
+                transitions.remove(stream);
+                Status::Active
+            }
+            None => Status::Active,
+        }
+    }
+
+    /// A stream, in whatever state.
+    pub fn stream(&self, name: &str) -> Result<Stream, ApiError> {
+        let missing = format!("Stream {name} under account {ACCOUNT} not found.");
+        self.engine.stream(name).map_err(|_| ApiError::not_found(missing))
+    }
+
+    /// A stream that takes and gives records; one that is being created does not yet.
+    pub fn readable(&self, name: &str) -> Result<Stream, ApiError> {
+        let stream = self.stream(name)?;
+        if self.status(name) == Status::Creating {
+            let message = format!("Stream {name} under account {ACCOUNT} not found.");
+            return Err(ApiError::not_found(message));
+        }
+        Ok(stream)
+    }
+
+    /// A stream that may be changed: nothing else is under way.
+    pub fn changeable(&self, name: &str) -> Result<Stream, ApiError> {
+        let stream = self.stream(name)?;
+        match self.status(name) {
+            Status::Active => Ok(stream),
+            status => Err(ApiError::in_use(format!(
+                "Stream {name} under account {ACCOUNT} not ACTIVE, instead in state {}",
+                status.name()
+            ))),
+        }
+    }
+}

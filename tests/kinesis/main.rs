@@ -1,0 +1,6 @@
+//! The endpoint and the Kinesis source, each against the real client.
+
+mod client;
+mod local;
+mod polling;
+mod raw;
