@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -105,7 +105,7 @@ impl FileDeadLetters {
     /// As the file system has them.
     pub fn open(path: impl AsRef<Path>) -> std::io::Result<Self> {
         let path = path.as_ref().to_owned();
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = OpenOptions::new().create(true).read(true).append(true).open(&path)?;
         Ok(Self { path, file: Arc::new(Mutex::new(file)) })
     }
     /// Where the file is.
@@ -120,6 +120,10 @@ impl DeadLetterSink for FileDeadLetters {
         let (line, file) = (json_line(letter), Arc::clone(&self.file));
         let written = tokio::task::spawn_blocking(move || {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            // A line torn by a full disk or a crash must not swallow this one.
+            if !ends_a_line(&mut file)? {
+                file.write_all(b"\n")?;
+            }
             file.write_all(line.as_bytes())?;
             file.sync_data()
         });
@@ -132,6 +136,17 @@ impl DeadLetterSink for FileDeadLetters {
             Err(error) => Err(failed(&error)),
         }
     }
+}
+
+/// True if the file is empty or ends with a line break.
+fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 fn json_line(letter: &DeadLetter) -> String {

@@ -90,10 +90,16 @@ impl HandleShared {
     }
 }
 
-/// The worker is not running any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the worker has stopped")]
-pub struct Stopped;
+/// Why a command was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The worker is not running any more.
+    #[error("the worker has stopped")]
+    Stopped,
+    /// The worker does not run this shard (now): its status lists those it does.
+    #[error("this worker does not run shard {0}: see its status for those it does")]
+    NotHere(ShardId),
+}
 
 impl Handle {
     /// What the worker is doing now.
@@ -133,28 +139,35 @@ impl Handle {
     /// another worker it is released.
     ///
     /// # Errors
-    /// [`Stopped`] if the worker is.
-    pub async fn drain(&self, shard: &ShardId) -> Result<(), Stopped> {
-        self.send(Command::Drain(shard.clone())).await
+    /// [`CommandError`]: the worker has stopped, or does not run the shard.
+    pub async fn drain(&self, shard: &ShardId) -> Result<(), CommandError> {
+        self.send(shard, Command::Drain(shard.clone())).await
     }
 
     /// Stops delivering a shard without giving up its lease.
     ///
     /// # Errors
-    /// [`Stopped`] if the worker is.
-    pub async fn pause(&self, shard: &ShardId) -> Result<(), Stopped> {
-        self.send(Command::Pause(shard.clone())).await
+    /// As for [`Handle::drain`].
+    pub async fn pause(&self, shard: &ShardId) -> Result<(), CommandError> {
+        self.send(shard, Command::Pause(shard.clone())).await
     }
 
     /// Delivers a paused shard again, or tries a parked one again from its checkpoint.
     ///
     /// # Errors
-    /// [`Stopped`] if the worker is.
-    pub async fn resume(&self, shard: &ShardId) -> Result<(), Stopped> {
-        self.send(Command::Resume(shard.clone())).await
+    /// As for [`Handle::drain`].
+    pub async fn resume(&self, shard: &ShardId) -> Result<(), CommandError> {
+        self.send(shard, Command::Resume(shard.clone())).await
     }
 
-    async fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).await.map_err(|_| Stopped)
+    async fn send(&self, shard: &ShardId, command: Command) -> Result<(), CommandError> {
+        let status = self.status();
+        if status.phase == WorkerPhase::Stopped {
+            return Err(CommandError::Stopped);
+        }
+        if !status.shards.iter().any(|running| running.shard == *shard) {
+            return Err(CommandError::NotHere(shard.clone()));
+        }
+        self.commands.send(command).await.map_err(|_| CommandError::Stopped)
     }
 }

@@ -10,7 +10,7 @@ use kcl_protocol::{
 
 use crate::config::{Config, InitialPosition};
 use crate::scheduler::WorkerError;
-use crate::source::StreamSource;
+use crate::source::{ReadFrom, StreamSource};
 use crate::streams::resolve;
 use crate::table::{LeaseTable, Scan, TableError};
 
@@ -34,7 +34,8 @@ impl Config {
     ///
     /// # Errors
     /// [`WorkerError::StillRunning`] names the workers that live, and
-    /// [`WorkerError::IncompleteReset`] the open shards without a position. Nothing is changed
+    /// [`WorkerError::IncompleteReset`] the open shards without a position;
+    /// [`WorkerError::Source`] the first position that is not of its shard. No lease is changed
     /// then.
     pub async fn reset_to(
         &self,
@@ -47,6 +48,7 @@ impl Config {
         let description = source.describe().await.map_err(WorkerError::Source)?;
         if let ResetTo::After(positions) = &to {
             require_all_open(source, positions).await?;
+            require_readable(source, positions).await?;
         }
         self.require_nobody(table).await?;
         let start = match to {
@@ -98,6 +100,18 @@ async fn require_all_open(
     let open = shards.into_iter().filter(|shard| shard.is_open).map(|shard| shard.id);
     let missing: Vec<_> = open.filter(|shard| !positions.contains_key(shard)).collect();
     if missing.is_empty() { Ok(()) } else { Err(WorkerError::IncompleteReset { missing }) }
+}
+
+/// The stream itself tells whether a position is one of the shard's.
+async fn require_readable(
+    source: &dyn StreamSource,
+    positions: &BTreeMap<ShardId, Position>,
+) -> Result<(), WorkerError> {
+    for (shard, position) in positions {
+        let opened = source.open(shard, ReadFrom::After(*position)).await;
+        opened.map_err(WorkerError::Source)?;
+    }
+    Ok(())
 }
 
 async fn live_workers(

@@ -180,6 +180,12 @@ impl Bound {
     ) -> Result<(), WorkerError> {
         let shards = self.source.list_shards().await.map_err(WorkerError::Source)?;
         let table = &registration.table;
+        // And after them: read before alone, a first sync that ended in between would make a row
+        // that was deleted since look as if it had never been.
+        if self.reread(registration).await?.first_sync_done != row.first_sync_done {
+            let moved = "another worker ended the first sync meanwhile".to_owned();
+            return Err(WorkerError::Table(TableError::Unavailable(moved)));
+        }
         let listed: Vec<ListedShard> = shards.iter().map(listed_shard).collect();
         {
             let mut listing = self.listing();

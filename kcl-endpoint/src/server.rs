@@ -241,6 +241,10 @@ async fn take(
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let target = target.unwrap_or_default().to_owned();
     let format = format.ok_or_else(|| ApiError::unknown_operation(&target))?;
+    let announced = hyper::body::Body::size_hint(request.body()).lower();
+    if announced > BODY_BYTES as u64 {
+        return Err(ApiError::too_large(BODY_BYTES));
+    }
     let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
     let body = body.map_err(|_| ApiError::too_large(BODY_BYTES))?.to_bytes();
     answer(state, &target, format, &body)

@@ -9,9 +9,10 @@ use crate::rules::{Mutant, Rules};
 /// May this shard be processed now? It is not finished, and every parent is: a parent's row reads
 /// `SHARD_END`, or there is no such row and the stream has dropped the shard too.
 ///
-/// Only a listing made after the shard itself can tell that: shard ids rise with time, so it must
-/// show this shard or a later one. A merge may give a child its row (made by the parent that ended
-/// first) while the other parent, itself a child, has none yet; an older listing lacks it as well.
+/// Only a listing that shows the shard itself can tell that: none shows a child without those of its
+/// parents that the stream still has. A merge may give a child its row (made by the parent that
+/// ended first) while the other parent, itself a child, has none yet; a listing that lags lacks
+/// both.
 pub fn startable(
     lease: &Lease,
     leases: &BTreeMap<LeaseKey, Lease>,
@@ -27,10 +28,10 @@ pub fn startable_under(
     listed: &BTreeSet<ShardId>,
     rules: Rules,
 ) -> bool {
-    let listing_is_newer = listed.last().is_some_and(|last| *last >= lease.key.shard());
+    let shows_the_shard = listed.contains(&lease.key.shard());
     let has_ended = |parent: &ShardId| match leases.get(&lease.key.sibling(parent)) {
         Some(row) => row.is_ended(),
-        None => listing_is_newer && !listed.contains(parent),
+        None => shows_the_shard && !listed.contains(parent),
     };
     !lease.is_ended() && all_ended(&lease.parents, has_ended, rules)
 }

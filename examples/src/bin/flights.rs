@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +49,14 @@ fn fail(why: &str) -> ExitCode {
 
 async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let started = SystemClock.monotonic();
+    if let (Some(input), Some(json)) = (&args.input, &args.json)
+        && is_same_file(input, json)
+    {
+        return Err(format!("--json {} would overwrite the input", json.display()).into());
+    }
     let rows = Arc::new(rows::read(args.input.as_deref(), &args.partition_key)?);
     // Made before the run: a path that cannot be written is known before the work, not after it.
-    let json = args.json.as_ref().map(|file| create(file)).transpose()?;
+    let json = args.json.as_deref().map(Unfinished::create).transpose()?;
     let engine = Engine::new(Arc::new(SystemClock));
     let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
     let producer = stream.producer(ProducerOptions::default());
@@ -86,14 +91,42 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let report = run.report(&fleet, &Figures::direct(&rows), wall);
     report.print();
     if let Some(file) = json {
-        serde_json::to_writer_pretty(file, &report)?;
+        file.finish(&report)?;
     }
     fleet.shut_down_all();
     Ok(report)
 }
 
-fn create(file: &Path) -> Result<File, String> {
-    File::create(file).map_err(|error| format!("{}: {error}", file.display()))
+/// A report under another name, until it is whole: a run that fails leaves an older one as it was.
+struct Unfinished {
+    part: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+impl Unfinished {
+    fn create(path: &Path) -> Result<Self, String> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let failed = |error| format!("{}: {error}", path.display());
+        if path.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let file = File::create(&part).map_err(failed)?;
+        Ok(Self { part, path: path.to_owned(), file })
+    }
+
+    fn finish(self, report: &Report) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", self.path.display());
+        serde_json::to_writer_pretty(&self.file, report).map_err(|error| failed(error.into()))?;
+        std::fs::rename(&self.part, &self.path).map_err(failed)
+    }
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(a).is_some_and(|a| real(b) == Some(a))
 }
 
 /// A run under way.

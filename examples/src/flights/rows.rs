@@ -17,6 +17,9 @@ const HEADER_SHOWN: usize = 400;
 /// Characters of a value that an error shows.
 const VALUE_SHOWN: usize = 60;
 
+/// The longest delay, early or late (minutes): two years. Sums of it stay exact.
+const MOST_MINUTES: f64 = 1e6;
+
 /// What the program needs of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flight {
@@ -158,8 +161,8 @@ fn parse(file: &str, input: impl Read, key: &str) -> Result<Vec<KeyedFlight>, Ro
         };
         let carrier = filled(carrier, "carrier")?;
         let delay = blank(&record[dep_delay]).map(|text| {
-            let delay = text.parse::<f64>().ok().filter(|delay| delay.is_finite());
-            delay.ok_or_else(|| bad("dep_delay", text, "a number of minutes"))
+            let delay = text.parse::<f64>().ok().filter(|delay| delay.abs() <= MOST_MINUTES);
+            delay.ok_or_else(|| bad("dep_delay", text, "a number of minutes below a million"))
         });
         let key = blank(&record[key]).unwrap_or(&carrier).to_owned();
         if key.chars().count() > KEY_CHARS {
@@ -255,7 +258,7 @@ mod tests {
         let bad = rows("carrier,tailnum,origin,dep_delay\nUA,N1,EWR,late\n").unwrap_err();
         assert_eq!(
             bad.to_string(),
-            "test.csv, line 2, column \"dep_delay\": \"late\" is not a number of minutes"
+            "test.csv, line 2, column \"dep_delay\": \"late\" is not a number of minutes below a million"
         );
         let short = rows("carrier,tailnum,origin,dep_delay\nUA,N1\n").unwrap_err().to_string();
         assert_eq!(
