@@ -9,8 +9,8 @@ use crate::rules::{Mutant, Rules};
 /// May this shard be processed now? It is not finished, and every parent is: a parent's row reads
 /// `SHARD_END`, or there is no such row and the stream has dropped the shard too.
 ///
-/// Only a listing that shows the shard itself can tell that: none shows a child without those of its
-/// parents that the stream still has. A merge may give a child its row (made by the parent that
+/// Only a listing that shows the shard itself can tell that: none shows a child without those of
+/// its parents that the stream still has. A merge may give a child its row (made by the parent that
 /// ended first) while the other parent, itself a child, has none yet; a listing that lags lacks
 /// both.
 pub fn startable(

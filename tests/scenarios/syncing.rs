@@ -109,7 +109,10 @@ async fn rounds_go_on_after_every_try_of_one_has_failed() {
     worker.cable.plug();
     let since = fleet.now();
     fleet.pass(Duration::from_secs(30)).await;
-    let is_round = |what: &What| matches!(what, What::Event(event) if matches!(event.kind, EventKind::RoundWon { .. }));
+    let is_round = |what: &What| match what {
+        What::Event(event) => matches!(event.kind, EventKind::RoundWon { .. }),
+        _ => false,
+    };
     let history = fleet.recorder.history();
     assert!(!history.iter().any(|entry| entry.at < since && is_round(&entry.what)));
     assert!(history.iter().any(|entry| entry.at >= since && is_round(&entry.what)));

@@ -258,7 +258,8 @@ mod tests {
         let bad = rows("carrier,tailnum,origin,dep_delay\nUA,N1,EWR,late\n").unwrap_err();
         assert_eq!(
             bad.to_string(),
-            "test.csv, line 2, column \"dep_delay\": \"late\" is not a number of minutes below a million"
+            "test.csv, line 2, column \"dep_delay\": \"late\" is not a number of minutes below a \
+             million"
         );
         let short = rows("carrier,tailnum,origin,dep_delay\nUA,N1\n").unwrap_err().to_string();
         assert_eq!(

@@ -30,8 +30,14 @@ pub(crate) use stats::Traffic;
 use crate::limits::PROXY_BODY;
 
 /// What the table answers when it throttles.
-const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The drill throttles this request."}"#;
-const BROKEN: &str = r#"{"__type":"com.amazon.coral.service#InternalServerError","message":"The drill breaks this request."}"#;
+const THROTTLED: &str = concat!(
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","#,
+    r#""message":"The drill throttles this request."}"#
+);
+const BROKEN: &str = concat!(
+    r#"{"__type":"com.amazon.coral.service#InternalServerError","#,
+    r#""message":"The drill breaks this request."}"#
+);
 
 /// The proxy of one drill. Clones are the same proxy.
 #[derive(Clone)]

@@ -1,11 +1,11 @@
 //! The world of a simulation: a stream that is written and resharded, a table, and a fleet that
 //! things happen to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::protocol::{Position, Row, ShardId};
+use kcl_core::protocol::{LeaseKey, Moment, Position, Row, ShardId};
 use kcl_core::{Clock, LeaseTable, MemoryDeadLetters, Scan, Shard, StreamSource, TokioClock};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
@@ -23,6 +23,8 @@ const STEP: Duration = Duration::from_secs(1);
 const WALL_MILLIS: u64 = 1_700_000_000_000;
 /// Records stop this long before the end, so that all can be delivered.
 const DRAIN: Duration = Duration::from_secs(30);
+/// No request comes again later than this after it was sent.
+const LATEST_APPLY: Duration = Duration::from_secs(10);
 /// Dead letters are kept up to here; more are refused and offered again.
 const MOST_LETTERS: usize = 10_000;
 
@@ -36,6 +38,7 @@ pub(super) struct World {
     pub(super) yard: Yard,
     places: Vec<Place>,
     known_shards: BTreeSet<ShardId>,
+    rows_since: BTreeMap<LeaseKey, Moment>,
     pub(super) violations: Vec<Violation>,
     records: usize,
 }
@@ -78,6 +81,7 @@ impl World {
             yard,
             places,
             known_shards: BTreeSet::new(),
+            rows_since: BTreeMap::new(),
             violations: Vec::new(),
             records: 0,
         };
@@ -166,6 +170,9 @@ impl World {
         if let Some(id) = self.faults.strike(Kind::Reshard, "stream", ordinal, 40) {
             self.reshard(id).await;
         }
+        if self.faults.is_on(Kind::RowDeleted) {
+            self.note_rows().await;
+        }
         if let Some(id) = self.faults.strike(Kind::RowDeleted, "table", ordinal, 8) {
             self.delete_row(id).await;
         }
@@ -233,15 +240,30 @@ impl World {
         self.note_shards().await;
     }
 
+    /// Notes since when each lease has a row.
+    async fn note_rows(&mut self) {
+        let now = self.clock.monotonic();
+        for row in self.table.scan(Scan::Leases).await.unwrap_or_default() {
+            if let Row::Lease(lease) = row {
+                self.rows_since.entry(lease.key).or_insert(now);
+            }
+        }
+    }
+
     async fn delete_row(&mut self, id: u64) {
         let scope = if id.is_multiple_of(2) { Scan::Leases } else { Scan::Coordination };
         let rows = self.table.scan(scope).await.unwrap_or_default();
         let synced = self.table.scan(Scan::Coordination).await.unwrap_or_default();
         let is_synced =
             synced.iter().any(|row| matches!(row, Row::Stream(stream) if stream.first_sync_done));
-        // Before the first sync is noted as done, a missing row is one not made yet.
+        // Before the first sync is noted as done, a missing row is one not made yet. And a request
+        // that made a row may still come again: it would make a deleted one anew.
+        let now = self.clock.monotonic();
+        let is_old = |lease: &LeaseKey| {
+            self.rows_since.get(lease).is_some_and(|since| now.since(*since) > LATEST_APPLY)
+        };
         let may_go = |row: &&Row| match row {
-            Row::Lease(_) => is_synced,
+            Row::Lease(lease) => is_synced && is_old(&lease.key),
             Row::Worker(_) => true,
             Row::Table(_) | Row::Stream(_) => false,
         };
@@ -251,6 +273,7 @@ impl World {
         };
         if let Row::Lease(lease) = row {
             self.recorder.row_deleted(&lease.key);
+            self.rows_since.remove(&lease.key);
         }
         self.table.delete_row(&row.key());
     }
