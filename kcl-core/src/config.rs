@@ -72,7 +72,8 @@ pub struct Config {
 const BLOCKING_GRACE: Duration = Duration::from_millis(250);
 
 impl Config {
-    /// The defaults for an application. Workers of one application share its lease table.
+    /// The defaults for an application: 1 to 255 letters, digits, `-`, `_` or `.`. Workers of one
+    /// application share its lease table.
     pub fn new(application: impl Into<String>) -> Self {
         Self {
             application: application.into(),
@@ -130,7 +131,7 @@ impl Config {
         self.initial_position = position;
         self
     }
-    /// Batches, prefetch, acknowledgements and checkpoints.
+    /// Batches, prefetch, acknowledgements and checkpoints. Defaults and bounds: [`ConsumerConfig`].
     pub fn consumer(mut self, consumer: ConsumerConfig) -> Self {
         self.consumer = consumer;
         self
@@ -168,7 +169,7 @@ impl Config {
         self.shutdown_timeout = timeout;
         self
     }
-    /// On which threads the worker's own loops run.
+    /// On which threads the worker's own loops run. Default: threads of their own.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
@@ -189,12 +190,13 @@ impl Config {
     }
     /// Says that processors use `Checkpointer::checkpoint_with`: building the scheduler then fails
     /// on a lease table that cannot put the user's writes into one transaction with a checkpoint.
+    /// Default false.
     pub fn effects(mut self, used: bool) -> Self {
         self.effects = used;
         self
     }
     /// Makes jitter and ids follow from a seed. For simulations only: two workers with one seed
-    /// collide.
+    /// collide. Default none: drawn from the system.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -210,12 +212,12 @@ impl Config {
         self.policy = Arc::new(policy);
         self
     }
-    /// Where records go that the policy gives up on.
+    /// Where records go that the policy gives up on. Default none: the shard is parked instead.
     pub fn dead_letters(mut self, sink: Arc<dyn DeadLetterSink>) -> Self {
         self.dead_letters = Some(sink);
         self
     }
-    /// Who is told of every event. Called on the worker's own loops: must be quick.
+    /// Who is told of every event. Called on the worker's own loops: must be quick. Default nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self

@@ -21,7 +21,7 @@ const BROKEN: [(Mutant, u64); 22] = [
     (TakeExtendsValidity, 14),
     (ForceWithoutWait, 6),
     (ForceRereadsFence, 32),
-    (RevokeAfterValidity, 33),
+    (RevokeAfterValidity, 110),
     (ValidityFromReply, 42),
     (FenceWithoutHeartbeat, 0),
     (IdUsedTwice, 1),

@@ -195,7 +195,7 @@ impl Control<'_> {
         self.take_share(leases, HoldReason::Reconciled);
         let orphans: BTreeMap<_, _> =
             self.orphans(leases).into_iter().map(|lease| (&lease.key, lease)).collect();
-        let plan = plan(&self.members(), &self.loads(leases));
+        let plan = plan(&self.members(), &self.loads_with(leases, orphans.values().copied()));
         tracing::debug!(unassigned = ?plan.report.unassigned, "planned for the fleet");
         let others = plan.moves.into_iter().filter(|step| step.to != self.registration.me);
         let given: Vec<(Lease, WorkerId)> = others

@@ -119,6 +119,22 @@ impl Control<'_> {
         leases.values().filter(counts).map(load).collect()
     }
 
+    /// The loads, and the parked leases among these orphans: no load, but somebody must hold them.
+    pub(super) fn loads_with<'l>(
+        &self,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        orphans: impl Iterator<Item = &'l Lease>,
+    ) -> Vec<Load> {
+        let mut loads = self.loads(leases);
+        loads.extend(orphans.filter(|lease| lease.parked.is_some()).map(|lease| Load {
+            key: lease.key.clone(),
+            owner: None,
+            weight: 1,
+            readiness: Readiness::Ready,
+        }));
+        loads
+    }
+
     /// Takes what the plan gives to this worker of the leases that nobody owns.
     pub(super) fn take_share(&mut self, leases: &BTreeMap<LeaseKey, Lease>, reason: HoldReason) {
         let orphans: BTreeMap<_, _> =
@@ -126,16 +142,7 @@ impl Control<'_> {
         if orphans.is_empty() {
             return;
         }
-        let mut loads = self.loads(leases);
-        // A parked lease of a dead owner is no load, but somebody must hold it.
-        let parked = orphans.values().filter(|lease| lease.parked.is_some());
-        loads.extend(parked.map(|lease| Load {
-            key: lease.key.clone(),
-            owner: None,
-            weight: 1,
-            readiness: Readiness::Ready,
-        }));
-        let plan = plan(&self.members(), &loads);
+        let plan = plan(&self.members(), &self.loads_with(leases, orphans.values().copied()));
         for step in plan.moves {
             if step.to == self.registration.me
                 && let Some(lease) = orphans.get(&step.lease)
