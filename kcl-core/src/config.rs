@@ -131,7 +131,8 @@ impl Config {
         self.initial_position = position;
         self
     }
-    /// Batches, prefetch, acknowledgements and checkpoints. Defaults and bounds: [`ConsumerConfig`].
+    /// Batches, prefetch, acknowledgements and checkpoints; defaults and bounds are those of
+    /// [`ConsumerConfig`].
     pub fn consumer(mut self, consumer: ConsumerConfig) -> Self {
         self.consumer = consumer;
         self
