@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Entries to put or remove together with a checkpoint. What a [`crate::MemoryLeaseTable`] takes
-/// in `Checkpointer::checkpoint_with`.
+/// Entries to put or remove together with a checkpoint: what the lease tables of this crate take
+/// in `Checkpointer::checkpoint_with`. They stay with the table; its `effect` reads them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalEffects(BTreeMap<String, Option<Vec<u8>>>);
 
@@ -21,6 +21,14 @@ impl LocalEffects {
     pub fn remove(mut self, key: impl Into<String>) -> Self {
         self.0.insert(key.into(), None);
         self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// Each key, with what to put there, or `None` to remove it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
     }
 
     pub(crate) fn apply(&self, entries: &mut BTreeMap<String, Vec<u8>>) {

@@ -1,5 +1,8 @@
 //! The lease table in a local file.
 
+mod open;
+mod overlay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
@@ -9,19 +12,19 @@ use async_trait::async_trait;
 use kcl_core::protocol::limits::WRITES_PER_TRANSACTION;
 use kcl_core::protocol::writes::apply_all;
 use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey};
-use kcl_core::{LeaseTable, Scan, TableError};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use kcl_core::{Effects, LeaseTable, Scan, TableError};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::codec;
+use crate::effects::LocalEffects;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("kcl_rows");
-const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("kcl_about");
-/// The layout of the file, row codec included.
-const FORMAT: &str = "2";
+/// Made by the first effect.
+const EFFECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kcl_effects");
 
 /// A durable lease table in one file, for the schedulers of one process on one machine: its
 /// checkpoints survive a restart. Every write is on the disk before it is answered. A file is open
-/// in one place at a time. Clones share it. It takes no effects.
+/// in one place at a time. Clones share it. Takes [`LocalEffects`], which go into the same file.
 #[derive(Clone)]
 pub struct FileLeaseTable {
     id: Arc<str>,
@@ -29,45 +32,36 @@ pub struct FileLeaseTable {
 }
 
 impl FileLeaseTable {
-    /// Opens the file, or makes it. Blocks while it reads the file's head.
+    /// Opens the file, or makes it where there is none. Blocks: reads it once, and compares every
+    /// page with its checksum. A file that is refused is left as it was.
     ///
     /// # Errors
-    /// [`TableError::Refused`] names the file: it is open elsewhere, damaged, of another format,
-    /// or no lease table.
+    /// [`TableError::Refused`] names the file and what to do: it is open elsewhere, cannot be
+    /// written, is empty, damaged, of another format, or no lease table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TableError> {
-        let path = path.as_ref();
-        let refuse = |error: &dyn Display| {
-            TableError::Refused(format!(
-                "{} cannot be opened as a lease table: {error}; give the path of a lease table \
-                 that no other process has open, or of a file that does not exist",
-                path.display()
-            ))
-        };
-        let file = Database::create(path).map_err(|error| refuse(&error))?;
-        let id = Self::identify(&file).map_err(|error| refuse(&error))?;
+        let (id, file) = open::open(path.as_ref())?;
         Ok(Self { id: id.into(), file: Arc::new(file) })
     }
 
-    /// The id in the file; written, with the empty table, if the file is new.
-    fn identify(file: &Database) -> Result<String, Box<dyn std::error::Error>> {
-        let mut change = file.begin_write()?;
-        change.set_quick_repair(true);
-        let is_new = change.list_tables()?.next().is_none();
-        let id = {
-            let mut about = change.open_table(ABOUT)?;
-            if is_new {
-                about.insert("format", FORMAT)?;
-                about.insert("id", uuid::Uuid::new_v4().to_string().as_str())?;
-                change.open_table(ROWS)?;
-            }
-            let format = about.get("format")?.ok_or("it holds other data")?;
-            if format.value() != FORMAT {
-                return Err(format!("its format is {}, not {FORMAT}", format.value()).into());
-            }
-            about.get("id")?.ok_or("its id is missing")?.value().to_owned()
-        };
-        change.commit()?;
-        Ok(id)
+    /// The entry that effects have put under a key.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] if the file cannot be read.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn effect(&self, key: &str) -> Result<Option<Vec<u8>>, TableError> {
+        let key = key.to_owned();
+        self.off_thread(move |file| {
+            let view = file.begin_read().map_err(unavailable)?;
+            let entries = match view.open_table(EFFECTS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                entries => entries.map_err(unavailable)?,
+            };
+            let entry = entries.get(key.as_str()).map_err(unavailable)?;
+            Ok(entry.map(|entry| entry.value().to_vec()))
+        })
+        .await
     }
 
     /// Carries out a request off the caller's thread: it waits for the disk.
@@ -83,7 +77,7 @@ impl FileLeaseTable {
     }
 
     async fn change(&self, writes: Vec<ConditionalWrite>) -> Result<CasOutcome, TableError> {
-        self.off_thread(move |file| apply(file, &writes)).await
+        self.off_thread(move |file| apply(file, &writes, &LocalEffects::new())).await
     }
 }
 
@@ -114,7 +108,11 @@ fn row_at(
     bytes.map(|bytes| decode(&key, bytes.value())).transpose()
 }
 
-fn apply(file: &Database, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+fn apply(
+    file: &Database,
+    writes: &[ConditionalWrite],
+    effects: &LocalEffects,
+) -> Result<CasOutcome, TableError> {
     let mut change = file.begin_write().map_err(unavailable)?;
     // Without it, the next open after a crash reads the whole file.
     change.set_quick_repair(true);
@@ -139,8 +137,24 @@ fn apply(file: &Database, writes: &[ConditionalWrite]) -> Result<CasOutcome, Tab
         }
         changed.into_iter().next().and_then(|(_, row)| row)
     };
+    put_effects(&change, effects)?;
     change.commit().map_err(|error| TableError::Unknown(error.to_string()))?;
     Ok(CasOutcome::Won(first))
+}
+
+fn put_effects(change: &WriteTransaction, effects: &LocalEffects) -> Result<(), TableError> {
+    if effects.is_empty() {
+        return Ok(());
+    }
+    let mut entries = change.open_table(EFFECTS).map_err(unavailable)?;
+    for (key, value) in effects.entries() {
+        match value {
+            Some(value) => entries.insert(key, value),
+            None => entries.remove(key),
+        }
+        .map_err(unavailable)?;
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -188,5 +202,21 @@ impl LeaseTable for FileLeaseTable {
             )));
         }
         self.change(writes.to_vec()).await
+    }
+
+    fn supports_effects(&self) -> bool {
+        true
+    }
+
+    async fn write_with(
+        &self,
+        write: &ConditionalWrite,
+        effects: &Effects,
+    ) -> Result<CasOutcome, TableError> {
+        let Some(effects) = effects.downcast::<LocalEffects>().cloned() else {
+            return Err(TableError::Refused("the table in a file takes LocalEffects".into()));
+        };
+        let write = write.clone();
+        self.off_thread(move |file| apply(file, &[write], &effects)).await
     }
 }
