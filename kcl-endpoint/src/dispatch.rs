@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::body::Reply;
 use crate::error::ApiError;
-use crate::ops::{put, read, reshard, shards, streams};
+use crate::ops::{consumers, put, read, reshard, shards, streams, subscribe};
 use crate::state::State;
 use crate::wire::Format;
 
@@ -18,7 +19,7 @@ pub(crate) fn answer(
     target: &str,
     format: Format,
     body: &[u8],
-) -> Result<Bytes, ApiError> {
+) -> Result<Reply, ApiError> {
     let operation = target.strip_prefix(PREFIX).unwrap_or_default();
     let call = Call { state, format, body };
     match operation {
@@ -37,6 +38,11 @@ pub(crate) fn answer(
         "SplitShard" => call.run(reshard::split),
         "MergeShards" => call.run(reshard::merge),
         "UpdateShardCount" => call.run(reshard::update_count),
+        "RegisterStreamConsumer" => call.run(consumers::register),
+        "DeregisterStreamConsumer" => call.run(consumers::deregister),
+        "DescribeStreamConsumer" => call.run(consumers::describe),
+        "ListStreamConsumers" => call.run(consumers::list),
+        "SubscribeToShard" => subscribe::to_shard(state, format, body),
         _ => Err(ApiError::unknown_operation(target)),
     }
 }
@@ -51,9 +57,9 @@ impl Call<'_> {
     fn run<Q: DeserializeOwned, A: Answer>(
         &self,
         operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
-    ) -> Result<Bytes, ApiError> {
+    ) -> Result<Reply, ApiError> {
         let answer = operation(self.state, self.format.read(self.body)?)?;
-        answer.write(self.format)
+        answer.write(self.format).map(Reply::Whole)
     }
 }
 

@@ -41,6 +41,14 @@ impl ApiError {
     pub fn in_use(message: impl Into<String>) -> Self {
         Self::bad("ResourceInUseException", message)
     }
+    pub fn limit_exceeded(message: impl Into<String>) -> Self {
+        Self::bad("LimitExceededException", message)
+    }
+    /// The request would have succeeded.
+    pub fn dry_run() -> Self {
+        let message = "The request would have succeeded, but the DryRun flag is set.";
+        Self::bad("DryRunOperationException", message)
+    }
     pub fn expired_token() -> Self {
         Self::bad("ExpiredNextTokenException", "The pagination token has expired: list anew.")
     }

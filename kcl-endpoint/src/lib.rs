@@ -14,8 +14,10 @@
 //!
 //! What it does of the protocol: `docs/endpoint.md`.
 
+mod body;
 mod dispatch;
 mod error;
+mod event;
 pub mod limits;
 mod names;
 mod ops;

@@ -29,3 +29,23 @@ pub const DESCRIBED_SHARDS: usize = 100;
 pub const ACCOUNT: &str = "000000000000";
 /// The region they are in.
 pub const REGION: &str = "us-east-1";
+
+/// Consumers of one stream (Kinesis API).
+pub const CONSUMERS: usize = 20;
+/// Consumers of one stream that are being created at once (Kinesis API).
+pub const CONSUMERS_CREATING: usize = 5;
+/// Consumers of a page if the request does not say (Kinesis API).
+pub const CONSUMERS_PER_PAGE: usize = 100;
+
+/// How long a subscription is safe from the next of the same consumer and shard (Kinesis API).
+pub const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(5);
+/// How long a subscription lasts (Kinesis API).
+pub const SUBSCRIPTION_LIFE: Duration = Duration::from_secs(300);
+/// An idle subscription says so this often (as the service does).
+pub const IDLE_EVENT_EVERY: Duration = Duration::from_secs(5);
+/// Bytes of data and keys of one event; a larger record comes alone. Half a second of the rate.
+pub const EVENT_BYTES: usize = 1 << 20;
+/// Records of one event.
+pub const EVENT_RECORDS: usize = 2000;
+/// Events that wait for a slow client; after that the shard waits.
+pub const EVENTS_AHEAD: usize = 2;

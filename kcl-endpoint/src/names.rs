@@ -34,6 +34,57 @@ pub(crate) fn stream_of(name: Option<&str>, arn: Option<&str>) -> Result<String,
     }
 }
 
+/// The consumer a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumerRef {
+    pub stream: String,
+    pub name: String,
+    /// Of the ARN, so that one made anew is told from the one before.
+    pub created_at_seconds: Option<u64>,
+}
+
+/// The consumer of an ARN.
+pub(crate) fn consumer_of_arn(arn: &str) -> Result<ConsumerRef, ApiError> {
+    let parse = || {
+        let (_, resource) = arn.strip_prefix("arn:")?.rsplit_once(":stream/")?;
+        let (stream, consumer) = resource.split_once("/consumer/")?;
+        let (name, created) = consumer.rsplit_once(':')?;
+        Some((check(stream).ok()?, check(name).ok()?, created.parse().ok()?))
+    };
+    let (stream, name, created) = parse().ok_or_else(|| {
+        let rule = "Member must satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\\d{12}\
+                    :.*stream\\/[a-zA-Z0-9_.-]+\\/consumer\\/[a-zA-Z0-9_.-]+:[0-9]+";
+        ApiError::validation("consumerARN", &format!("'{arn}'"), rule)
+    })?;
+    let created_at_seconds = Some(created);
+    Ok(ConsumerRef { stream: stream.to_owned(), name: name.to_owned(), created_at_seconds })
+}
+
+/// The consumer a request means: by its ARN, or by stream and name.
+pub(crate) fn consumer_of(
+    stream_arn: Option<&str>,
+    name: Option<&str>,
+    arn: Option<&str>,
+) -> Result<ConsumerRef, ApiError> {
+    let Some(arn) = arn else {
+        let (Some(stream), Some(name)) = (stream_arn, name) else {
+            return Err(ApiError::invalid_argument(
+                "Either ConsumerARN, or StreamARN and ConsumerName, must be provided.",
+            ));
+        };
+        let (stream, name) = (stream_of(None, Some(stream))?, check(name)?.to_owned());
+        return Ok(ConsumerRef { stream, name, created_at_seconds: None });
+    };
+    let consumer = consumer_of_arn(arn)?;
+    let is_other = name.is_some_and(|name| name != consumer.name)
+        || stream_arn.is_some_and(|arn| !arn.ends_with(&format!(":stream/{}", consumer.stream)));
+    if is_other {
+        let message = "ConsumerARN names another consumer than StreamARN and ConsumerName.";
+        return Err(ApiError::invalid_argument(message));
+    }
+    Ok(consumer)
+}
+
 fn check(name: &str) -> Result<&str, ApiError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if name.is_empty() || name.len() > 128 {

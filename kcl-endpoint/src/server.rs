@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
@@ -19,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::body::{EVENTS, Reply};
 use crate::dispatch::answer;
 use crate::error::ApiError;
 use crate::limits::{BODY_BYTES, CONNECTIONS, HEADER_TIMEOUT};
@@ -170,7 +170,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn respond(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(state: &State, request: Request<Incoming>) -> Response<Reply> {
     let format = format_of(request.headers());
     let answered = take(state, request, format).await;
     let format = format.unwrap_or(Format::Json);
@@ -178,13 +178,18 @@ async fn respond(state: &State, request: Request<Incoming>) -> Response<Full<Byt
         Ok(body) => (StatusCode::OK, body, None),
         Err(error) => {
             let told = Told { kind: error.name, message: &error.message };
-            (error.status, format.write(&told).unwrap_or_default(), Some(error.name))
+            let body = Reply::Whole(format.write(&told).unwrap_or_default());
+            (error.status, body, Some(error.name))
         }
     };
-    let mut response = Response::new(Full::new(body));
+    let content_type = match body {
+        Reply::Whole(_) => format.content_type(),
+        Reply::Events(_) => EVENTS,
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let date = UNIX_EPOCH + Duration::from_millis(state.clock.wall_millis());
     let id = uuid::Uuid::new_v4().to_string();
     for (name, value) in [
@@ -228,7 +233,7 @@ async fn take(
     state: &State,
     request: Request<Incoming>,
     format: Option<Format>,
-) -> Result<Bytes, ApiError> {
+) -> Result<Reply, ApiError> {
     let headers = request.headers();
     // Pages of a browser, of whatever site, must not reach an endpoint on the same machine.
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {

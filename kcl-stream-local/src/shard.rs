@@ -269,6 +269,14 @@ impl Shard {
         state.log.first_arrived_at(millis, state.log.first())
     }
 
+    /// How long ago the record with this counter arrived, or the oldest above it; 0 if none has.
+    pub(crate) fn behind_millis(&self, counter: u64, now: Now) -> u64 {
+        let state = self.state();
+        let counter = counter.max(state.log.first());
+        let arrival = state.log.arrival_millis(counter);
+        arrival.map_or(0, |arrival| now.wall_millis.saturating_sub(arrival).max(1))
+    }
+
     /// Closes the shard for writes. Its readers learn of the children once they are through.
     pub(crate) fn close(&self, at_millis: u64, children: Vec<ChildShard>) {
         self.state().closing.get_or_insert(Closing { at_millis, children });

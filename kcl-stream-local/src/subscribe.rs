@@ -75,6 +75,16 @@ impl Subscription {
         }
     }
 
+    /// The last number passed: a new subscription goes on after it, also if no record came yet.
+    pub fn passed(&self) -> SequenceNumber {
+        self.shard.base.number(self.place.next.saturating_sub(1))
+    }
+
+    /// How far the next record is behind now (milliseconds); 0 if there is none.
+    pub fn behind_millis(&self) -> u64 {
+        self.shard.behind_millis(self.place.next, self.stream.now())
+    }
+
     /// The next records; `None` at the tip. Waits only for the rate.
     pub(crate) async fn next_or_tip(
         &mut self,

@@ -1,7 +1,13 @@
 //! An endpoint of its own for each test, and a client of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
+use kcl_core::protocol::Moment;
+use kcl_core::{Clock, SystemClock, async_trait};
 use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_stream_local::Throughput;
 
@@ -24,4 +30,46 @@ pub fn client(endpoint: &Endpoint) -> Client {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     Client::from_conf(config)
+}
+
+/// The machine's clock, which a test sets forward.
+#[derive(Clone, Default)]
+pub struct Forward(Arc<AtomicU64>);
+
+impl Forward {
+    /// Sets the clock forward.
+    pub fn by(&self, duration: Duration) {
+        self.0.fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
+    }
+    fn ahead(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Clock for Forward {
+    fn monotonic(&self) -> Moment {
+        SystemClock.monotonic() + Duration::from_millis(self.ahead())
+    }
+    fn wall_millis(&self) -> u64 {
+        SystemClock.wall_millis() + self.ahead()
+    }
+    async fn sleep_until(&self, moment: Moment) {
+        while self.monotonic() < moment {
+            let left = moment.since(self.monotonic());
+            SystemClock.sleep(left.min(Duration::from_millis(2))).await;
+        }
+    }
+}
+
+/// An endpoint with the service's limits, on a clock that can be set forward.
+pub async fn limited(shards: u32, transition: Duration) -> (Endpoint, Forward) {
+    let clock = Forward::default();
+    let config = EndpointConfig {
+        streams: vec![("s".to_owned(), shards)],
+        transition,
+        clock: Arc::new(clock.clone()),
+        ..EndpointConfig::default()
+    };
+    (Endpoint::start(config).await.unwrap(), clock)
 }

@@ -1,6 +1,7 @@
 //! The endpoint and the Kinesis source, each against the real client.
 
 mod client;
+mod fanout;
 mod local;
 mod polling;
 mod raw;

@@ -1,10 +1,12 @@
 //! The operations, by what they are about.
 
+pub(crate) mod consumers;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod reshard;
 pub(crate) mod shards;
 pub(crate) mod streams;
+pub(crate) mod subscribe;
 
 use kcl_core::protocol::HashKeyRange;
 use kcl_stream_local::ShardInfo;

@@ -43,9 +43,15 @@ fn seal(state: &State, stream: &str, iterator: &ShardIterator) -> String {
     })
 }
 
-fn from(request: &GetShardIterator) -> Result<ReadFrom, ApiError> {
+/// Where to read from, by the name of an iterator type and what goes with it.
+pub(crate) fn from(
+    member: &str,
+    kind: Option<&str>,
+    sequence: Option<&str>,
+    timestamp: Option<Time>,
+) -> Result<ReadFrom, ApiError> {
     let sequence = || {
-        let text = request.starting_sequence_number.as_deref();
+        let text = sequence;
         let missing = "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
                        StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no \
                        StartingSequenceNumber.";
@@ -54,21 +60,20 @@ fn from(request: &GetShardIterator) -> Result<ReadFrom, ApiError> {
             |_| ApiError::invalid_argument(format!("StartingSequenceNumber {text} is invalid."));
         text.parse::<SequenceNumber>().map_err(bad)
     };
-    let kind = request.shard_iterator_type.as_deref();
-    Ok(match kind.ok_or_else(|| ApiError::missing("shardIteratorType"))? {
+    Ok(match kind.ok_or_else(|| ApiError::missing(member))? {
         "TRIM_HORIZON" => ReadFrom::TrimHorizon,
         "LATEST" => ReadFrom::Latest,
         "AT_SEQUENCE_NUMBER" => ReadFrom::At(sequence()?),
         "AFTER_SEQUENCE_NUMBER" => ReadFrom::After(Position::from(sequence()?)),
         "AT_TIMESTAMP" => {
             let missing = "Must specify timestamp parameter for iterator of type AT_TIMESTAMP.";
-            let time = request.timestamp.ok_or_else(|| ApiError::invalid_argument(missing))?;
+            let time = timestamp.ok_or_else(|| ApiError::invalid_argument(missing))?;
             ReadFrom::AtTimestamp(time.0)
         }
         other => {
             let rule = "Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, \
                         AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]";
-            return Err(ApiError::validation("shardIteratorType", &format!("'{other}'"), rule));
+            return Err(ApiError::validation(member, &format!("'{other}'"), rule));
         }
     })
 }
@@ -78,7 +83,12 @@ pub(crate) fn iterator(
     request: GetShardIterator,
 ) -> Result<Body<GotShardIterator>, ApiError> {
     let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-    let from = from(&request)?;
+    let from = from(
+        "shardIteratorType",
+        request.shard_iterator_type.as_deref(),
+        request.starting_sequence_number.as_deref(),
+        request.timestamp,
+    )?;
     let shard = request.shard_id.ok_or_else(|| ApiError::missing("shardId"))?;
     let stream = state.readable(&name)?;
     let iterator = stream.shard_iterator(&shard.as_str().into(), from).map_err(|error| {
@@ -112,7 +122,7 @@ pub(crate) struct GotRecords {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct WireRecord {
+pub(crate) struct WireRecord {
     sequence_number: String,
     approximate_arrival_timestamp: Time,
     data: Blob,
@@ -132,7 +142,7 @@ impl From<Record> for WireRecord {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct WireChild {
+pub(crate) struct WireChild {
     shard_id: String,
     parent_shards: Vec<String>,
     hash_key_range: WireRange,

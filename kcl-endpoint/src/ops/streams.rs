@@ -50,9 +50,23 @@ pub(crate) fn create(state: &State, request: Create) -> Result<(), ApiError> {
     Ok(())
 }
 
-pub(crate) fn delete(state: &State, request: StreamOnly) -> Result<(), ApiError> {
-    let name = request.stream()?;
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Delete {
+    #[serde(flatten)]
+    stream: StreamOnly,
+    enforce_consumer_deletion: Option<bool>,
+}
+
+pub(crate) fn delete(state: &State, request: Delete) -> Result<(), ApiError> {
+    let name = request.stream.stream()?;
     state.stream(&name)?;
+    if request.enforce_consumer_deletion != Some(true) && !state.consumers_of(&name).is_empty() {
+        return Err(ApiError::in_use(format!(
+            "Stream {name} has registered consumers: deregister them, or set \
+             EnforceConsumerDeletion."
+        )));
+    }
     state.engine.delete_stream(&name)?;
     state.forget(&name);
     Ok(())
@@ -120,13 +134,15 @@ pub(crate) fn describe_summary(
     state: &State,
     request: StreamOnly,
 ) -> Result<Body<Summarized>, ApiError> {
-    let (summary, open_shard_count, bytes) = summary(state, &request.stream()?)?;
+    let name = request.stream()?;
+    let (summary, open_shard_count, bytes) = summary(state, &name)?;
+    let consumer_count = state.consumers_of(&name).len();
     let max_record_size_in_kib = bytes / 1024;
     Ok(Body(Summarized {
         stream_description_summary: FullSummary {
             summary,
             open_shard_count,
-            consumer_count: 0,
+            consumer_count,
             max_record_size_in_kib,
         },
     }))

@@ -1,5 +1,7 @@
 //! What the operations share.
 
+mod consumers;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +12,9 @@ use crate::error::ApiError;
 use crate::limits::ACCOUNT;
 use crate::token::Seal;
 
+pub(crate) use consumers::Consumer;
+use consumers::Consumers;
+
 pub(crate) struct State {
     pub engine: Engine,
     pub clock: Arc<dyn Clock>,
@@ -19,6 +24,7 @@ pub(crate) struct State {
     /// How long creating and resharding take.
     pub transition_millis: u64,
     transitions: Mutex<BTreeMap<String, Transition>>,
+    consumers: Mutex<Consumers>,
 }
 
 /// A change of a stream that is not finished yet.
@@ -56,11 +62,16 @@ impl State {
             options,
             transition_millis,
             transitions: Mutex::default(),
+            consumers: Mutex::default(),
         }
     }
 
     fn transitions(&self) -> MutexGuard<'_, BTreeMap<String, Transition>> {
         self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, Consumers> {
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A change begins.
@@ -71,6 +82,7 @@ impl State {
     /// A stream is gone.
     pub fn forget(&self, stream: &str) {
         self.transitions().remove(stream);
+        self.forget_consumers(stream);
     }
 
     pub fn status(&self, stream: &str) -> Status {

@@ -1,0 +1,191 @@
+//! SubscribeToShard: events as records arrive, over one long answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kcl_core::protocol::{Moment, SequenceNumber};
+use kcl_core::{ChildShard, Clock, ReadLimit, Record};
+use kcl_stream_local::{EngineError, Pushed, Subscription};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::read::{WireChild, WireRecord, from};
+use crate::body::Reply;
+use crate::error::ApiError;
+use crate::event::{event, exception};
+use crate::limits::{ACCOUNT, SUBSCRIPTION_LIFE};
+use crate::limits::{EVENT_BYTES, EVENT_RECORDS, EVENTS_AHEAD, IDLE_EVENT_EVERY};
+use crate::names::consumer_of_arn;
+use crate::state::State;
+use crate::wire::{Format, Time};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Subscribe {
+    #[serde(rename = "ConsumerARN")]
+    consumer_arn: Option<String>,
+    shard_id: Option<String>,
+    starting_position: Option<StartingPosition>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StartingPosition {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    sequence_number: Option<String>,
+    timestamp: Option<Time>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    records: Vec<WireRecord>,
+    /// None at the end of the shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continuation_sequence_number: Option<String>,
+    millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    child_shards: Vec<WireChild>,
+}
+
+impl Event {
+    fn of(records: Vec<Record>, passed: SequenceNumber, behind_millis: u64) -> Self {
+        Self {
+            records: records.into_iter().map(WireRecord::from).collect(),
+            continuation_sequence_number: Some(passed.to_string()),
+            millis_behind_latest: behind_millis,
+            child_shards: Vec::new(),
+        }
+    }
+    fn end(children: Vec<ChildShard>) -> Self {
+        Self {
+            records: Vec::new(),
+            continuation_sequence_number: None,
+            millis_behind_latest: 0,
+            child_shards: children.into_iter().map(WireChild::from).collect(),
+        }
+    }
+}
+
+pub(crate) fn to_shard(state: &State, format: Format, body: &[u8]) -> Result<Reply, ApiError> {
+    let request: Subscribe = format.read(body)?;
+    let arn = request.consumer_arn.ok_or_else(|| ApiError::missing("consumerARN"))?;
+    let shard = request.shard_id.ok_or_else(|| ApiError::missing("shardId"))?;
+    let start = request.starting_position.ok_or_else(|| ApiError::missing("startingPosition"))?;
+    let sequence = start.sequence_number.as_deref();
+    let from = from("startingPosition.type", start.kind.as_deref(), sequence, start.timestamp)?;
+    let consumer = state.consumer(&consumer_of_arn(&arn)?)?;
+    if consumer.status(state.clock.wall_millis()) != "ACTIVE" {
+        return Err(ApiError::in_use(format!("Consumer {arn} is not ACTIVE.")));
+    }
+    let stream = state.readable(&consumer.stream)?;
+    let subscription = stream.subscribe(&shard.as_str().into(), from).map_err(|error| {
+        let message = format!(
+            "Shard {shard} in stream {} under account {ACCOUNT} does not exist",
+            consumer.stream
+        );
+        match ApiError::from(error) {
+            error if error.name == "ResourceNotFoundException" => ApiError::not_found(message),
+            error => error,
+        }
+    })?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let taken_over = state.give(&consumer, &shard)?;
+    let (events, received) = mpsc::channel(EVENTS_AHEAD);
+    let clock = Arc::clone(&state.clock);
+    let until = clock.monotonic() + SUBSCRIPTION_LIFE;
+    tokio::spawn(Push { format, clock, events, until, taken_over }.run(subscription));
+    Ok(Reply::Events(received))
+}
+
+/// Why there are no more events.
+enum Over {
+    /// The client has gone, or the time is up.
+    Quietly,
+    /// Told as the last event.
+    With(ApiError),
+}
+
+impl From<EngineError> for Over {
+    fn from(error: EngineError) -> Self {
+        Self::With(error.into())
+    }
+}
+
+impl Over {
+    /// By what [`State::give`] told.
+    fn taken_over(told: Result<(), oneshot::error::RecvError>) -> Self {
+        Self::With(match told {
+            Ok(()) => ApiError::in_use("Another subscription of this consumer took over."),
+            Err(_) => ApiError::not_found("The consumer was deregistered."),
+        })
+    }
+}
+
+struct Push {
+    format: Format,
+    clock: Arc<dyn Clock>,
+    events: mpsc::Sender<Bytes>,
+    until: Moment,
+    taken_over: oneshot::Receiver<()>,
+}
+
+impl Push {
+    async fn run(mut self, mut subscription: Subscription) {
+        if let Err(Over::With(error)) = self.push(&mut subscription).await {
+            let told = serde_json::json!({ "message": error.message });
+            let body = self.format.write(&told).unwrap_or_default();
+            let frame = exception(error.name, self.format.content_type(), &body);
+            // Whoever does not read it learns of the end all the same.
+            tokio::select! { biased;
+                _ = self.events.send(frame) => {}
+                () = self.clock.sleep(IDLE_EVENT_EVERY) => {}
+            }
+        }
+    }
+
+    async fn push(&mut self, subscription: &mut Subscription) -> Result<(), Over> {
+        let limit = ReadLimit { records: EVENT_RECORDS, bytes: EVENT_BYTES };
+        let empty = self.format.write(&serde_json::json!({})).map_err(Over::With)?;
+        self.send("initial-response", &empty).await?;
+        loop {
+            let idle_until = self.clock.monotonic() + IDLE_EVENT_EVERY;
+            let pushed = tokio::select! { biased;
+                told = &mut self.taken_over => return Err(Over::taken_over(told)),
+                () = self.events.closed() => return Err(Over::Quietly),
+                () = self.clock.sleep_until(self.until) => return Err(Over::Quietly),
+                pushed = subscription.next(limit) => Some(pushed?),
+                () = self.clock.sleep_until(idle_until) => None,
+            };
+            let (told, is_end) = match pushed {
+                Some(Pushed::Records { records, continuation, behind_millis }) => {
+                    (Event::of(records, continuation, behind_millis), false)
+                }
+                Some(Pushed::ShardEnd { children }) => (Event::end(children), true),
+                None => {
+                    let behind_millis = subscription.behind_millis();
+                    (Event::of(Vec::new(), subscription.passed(), behind_millis), false)
+                }
+            };
+            let body = self.format.write(&told).map_err(Over::With)?;
+            self.send("SubscribeToShardEvent", &body).await?;
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for a slow client, within the subscription's life.
+    async fn send(&mut self, kind: &str, body: &[u8]) -> Result<(), Over> {
+        let frame = event(kind, self.format.content_type(), body);
+        tokio::select! { biased;
+            told = &mut self.taken_over => Err(Over::taken_over(told)),
+            () = self.clock.sleep_until(self.until) => Err(Over::Quietly),
+            sent = self.events.send(frame) => sent.map_err(|_| Over::Quietly),
+        }
+    }
+}
