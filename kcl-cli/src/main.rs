@@ -1,6 +1,7 @@
 //! The `kcl` command.
 
 mod serve;
+mod table;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ enum Command {
     Serve(serve::Args),
     /// Kill, stop and cut off worker processes, and check that nothing is lost
     Drill(Box<kcl_drill::args::Args>),
+    /// Look at a lease table on DynamoDB; accept one that was restored
+    Table(table::Args),
     /// The worker that `drill` starts; its settings are in the environment
     #[command(hide = true)]
     DrillWorker,
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         },
         Command::Drill(args) => runtime.block_on(kcl_drill::run(*args)),
+        Command::Table(args) => match runtime.block_on(table::run(&args)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
         Command::DrillWorker => match runtime.block_on(worker()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),

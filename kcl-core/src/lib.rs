@@ -19,6 +19,7 @@ pub mod processor;
 mod random;
 mod registration;
 pub mod reset;
+pub mod restored;
 pub mod retry;
 pub mod scheduler;
 pub mod source;
@@ -50,6 +51,7 @@ pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
 pub use reset::ResetTo;
+pub use restored::Acceptance;
 pub use retry::Backoff;
 pub use scheduler::{Scheduler, WorkerError};
 pub use source::{

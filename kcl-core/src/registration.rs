@@ -328,7 +328,7 @@ impl Registrar {
     }
 }
 
-fn check_table_row(row: &TableRow, table_id: &str) -> Result<(), TableError> {
+pub(crate) fn check_schema(row: &TableRow) -> Result<(), TableError> {
     if row.schema != TableRow::SCHEMA {
         return Err(TableError::Refused(format!(
             "its rows have schema {}, this version reads {}: use a matching version",
@@ -336,6 +336,11 @@ fn check_table_row(row: &TableRow, table_id: &str) -> Result<(), TableError> {
             TableRow::SCHEMA
         )));
     }
+    Ok(())
+}
+
+fn check_table_row(row: &TableRow, table_id: &str) -> Result<(), TableError> {
+    check_schema(row)?;
     if row.table_id != table_id {
         return Err(TableError::Refused(format!(
             "it is bound to table id {}, but the store reports {table_id}: a copy or a restored \

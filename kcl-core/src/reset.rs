@@ -67,7 +67,11 @@ impl Config {
         rewind(table, row, &prefix).await.map_err(WorkerError::Table)
     }
 
-    async fn require_nobody(&self, table: &dyn LeaseTable) -> Result<(), WorkerError> {
+    /// Declares dead every worker whose row stands still.
+    ///
+    /// # Errors
+    /// [`WorkerError::StillRunning`] if one does not.
+    pub(crate) async fn require_nobody(&self, table: &dyn LeaseTable) -> Result<(), WorkerError> {
         let before = live_workers(table).await?;
         let Some(wait) = before.values().map(|row| row.timing().take()).max() else {
             return Ok(());

@@ -87,7 +87,7 @@ pub enum WorkerError {
         /// Creation time of the stream that was found (Unix milliseconds).
         found_millis: u64,
     },
-    /// A reset needs every worker of the application stopped.
+    /// A reset, or accepting a restored table, needs every worker of the application stopped.
     #[error("workers {workers:?} still run: stop them first; nothing was changed")]
     StillRunning {
         /// Which.

@@ -19,6 +19,9 @@ pub const TIES_WEIGHED: usize = 256;
 pub const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the round counter must stand still before a worker reconciles.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// Generations a table may be raised by at once: far more than anybody resets or restores between
+/// a backup and its return, and few enough for as many writes.
+pub const GENERATIONS_AT_ONCE: u64 = 1000;
 /// How long a dead worker's row stays.
 pub const DEAD_WORKER_KEPT: Duration = Duration::from_secs(3600);
 /// How long an ended shard must be missing from listings before its lease is removed.

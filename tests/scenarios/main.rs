@@ -10,6 +10,7 @@ mod latest;
 mod liveness;
 mod moving;
 mod overruns;
+mod restored;
 mod streams;
 mod syncing;
 mod threads;
