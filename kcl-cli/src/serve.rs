@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,7 +10,7 @@ use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_stream_local::Throughput;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves the bundled stream engine over the Kinesis protocol, in memory, until SIGTERM or SIGINT.
+/// Serves the bundled stream engine over the Kinesis protocol until SIGTERM or SIGINT.
 /// The first line of output is `listening on URL`.
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -24,6 +25,10 @@ pub struct Args {
     /// Streams to make, each with its shards: orders:4,clicks:1
     #[arg(long, value_delimiter = ',', value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, u32)>,
+
+    /// Folder in which streams are kept; without it they are in memory alone
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
     /// Without the service's rate limits
     #[arg(long)]
@@ -47,6 +52,7 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         throughput: if args.unlimited { Throughput::Unlimited } else { Throughput::Provisioned },
         transition: Duration::from_millis(args.transition_ms),
         streams: args.streams.clone(),
+        data: args.data.clone(),
         ..EndpointConfig::default()
     };
     // Before the line is printed: who reads it may stop us at once.

@@ -8,6 +8,10 @@ pub const BODY_BYTES: usize = 16 << 20;
 /// How long a client may take to send the head of a request: an idle client holds one connection.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often the room of expired records is given back: a small part of the shortest retention, a
+/// day.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// Connections at once; more wait to be accepted.
 pub const CONNECTIONS: usize = 4096;
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,7 +14,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{StreamOptions, Throughput};
+use kcl_stream_disk::{DiskOptions, DiskStore};
+use kcl_stream_local::{Engine, EngineError, StreamOptions, Throughput};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::body::{EVENTS, Reply};
 use crate::dispatch::answer;
 use crate::error::ApiError;
-use crate::limits::{BODY_BYTES, CONNECTIONS, HEADER_TIMEOUT};
+use crate::limits::{BODY_BYTES, CONNECTIONS, HEADER_TIMEOUT, SWEEP_EVERY};
 use crate::state::State;
+use crate::token::Seal;
 use crate::wire::Format;
 
 /// How an endpoint is set up. The default listens on a free port of this machine, with the
@@ -37,6 +40,8 @@ pub struct EndpointConfig {
     pub transition: Duration,
     /// Streams to make at the start, each with its number of shards.
     pub streams: Vec<(String, u32)>,
+    /// Where streams are kept; in memory alone if there is none.
+    pub data: Option<PathBuf>,
     /// The clock of streams, iterators and tokens.
     pub clock: Arc<dyn Clock>,
 }
@@ -48,6 +53,7 @@ impl Default for EndpointConfig {
             throughput: Throughput::Provisioned,
             transition: Duration::ZERO,
             streams: Vec::new(),
+            data: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -70,6 +76,9 @@ pub enum StartError {
              127.0.0.1 or ::1"
     )]
     NotLoopback(IpAddr),
+    /// The folder for the streams cannot be used.
+    #[error("data: {0}")]
+    Data(EngineError),
     /// A stream cannot be made.
     #[error("stream {name}: {reason}")]
     Stream {
@@ -97,8 +106,13 @@ impl Endpoint {
         }
         let options = StreamOptions { throughput: config.throughput, ..StreamOptions::default() };
         let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
-        let state = Arc::new(State::new(config.clock, options, millis));
+        let kept = open(&config.clock, config.data.as_deref(), options.throughput);
+        let state = State::new(config.clock, kept.map_err(StartError::Data)?, options, millis);
+        let state = Arc::new(state);
         for (name, shards) in &config.streams {
+            if config.data.is_some() && state.engine.stream(name).is_ok() {
+                continue;
+            }
             let made = state.engine.create_stream(name.as_str(), *shards, options);
             made.map_err(|error| StartError::Stream {
                 name: name.clone(),
@@ -109,6 +123,7 @@ impl Endpoint {
         let listener = TcpListener::bind(config.bind).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();
+        tokio::spawn(sweep(state.engine.clone(), stop.clone()));
         tokio::spawn(accept(listener, state, stop.clone()));
         Ok(Self { address, stop })
     }
@@ -126,6 +141,37 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// The engine, and the key of tokens.
+fn open(
+    clock: &Arc<dyn Clock>,
+    folder: Option<&Path>,
+    throughput: Throughput,
+) -> Result<(Engine, Seal), EngineError> {
+    let clock = Arc::clone(clock);
+    let Some(folder) = folder else { return Ok((Engine::new(clock), Seal::new())) };
+    let store = DiskStore::open(folder, DiskOptions::default())?;
+    let seal = Seal::kept(&store)?;
+    let engine = Engine::open(clock, Arc::new(store))?;
+    for name in engine.list_streams() {
+        let stream = engine.stream(name.as_str())?;
+        // How this endpoint was started counts, not how the one before was.
+        if stream.describe()?.options.throughput != throughput {
+            stream.set_throughput(throughput)?;
+        }
+    }
+    Ok((engine, seal))
+}
+
+/// Gives the room of expired records back, also where nobody puts or reads.
+async fn sweep(engine: Engine, stop: CancellationToken) {
+    loop {
+        tokio::select! { biased;
+            () = stop.cancelled() => return,
+            () = SystemClock.sleep(SWEEP_EVERY) => engine.sweep(),
+        }
     }
 }
 
@@ -170,7 +216,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn respond(state: &State, request: Request<Incoming>) -> Response<Reply> {
+async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Response<Reply> {
     let format = format_of(request.headers());
     let answered = take(state, request, format).await;
     let format = format.unwrap_or(Format::Json);
@@ -230,7 +276,7 @@ fn format_of(headers: &HeaderMap) -> Option<Format> {
 }
 
 async fn take(
-    state: &State,
+    state: &Arc<State>,
     request: Request<Incoming>,
     format: Option<Format>,
 ) -> Result<Reply, ApiError> {
@@ -252,5 +298,18 @@ async fn take(
     }
     let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
     let body = body.map_err(|_| ApiError::too_large(BODY_BYTES))?.to_bytes();
+    // What waits for a disk must not hold up the connections.
+    if state.engine.is_kept() && !is_read(&target) {
+        let state = Arc::clone(state);
+        let answered =
+            tokio::task::spawn_blocking(move || answer(&state, &target, format, &body)).await;
+        return answered.unwrap_or_else(|_| Err(ApiError::internal("The request broke off.")));
+    }
     answer(state, &target, format, &body)
+}
+
+/// True for operations that change nothing.
+fn is_read(target: &str) -> bool {
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    ["Get", "List", "Describe", "Subscribe"].iter().any(|verb| operation.starts_with(verb))
 }

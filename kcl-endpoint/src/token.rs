@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kcl_stream_disk::DiskStore;
+use kcl_stream_local::StoreError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
-/// The key of one endpoint: tokens do not outlive it.
+/// The key of one endpoint: without a store tokens do not outlive it.
 #[derive(Clone, Copy)]
 pub(crate) struct Seal(u128);
 
@@ -16,6 +18,18 @@ const MAC: usize = 16;
 impl Seal {
     pub fn new() -> Self {
         Self(uuid::Uuid::new_v4().as_u128() ^ uuid::Uuid::new_v4().as_u128().rotate_left(64))
+    }
+
+    /// The key this store has, or a new one, which it keeps: tokens outlive the process then.
+    pub fn kept(store: &DiskStore) -> Result<Self, StoreError> {
+        const NAME: &str = "token-key";
+        let kept = store.value(NAME)?.and_then(|bytes| bytes.try_into().ok());
+        if let Some(bytes) = kept {
+            return Ok(Self(u128::from_le_bytes(bytes)));
+        }
+        let seal = Self::new();
+        store.keep_value(NAME, &seal.0.to_le_bytes())?;
+        Ok(seal)
     }
 
     fn mac(self, body: &[u8]) -> [u8; MAC] {

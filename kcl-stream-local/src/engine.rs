@@ -9,13 +9,15 @@ use kcl_core::protocol::StreamName;
 use crate::error::EngineError;
 use crate::limits::{NAME_CHARS, OPEN_SHARDS};
 use crate::options::StreamOptions;
+use crate::store::Store;
 use crate::stream::Stream;
 
-/// Any number of named streams in this process's memory. Cloning gives another handle on the same
-/// engine.
+/// Any number of named streams in this process's memory, and in a [`Store`] if it has one. Cloning
+/// gives another handle on the same engine.
 #[derive(Clone)]
 pub struct Engine {
     clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn Store>>,
     streams: Arc<Mutex<Streams>>,
 }
 
@@ -35,7 +37,36 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine without streams. All time comes from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, streams: Arc::default() }
+        Self { clock, store: None, streams: Arc::default() }
+    }
+
+    /// An engine with the streams of `store`, which keeps what it is told from now on.
+    ///
+    /// # Errors
+    /// `Store`: what is damaged or cannot be read, by name.
+    pub fn open(clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Result<Self, EngineError> {
+        let saved = store.load()?;
+        let last_created_at_millis = saved.last_created_at_millis;
+        let mut streams = Streams { last_created_at_millis, ..Streams::default() };
+        for saved in saved.streams {
+            let stream = Stream::restored(Arc::clone(&clock), saved, &store)?;
+            streams.by_name.insert(stream.name().clone(), stream);
+        }
+        Ok(Self { clock, store: Some(store), streams: Arc::new(Mutex::new(streams)) })
+    }
+
+    /// True if puts wait for a disk: they block their thread.
+    pub fn is_kept(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Drops expired records of all streams. They are hidden at once in any case; this gives their
+    /// room back where nobody puts or reads.
+    pub fn sweep(&self) {
+        let streams: Vec<_> = self.streams().by_name.values().cloned().collect();
+        for stream in streams {
+            stream.sweep(stream.now());
+        }
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -46,7 +77,7 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidArgument` for a name that is not 1 to 128 of `a-zA-Z0-9_.-`, for no shards, or for
-    /// options out of bounds; `LimitExceeded` above 10,000 shards; `StreamExists`.
+    /// options out of bounds; `LimitExceeded` above 10,000 shards; `StreamExists`; `Store`.
     pub fn create_stream(
         &self,
         name: impl Into<StreamName>,
@@ -64,7 +95,8 @@ impl Engine {
         let created_at = self.clock.wall_millis().max(streams.last_created_at_millis + 1);
         streams.last_created_at_millis = created_at;
         let clock = Arc::clone(&self.clock);
-        let stream = Stream::new(clock, name.clone(), shards, &options, created_at);
+        let store = self.store.as_ref();
+        let stream = Stream::new(clock, name.clone(), shards, &options, created_at, store)?;
         streams.by_name.insert(name, stream.clone());
         Ok(stream)
     }
@@ -81,10 +113,14 @@ impl Engine {
     /// Deletes a stream with its records. Its readers wake and find it gone.
     ///
     /// # Errors
-    /// `StreamNotFound`.
+    /// `StreamNotFound`. `Store`: it is gone from memory, and may come back with the store.
     pub fn delete_stream(&self, name: &str) -> Result<(), EngineError> {
         let stream = self.streams().by_name.remove(name);
-        stream.ok_or_else(|| EngineError::StreamNotFound(name.into()))?.delete();
+        let stream = stream.ok_or_else(|| EngineError::StreamNotFound(name.into()))?;
+        stream.delete();
+        if let Some(store) = &self.store {
+            store.delete(stream.name(), stream.state.created_at_millis)?;
+        }
         Ok(())
     }
 

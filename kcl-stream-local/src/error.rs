@@ -6,6 +6,7 @@ use kcl_core::SourceError;
 use kcl_core::protocol::{ShardId, StreamName};
 
 use crate::sequence::ShardNumber;
+use crate::store::StoreError;
 
 /// Why an operation was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,21 @@ pub enum EngineError {
     /// The iterator is older than five minutes.
     #[error("the iterator expired {0} ms ago: get a new one after the last record")]
     ExpiredIterator(u64),
+    /// The shard takes no more records since a write to the store failed.
+    #[error(
+        "shard {shard} of stream {stream} takes no more records: a write to the disk failed (the \
+         log says why); what is acknowledged can be read; free or replace the disk, then start \
+         again"
+    )]
+    ShardStopped {
+        /// The stream.
+        stream: StreamName,
+        /// The shard.
+        shard: ShardNumber,
+    },
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// The producer's task has ended.
     #[error("the producer of stream {0} has stopped with its runtime: make a new one")]
     ProducerStopped(StreamName),
@@ -73,7 +89,9 @@ impl EngineError {
             Self::LimitExceeded(_) | Self::StreamFull { .. } => "LimitExceededException",
             Self::ProvisionedThroughputExceeded { .. } => "ProvisionedThroughputExceededException",
             Self::ExpiredIterator(_) => "ExpiredIteratorException",
-            Self::ProducerStopped(_) => "InternalFailure",
+            Self::ProducerStopped(_) | Self::ShardStopped { .. } | Self::Store(_) => {
+                "InternalFailure"
+            }
         }
     }
 
@@ -117,6 +135,12 @@ pub enum PutError {
         /// The stream's bound.
         memory_bytes: u64,
     },
+    /// The shard takes no more records: see [`EngineError::ShardStopped`].
+    #[error("shard {shard} takes no more records: a write to the disk failed")]
+    Stopped {
+        /// The shard.
+        shard: ShardNumber,
+    },
 }
 
 impl PutError {
@@ -127,6 +151,7 @@ impl PutError {
                 EngineError::ProvisionedThroughputExceeded { stream, shard, retry_after }
             }
             Self::StreamFull { memory_bytes } => EngineError::StreamFull { stream, memory_bytes },
+            Self::Stopped { shard } => EngineError::ShardStopped { stream, shard },
         }
     }
 }

@@ -1,16 +1,19 @@
 //! An in-process stream engine with the shards, limits and iterators of Kinesis.
 //!
-//! An [`Engine`] keeps named streams in memory. A [`Stream`] takes records ([`Stream::put`],
-//! [`Stream::put_many`], [`Stream::producer`]), hands them out ([`Stream::get_records`],
-//! [`Stream::subscribe`], [`Stream::source`]) and is resharded while it runs.
+//! An [`Engine`] keeps named streams in memory, and in a [`Store`] if it has one. A [`Stream`]
+//! takes records ([`Stream::put`], [`Stream::put_many`], [`Stream::producer`]), hands them out
+//! ([`Stream::get_records`], [`Stream::subscribe`], [`Stream::source`]) and is resharded while it
+//! runs.
 //!
 //! Time comes from the [`kcl_core::Clock`] given to the engine, so that retention, limits and
 //! iterator expiry can be tested without waiting.
 
 mod bucket;
+mod commit;
 mod engine;
 mod error;
 mod iterator;
+mod keeper;
 pub mod limits;
 mod log;
 mod options;
@@ -25,9 +28,11 @@ mod shard;
 mod shard_info;
 mod shard_map;
 mod source;
+mod store;
 mod stream;
 mod subscribe;
 
+pub use commit::Entry;
 pub use engine::Engine;
 pub use error::{EngineError, PutError};
 pub use iterator::ShardIterator;
@@ -39,5 +44,9 @@ pub use record::{NewRecord, PutReceipt, hash_key};
 pub use sequence::ShardNumber;
 pub use shard_info::{ShardFilter, ShardInfo};
 pub use source::LocalSource;
+pub use store::{
+    ClosedRow, Journal, Saved, SavedBatch, SavedLog, SavedStream, ShardRow, Store, StoreError,
+    StreamRow,
+};
 pub use stream::{Stream, StreamSummary};
 pub use subscribe::{Pushed, Subscription};

@@ -45,6 +45,9 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// blocks, and its part of a segment.
 pub const RECORD_OVERHEAD_BYTES: u64 = 160;
 
+/// When a put is worth trying again while the journal is behind: some syncs of a disk.
+pub const JOURNAL_RETRY: Duration = Duration::from_millis(20);
+
 /// Bytes a producer holds at most until they are put: 16 MiB.
 pub const PRODUCER_BYTES: usize = 16 << 20;
 /// Bytes counted for a record a producer holds, besides its data and key.

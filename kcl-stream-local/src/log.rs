@@ -10,12 +10,13 @@ use kcl_core::{PartitionKey, Record};
 use crate::limits::RECORD_OVERHEAD_BYTES;
 use crate::record::NewRecord;
 use crate::sequence::SequenceBase;
+use crate::store::SavedLog;
 
 /// A record as it is kept: its sequence number follows from its place, its time from its segment.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    partition_key: PartitionKey,
-    data: Bytes,
+    pub(crate) partition_key: PartitionKey,
+    pub(crate) data: Bytes,
 }
 
 impl Stored {
@@ -60,6 +61,8 @@ pub(crate) struct RecordLog {
     /// Counter of the next record. The first of a shard has 1: the shard's own base stands for
     /// "before all records".
     next: u64,
+    /// Readers see what is below. Stands at the start of a segment, or at `next`.
+    shown: u64,
     last_arrival_millis: u64,
 }
 
@@ -79,7 +82,44 @@ pub(crate) struct Copied {
 
 impl RecordLog {
     pub(crate) fn new() -> Self {
-        Self { segments: VecDeque::new(), next: 1, last_arrival_millis: 0 }
+        Self { segments: VecDeque::new(), next: 1, shown: 1, last_arrival_millis: 0 }
+    }
+
+    /// The log of a shard whose records were kept elsewhere.
+    pub(crate) fn restored(saved: SavedLog) -> Self {
+        let kept: usize = saved.batches.iter().map(|batch| batch.records.len()).sum();
+        let mut log = Self::new();
+        log.next = saved.next.saturating_sub(kept as u64);
+        for batch in saved.batches {
+            log.push(batch.records.into_iter().map(Stored::from).collect(), batch.arrival_millis);
+        }
+        log.show(log.next);
+        log.last_arrival_millis = log.last_arrival_millis.max(saved.last_arrival_millis);
+        log
+    }
+
+    /// Shows readers everything below `next`.
+    pub(crate) fn show(&mut self, next: u64) {
+        self.shown = self.shown.max(next);
+    }
+
+    /// What readers take for the counter of the next record.
+    pub(crate) fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// The records last pushed, with the counter of the first and their arrival.
+    pub(crate) fn last_pushed(&self) -> Option<(u64, u64, Arc<[Stored]>)> {
+        let segment = self.segments.back()?;
+        Some((segment.first, segment.arrival_millis, Arc::clone(&segment.records)))
+    }
+
+    pub(crate) fn last_arrival_millis(&self) -> u64 {
+        self.last_arrival_millis
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::memory_bytes).sum()
     }
 
     /// Counter of the oldest record kept, or the next to come if there is none.
@@ -90,7 +130,8 @@ impl RecordLog {
         self.next
     }
 
-    /// Adds records, if there are any. Arrival times never fall, also if the clock does.
+    /// Adds records, if there are any, hidden until [`RecordLog::show`]. Arrival times never fall,
+    /// also if the clock does.
     pub(crate) fn push(&mut self, records: Vec<Stored>, now_millis: u64) {
         if records.is_empty() {
             return;
@@ -129,7 +170,7 @@ impl RecordLog {
     /// Up to `max_records` records from counter `from` on.
     pub(crate) fn slice(&self, from: u64, max_records: usize) -> Slice {
         let start = self.segments.partition_point(|segment| segment.end() <= from);
-        let past = from.saturating_add(max_records as u64);
+        let past = from.saturating_add(max_records as u64).min(self.shown);
         let segments = self.segments.range(start..).take_while(|segment| segment.first < past);
         Slice { from, max_records, segments: segments.cloned().collect() }
     }
@@ -194,6 +235,7 @@ mod tests {
             for (pushes, trims) in steps {
                 let record = |n: u64| NewRecord::new(n.to_string(), "").into();
                 log.push((next..next + pushes).map(record).collect(), next);
+                log.show(log.next());
                 if pushes > 0 {
                     puts.push(next);
                 }
@@ -218,8 +260,21 @@ mod tests {
         let mut log = RecordLog::new();
         let records = [10, 500, 10, 10].map(|size| NewRecord::new("k", vec![0; size]).into());
         log.push(records.into(), 1);
+        log.show(log.next());
         let count = |from| log.slice(from, 10).copy(BASE(), 100).records.len();
         assert_eq!([count(1), count(2), count(3)], [1, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_shown_is_not_read() {
+        let mut log = RecordLog::new();
+        for key in ["1", "2", "3"] {
+            log.push(vec![NewRecord::new(key, "").into()], 1);
+        }
+        assert_eq!(numbers(&log, 1, 9), []);
+        log.show(3);
+        assert_eq!(numbers(&log, 1, 9), [1, 2]);
+        assert_eq!((log.shown(), log.next()), (3, 4));
     }
 
     #[test]

@@ -158,6 +158,10 @@ impl Memory {
             })
             .is_ok()
     }
+    /// Takes `bytes` that are there already, bound or not.
+    pub(crate) fn count(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
     pub(crate) fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }

@@ -1,9 +1,14 @@
 //! Puts.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::commit::{Commit, Keeping};
 use crate::error::{EngineError, PutError};
 use crate::limits::{PUT_BYTES, PUT_RECORDS};
 use crate::record::{NewRecord, PutReceipt};
 use crate::route::Groups;
+use crate::sequence::ShardNumber;
 use crate::shard::Now;
 use crate::stream::Stream;
 
@@ -22,11 +27,12 @@ impl PutMany {
 }
 
 impl Stream {
-    /// Puts one record.
+    /// Puts one record. In a stream with a [`crate::Store`] it blocks the thread until the record
+    /// is kept: about one sync of a disk, shared by all that wait.
     ///
     /// # Errors
     /// `StreamNotFound`; `InvalidArgument` for a wrong key or size; for now:
-    /// `ProvisionedThroughputExceeded`, `StreamFull`.
+    /// `ProvisionedThroughputExceeded`, `StreamFull`. With a store: `ShardStopped`.
     pub fn put(&self, record: NewRecord) -> Result<PutReceipt, EngineError> {
         self.check_exists()?;
         record.validate(self.state.settings.max_record_bytes())?;
@@ -61,18 +67,21 @@ impl Stream {
         PutError::StreamFull { memory_bytes: self.state.settings.memory.bound }
     }
 
-    /// Puts valid records whose hash keys are known.
+    /// Puts valid records whose hash keys are known. In a stream that is kept outside memory it
+    /// blocks until they are.
     pub(crate) fn put_routed(
         &self,
         mut records: Vec<Option<NewRecord>>,
         hash_keys: &[u128],
     ) -> Vec<Result<PutReceipt, PutError>> {
         let now = Now::read(&*self.clock);
+        let commit = self.state.keeper.is_some().then(Arc::<Commit>::default);
         let mut results = vec![None; records.len()];
         let mut places: Vec<u32> = (0..records.len() as u32).collect();
         let mut has_swept = false;
         while !places.is_empty() {
-            self.put_places(now, &places, hash_keys, &mut records, &mut results);
+            let commit = commit.as_ref();
+            self.put_places(now, &places, hash_keys, (&mut records, &mut results), commit);
             let is_full =
                 |at: &usize| matches!(results[*at], Some(Err(PutError::StreamFull { .. })));
             let retry_full = !has_swept && (0..results.len()).any(|at| is_full(&at));
@@ -84,6 +93,9 @@ impl Stream {
                 .map(|at| at as u32)
                 .collect();
         }
+        if let Some(commit) = commit {
+            stop(&mut results, &commit.wait());
+        }
         let full = self.full();
         results.into_iter().map(|result| result.unwrap_or(Err(full))).collect()
     }
@@ -93,19 +105,42 @@ impl Stream {
         now: Now,
         places: &[u32],
         hash_keys: &[u128],
-        records: &mut [Option<NewRecord>],
-        results: &mut [Option<Result<PutReceipt, PutError>>],
+        (records, results): (&mut [Option<NewRecord>], &mut [Answer]),
+        commit: Option<&Arc<Commit>>,
     ) {
+        let keeper = self.state.keeper.as_ref();
+        let keeping = keeper.zip(commit);
+        let keeping = keeping.map(|(keeper, commit)| Keeping { journal: &*keeper.journal, commit });
         let map = self.map();
         let groups = Groups::new(places, map.open().len(), |at| map.slot(hash_keys[at as usize]));
         for (slot, group) in groups.iter() {
-            map.open()[slot].append(now, &self.state.settings, group, records, results);
+            let shard = &map.open()[slot];
+            let settings = &self.state.settings;
+            shard.append(now, settings, group, records, results, keeping.as_ref());
         }
     }
 
     /// Drops expired records of all shards; returns the memory they took.
     pub(crate) fn sweep(&self, now: Now) -> u64 {
+        if let Some(keeper) = &self.state.keeper {
+            let retention = self.state.settings.retention_millis();
+            keeper.journal.expire(now.wall_millis.saturating_sub(retention));
+        }
         self.map().all().map(|shard| shard.sweep(now, &self.state.settings)).sum()
+    }
+}
+
+/// What became of a record; `None` while its shard is to be found anew.
+pub(crate) type Answer = Option<Result<PutReceipt, PutError>>;
+
+/// Receipts of shards that were stopped are none.
+fn stop(results: &mut [Answer], stopped: &BTreeSet<ShardNumber>) {
+    for result in results.iter_mut() {
+        if let Some(Ok(PutReceipt { shard, .. })) = *result
+            && stopped.contains(&shard)
+        {
+            *result = Some(Err(PutError::Stopped { shard }));
+        }
     }
 }
 

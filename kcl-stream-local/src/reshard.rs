@@ -11,9 +11,11 @@ use kcl_core::protocol::{HashKeyRange, ShardId};
 
 use crate::engine::check_shard_count;
 use crate::error::EngineError;
+use crate::keeper::Keeper;
 use crate::sequence::ShardNumber;
 use crate::shard::{Now, Shard};
 use crate::shard_map::ShardMap;
+use crate::store::ClosedRow;
 use crate::stream::Stream;
 
 impl Stream {
@@ -43,7 +45,7 @@ impl Stream {
         }
         let mut plan = Reshard::new(&map, self.now());
         let children = plan.split(parent.number, new_starting_hash_key);
-        self.publish(&map, plan);
+        self.publish(&map, plan)?;
         Ok(children)
     }
 
@@ -71,7 +73,7 @@ impl Stream {
         let map = self.map();
         let mut plan = Reshard::new(&map, self.now());
         let child = plan.merge_slots(plan.slot_of(lower.number));
-        self.publish(&map, plan);
+        self.publish(&map, plan)?;
         Ok(child)
     }
 
@@ -90,8 +92,7 @@ impl Stream {
         for target in HashKeyRange::split_evenly(shards) {
             plan.fit(target);
         }
-        self.publish(&map, plan);
-        Ok(())
+        self.publish(&map, plan)
     }
 
     fn open_shard(&self, id: &ShardId) -> Result<Arc<Shard>, EngineError> {
@@ -104,20 +105,44 @@ impl Stream {
         Ok(shard)
     }
 
-    fn publish(&self, before: &ShardMap, plan: Reshard) {
+    fn publish(&self, before: &ShardMap, plan: Reshard) -> Result<(), EngineError> {
         if plan.closed.is_empty() {
-            return;
+            return Ok(());
         }
         let now = plan.now;
-        let after = before.next(plan.open, &plan.added);
+        let after = before.next(plan.open.clone(), &plan.added);
         let after = after.without(|shard| shard.is_gone(now, &self.state.settings));
         let mut map = self.state.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keeper) = &self.state.keeper {
+            self.keep(keeper, &after, &plan)?;
+        }
         for (parent, children) in &plan.closed {
-            let at_millis = children.first().map_or(now.wall_millis, |c| c.created_at_millis);
+            let at_millis = closed_at(children, now);
             parent.close(at_millis, children.iter().map(|child| child.as_child()).collect());
         }
         *map = Arc::new(after);
+        Ok(())
     }
+
+    /// Saves a reshard before anybody sees it: parents that end are never open again.
+    fn keep(&self, keeper: &Keeper, after: &ShardMap, plan: &Reshard) -> Result<(), EngineError> {
+        let parents: Vec<_> = plan.closed.iter().map(|(parent, _)| Arc::clone(parent)).collect();
+        keeper.hold(self.name(), &parents)?;
+        let ends = plan.closed.iter().map(|(parent, children)| {
+            let at_millis = closed_at(children, plan.now);
+            (parent.number, ClosedRow { at_millis, next: parent.progress().next })
+        });
+        let saved = keeper.store.save(&self.state.row(after, &ends.collect()));
+        saved.inspect_err(|_| {
+            // Perhaps the store has it: a record taken now might be in a shard that is closed.
+            parents.iter().for_each(|parent| parent.stop());
+        })?;
+        Ok(())
+    }
+}
+
+fn closed_at(children: &[Arc<Shard>], now: Now) -> u64 {
+    children.first().map_or(now.wall_millis, |child| child.created_at_millis)
 }
 
 /// A reshard under way, seen by nobody yet.

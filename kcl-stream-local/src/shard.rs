@@ -1,7 +1,7 @@
 //! One shard: its records, its rates and its end.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::protocol::{HashKeyRange, Moment, SequenceNumber, ShardId};
@@ -9,8 +9,11 @@ use kcl_core::{ChildShard, Clock, Record};
 use tokio::sync::Notify;
 
 use crate::bucket::Bucket;
+use crate::commit::{Entry, Keeping};
 use crate::error::PutError;
-use crate::limits::{SHARD_IN_BYTES, SHARD_IN_RECORDS, SHARD_OUT_BYTES, SHARD_READS};
+use crate::limits::{
+    JOURNAL_RETRY, SHARD_IN_BYTES, SHARD_IN_RECORDS, SHARD_OUT_BYTES, SHARD_READS,
+};
 use crate::log::{RecordLog, Stored};
 use crate::options::Settings;
 use crate::record::{NewRecord, PutReceipt};
@@ -48,10 +51,21 @@ struct ShardState {
     log: RecordLog,
     /// Set once, when the shard is split or merged.
     closing: Option<Closing>,
+    writes: Writes,
     bytes_in: Bucket,
     records_in: Bucket,
     bytes_out: Bucket,
     reads: Bucket,
+}
+
+/// Whether a shard that is not closed takes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    Taken,
+    /// A reshard is being kept: ask again.
+    Held,
+    /// Records may have been lost on their way to the store.
+    Stopped,
 }
 
 #[derive(Clone, Debug)]
@@ -101,9 +115,22 @@ impl Shard {
         created_at_millis: u64,
         now: Now,
     ) -> Self {
+        Self::with_log(number, range, parents, created_at_millis, now, RecordLog::new())
+    }
+
+    /// A shard with these records.
+    pub(crate) fn with_log(
+        number: ShardNumber,
+        range: HashKeyRange,
+        parents: BTreeSet<ShardNumber>,
+        created_at_millis: u64,
+        now: Now,
+        log: RecordLog,
+    ) -> Self {
         let state = ShardState {
-            log: RecordLog::new(),
+            log,
             closing: None,
+            writes: Writes::Taken,
             bytes_in: Bucket::full(SHARD_IN_BYTES, now.moment),
             records_in: Bucket::full(SHARD_IN_RECORDS, now.moment),
             bytes_out: Bucket::full(SHARD_OUT_BYTES, now.moment),
@@ -151,17 +178,22 @@ impl Shard {
     /// one is refused the later ones are too, so that those of one key stay in order. A closed
     /// shard writes no results: route the group anew.
     pub(crate) fn append(
-        &self,
+        self: &Arc<Self>,
         now: Now,
         settings: &Settings,
         group: &[u32],
         records: &mut [Option<NewRecord>],
         results: &mut [Option<Result<PutReceipt, PutError>>],
+        keeping: Option<&Keeping<'_>>,
     ) {
         let needed = group.iter().filter_map(|at| records[*at as usize].as_ref());
         let needed: u64 = needed.map(NewRecord::memory_bytes).sum();
         let mut state = self.state();
-        if state.closing.is_some() {
+        if state.closing.is_some() || state.writes == Writes::Held {
+            return;
+        }
+        if let Some(error) = state.refusal(self.number, keeping) {
+            group.iter().for_each(|at| results[*at as usize] = Some(Err(error)));
             return;
         }
         settings.memory.release(state.trim(now, settings));
@@ -190,10 +222,62 @@ impl Shard {
         }
         let has_taken = !taken.is_empty();
         state.log.push(taken, now.wall_millis);
+        match keeping {
+            None => {
+                let next = state.log.next();
+                state.log.show(next);
+            }
+            Some(keeping) if has_taken => self.hand_over(&mut state, keeping),
+            Some(_) => {}
+        }
         drop(state);
         settings.memory.release(left);
-        if has_taken {
+        if has_taken && keeping.is_none() {
             self.wake_readers();
+        }
+    }
+
+    /// Hands the records last pushed to the journal.
+    fn hand_over(self: &Arc<Self>, state: &mut ShardState, keeping: &Keeping<'_>) {
+        let Some((first, arrival, records)) = state.log.last_pushed() else { return };
+        let entry = Entry::new(Arc::clone(self), first, arrival, records, keeping.commit);
+        if let Err(entry) = keeping.journal.append(entry) {
+            state.writes = Writes::Stopped;
+            entry.refuse();
+        }
+    }
+
+    /// Shows readers the records below `next`, which are kept now.
+    pub(crate) fn show(&self, next: u64) {
+        self.state().log.show(next);
+        self.wake_readers();
+    }
+
+    /// Takes no more records: some may have been lost.
+    pub(crate) fn stop(&self) {
+        self.state().writes = Writes::Stopped;
+    }
+
+    /// Holds writes until [`Shard::close`] or [`Shard::release`]. Once `commit` is settled, all
+    /// records before are kept or the shard is stopped.
+    pub(crate) fn hold(self: &Arc<Self>, keeping: &Keeping<'_>) {
+        let mut state = self.state();
+        if state.writes == Writes::Taken {
+            state.writes = Writes::Held;
+        }
+        let (first, arrival) = (state.log.next(), state.log.last_arrival_millis());
+        let entry = Entry::new(Arc::clone(self), first, arrival, Arc::default(), keeping.commit);
+        if let Err(entry) = keeping.journal.append(entry) {
+            state.writes = Writes::Stopped;
+            entry.refuse();
+        }
+    }
+
+    /// Takes records again after [`Shard::hold`].
+    pub(crate) fn release(&self) {
+        let mut state = self.state();
+        if state.writes == Writes::Held {
+            state.writes = Writes::Taken;
         }
     }
 
@@ -215,7 +299,7 @@ impl Shard {
             from = log.first_arrived_at(not_before_millis, from);
         }
         let children = state.closing.as_ref().map(|closing| closing.children.clone());
-        let log_next = log.next();
+        let log_next = log.shown();
         if from >= log_next {
             return children.map_or(Found::Tip { next: from }, Found::End);
         }
@@ -255,7 +339,7 @@ impl Shard {
 
     pub(crate) fn progress(&self) -> Progress {
         let state = self.state();
-        let next = state.log.next();
+        let next = state.log.shown();
         Progress {
             tip: self.base.number(next - 1),
             next,
@@ -283,6 +367,10 @@ impl Shard {
         self.wake_readers();
     }
 
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.state().log.memory_bytes()
+    }
+
     /// Drops what has expired.
     pub(crate) fn sweep(&self, now: Now, settings: &Settings) -> u64 {
         let freed = self.state().trim(now, settings);
@@ -298,6 +386,15 @@ impl Shard {
 }
 
 impl ShardState {
+    /// Why no record is taken at all.
+    fn refusal(&self, shard: ShardNumber, keeping: Option<&Keeping<'_>>) -> Option<PutError> {
+        if self.writes == Writes::Stopped {
+            return Some(PutError::Stopped { shard });
+        }
+        let is_behind = keeping.is_some_and(|keeping| keeping.journal.is_behind());
+        is_behind.then_some(PutError::Throttled { shard, retry_after: JOURNAL_RETRY })
+    }
+
     fn trim(&mut self, now: Now, settings: &Settings) -> u64 {
         match now.wall_millis.checked_sub(settings.retention_millis()) {
             Some(horizon_millis) => self.log.trim(horizon_millis),

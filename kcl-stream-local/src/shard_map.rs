@@ -37,6 +37,17 @@ impl ShardMap {
         Self { version: 0, starts, open, all }
     }
 
+    /// The map of these shards; `None` if the open ones do not tile the hash space.
+    pub(crate) fn restored(all: BTreeMap<ShardNumber, Arc<Shard>>) -> Option<Self> {
+        let is_open = |shard: &&Arc<Shard>| shard.progress().closed_at_millis.is_none();
+        let mut open: Vec<_> = all.values().filter(is_open).cloned().collect();
+        open.sort_by_key(|shard| shard.range.start);
+        let touch = open.windows(2).all(|pair| pair[0].range.is_followed_by(&pair[1].range));
+        let ends = (open.first()?.range.start, open.last()?.range.end);
+        let starts = open.iter().map(|shard| shard.range.start).collect();
+        (touch && ends == (0, u128::MAX)).then_some(Self { version: 0, starts, open, all })
+    }
+
     /// The map after a reshard: these shards open, some of them new.
     pub(crate) fn next(&self, open: Vec<Arc<Shard>>, added: &[Arc<Shard>]) -> Self {
         let mut all = self.all.clone();

@@ -1,16 +1,20 @@
 //! A handle on one stream.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kcl_core::Clock;
 use kcl_core::protocol::{ShardId, StreamName};
 
 use crate::error::EngineError;
+use crate::keeper::{Keeper, restore};
 use crate::options::{Settings, StreamOptions, Throughput, check_record_bytes, check_retention};
 use crate::sequence::ShardNumber;
 use crate::shard::{Now, Shard};
 use crate::shard_info::{ShardFilter, ShardInfo};
 use crate::shard_map::ShardMap;
+use crate::store::{SavedStream, Store, StoreError};
 
 /// A stream of an [`crate::Engine`]. Cloning gives another handle on the same stream. Once the
 /// stream is deleted every operation answers `StreamNotFound`, also if a new one has its name.
@@ -28,6 +32,8 @@ pub(crate) struct StreamState {
     /// Held by a reshard from reading the map to replacing it.
     resharding: Mutex<()>,
     pub(crate) map: RwLock<Arc<ShardMap>>,
+    /// Of a stream that is kept outside memory too.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 /// What a stream says of itself.
@@ -52,22 +58,63 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
+    /// A new stream, of which the store knows once this returns.
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         name: StreamName,
         shards: u32,
         options: &StreamOptions,
         created_at_millis: u64,
-    ) -> Self {
-        let map = ShardMap::new(shards, created_at_millis, Now::read(&*clock));
-        let state = StreamState {
+        store: Option<&Arc<dyn Store>>,
+    ) -> Result<Self, StoreError> {
+        let map = Arc::new(ShardMap::new(shards, created_at_millis, Now::read(&*clock)));
+        let mut state = StreamState {
             name,
             created_at_millis,
             settings: Settings::new(options),
             resharding: Mutex::new(()),
-            map: RwLock::new(Arc::new(map)),
+            map: RwLock::new(Arc::clone(&map)),
+            keeper: None,
         };
-        Self { clock, state: Arc::new(state) }
+        if let Some(store) = store {
+            let journal = store.create(&state.row(&map, &BTreeMap::new()))?;
+            let (store, floor_millis) = (Arc::clone(store), AtomicU64::new(0));
+            state.keeper = Some(Keeper { store, journal, floor_millis });
+        }
+        Ok(Self { clock, state: Arc::new(state) })
+    }
+
+    /// A stream as it was saved.
+    pub(crate) fn restored(
+        clock: Arc<dyn Clock>,
+        mut saved: SavedStream,
+        store: &Arc<dyn Store>,
+    ) -> Result<Self, StoreError> {
+        let map = restore(&mut saved, Now::read(&*clock))?;
+        let settings = Settings::new(&saved.row.options);
+        map.all().for_each(|shard| settings.memory.count(shard.memory_bytes()));
+        let keeper = Keeper {
+            store: Arc::clone(store),
+            journal: saved.journal,
+            floor_millis: AtomicU64::new(saved.row.floor_millis),
+        };
+        let state = StreamState {
+            name: saved.row.name,
+            created_at_millis: saved.row.created_at_millis,
+            settings,
+            resharding: Mutex::new(()),
+            map: RwLock::new(Arc::new(map)),
+            keeper: Some(keeper),
+        };
+        Ok(Self { clock, state: Arc::new(state) })
+    }
+
+    /// Tells the store of the settings as they are now.
+    fn save(&self) -> Result<(), EngineError> {
+        let Some(keeper) = &self.state.keeper else { return Ok(()) };
+        // No reshard meanwhile: it saves the shards.
+        let _alone = self.begin_reshard();
+        Ok(keeper.store.save(&self.state.row(&self.map(), &BTreeMap::new()))?)
     }
 
     /// The stream's name.
@@ -115,9 +162,14 @@ impl Stream {
         self.check_exists()?;
         check_retention(hours)?;
         // What is past the old horizon must not come back, so it goes now.
-        self.sweep(self.now());
+        let now = self.now();
+        self.sweep(now);
+        if let Some(keeper) = &self.state.keeper {
+            let horizon = now.wall_millis.saturating_sub(self.state.settings.retention_millis());
+            keeper.floor_millis.fetch_max(horizon, Ordering::Relaxed);
+        }
         self.state.settings.set_retention_hours(hours);
-        Ok(())
+        self.save()
     }
 
     /// Switches the rates of all shards on or off.
@@ -127,7 +179,7 @@ impl Stream {
     pub fn set_throughput(&self, throughput: Throughput) -> Result<(), EngineError> {
         self.check_exists()?;
         self.state.settings.set_throughput(throughput);
-        Ok(())
+        self.save()
     }
 
     /// Sets how large a record may be, key included. Records already taken stay.
@@ -138,7 +190,7 @@ impl Stream {
         self.check_exists()?;
         check_record_bytes(bytes)?;
         self.state.settings.set_max_record_bytes(bytes);
-        Ok(())
+        self.save()
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -146,7 +146,7 @@ fn entry_result(stream: &str, result: Result<PutReceipt, PutError>) -> EntryResu
                 "Rate exceeded for shard {shard} in stream {stream} under account {ACCOUNT}."
             ),
         },
-        Err(PutError::StreamFull { .. }) => EntryResult::Refused {
+        Err(PutError::StreamFull { .. } | PutError::Stopped { .. }) => EntryResult::Refused {
             error_code: "InternalFailure",
             error_message: "Internal Service Failure".into(),
         },

@@ -54,11 +54,16 @@ impl Status {
 }
 
 impl State {
-    pub fn new(clock: Arc<dyn Clock>, options: StreamOptions, transition_millis: u64) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        (engine, seal): (Engine, Seal),
+        options: StreamOptions,
+        transition_millis: u64,
+    ) -> Self {
         Self {
-            engine: Engine::new(Arc::clone(&clock)),
+            engine,
             clock,
-            seal: Seal::new(),
+            seal,
             options,
             transition_millis,
             transitions: Mutex::default(),
