@@ -107,7 +107,7 @@ fn retention_deletes_whole_segments_and_numbers_still_rise() {
         let stream = create(&engine, 1);
         put(&stream, "of the parent");
         stream.split_shard(&ShardNumber(0).id(), 1 << 127).unwrap();
-        let last = (0..100).map(|_| put(&stream, "x".repeat(400))).last().unwrap();
+        let last = (0..100).map(|_| put(&stream, "x".repeat(400))).max().unwrap();
         assert!(segments(folder.path()).len() > 5);
         clock.advance_hours(25);
         engine.sweep();
