@@ -6,8 +6,13 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Reply;
 use crate::error::ApiError;
-use crate::ops::{consumers, put, read, reshard, shards, streams, subscribe};
+use crate::model::{Member, members};
+use crate::ops::{
+    account, consumers, describe, mode, policies, put, read, reshard, settings, shards, streams,
+    subscribe, tags,
+};
 use crate::state::State;
+use crate::validate::validate;
 use crate::wire::Format;
 
 /// Before the name of every operation in `X-Amz-Target`.
@@ -21,20 +26,23 @@ pub(crate) fn answer(
     body: &[u8],
 ) -> Result<Reply, ApiError> {
     let operation = target.strip_prefix(PREFIX).unwrap_or_default();
-    let call = Call { state, format, body };
+    let members = members(operation).ok_or_else(|| ApiError::unknown_operation(target))?;
+    let call = Call { state, format, body, members };
     match operation {
+        "PutRecord" => call.fast(put::one),
+        "PutRecords" => call.fast(put::many),
+        "GetRecords" => call.fast(read::records),
+        "GetShardIterator" => call.run(read::iterator),
+        "SubscribeToShard" => {
+            call.validate()?;
+            subscribe::to_shard(state, format, body)
+        }
         "CreateStream" => call.run(streams::create),
         "DeleteStream" => call.run(streams::delete),
-        "DescribeStream" => call.run(streams::describe),
-        "DescribeStreamSummary" => call.run(streams::describe_summary),
+        "DescribeStream" => call.run(describe::whole),
+        "DescribeStreamSummary" => call.run(describe::summary),
         "ListStreams" => call.run(streams::list),
-        "IncreaseStreamRetentionPeriod" => call.run(streams::increase_retention),
-        "DecreaseStreamRetentionPeriod" => call.run(streams::decrease_retention),
         "ListShards" => call.run(shards::list),
-        "PutRecord" => call.run(put::one),
-        "PutRecords" => call.run(put::many),
-        "GetShardIterator" => call.run(read::iterator),
-        "GetRecords" => call.run(read::records),
         "SplitShard" => call.run(reshard::split),
         "MergeShards" => call.run(reshard::merge),
         "UpdateShardCount" => call.run(reshard::update_count),
@@ -42,7 +50,35 @@ pub(crate) fn answer(
         "DeregisterStreamConsumer" => call.run(consumers::deregister),
         "DescribeStreamConsumer" => call.run(consumers::describe),
         "ListStreamConsumers" => call.run(consumers::list),
-        "SubscribeToShard" => subscribe::to_shard(state, format, body),
+        _ => settings(&call, operation, target),
+    }
+}
+
+/// Operations on what streams, consumers and the account are set to.
+fn settings(call: &Call<'_>, operation: &str, target: &str) -> Result<Reply, ApiError> {
+    match operation {
+        "IncreaseStreamRetentionPeriod" => call.run(settings::increase_retention),
+        "DecreaseStreamRetentionPeriod" => call.run(settings::decrease_retention),
+        "EnableEnhancedMonitoring" => call.run(settings::enable_monitoring),
+        "DisableEnhancedMonitoring" => call.run(settings::disable_monitoring),
+        "StartStreamEncryption" => call.run(settings::start_encryption),
+        "StopStreamEncryption" => call.run(settings::stop_encryption),
+        "UpdateMaxRecordSize" => call.run(settings::update_max_record_size),
+        "UpdateStreamMode" => call.run(mode::update),
+        "UpdateStreamWarmThroughput" => call.run(mode::update_warm_throughput),
+        "UpdateStreamRecordDistributionStrategy" => call.run(mode::update_distribution),
+        "AddTagsToStream" => call.run(tags::add_to_stream),
+        "RemoveTagsFromStream" => call.run(tags::remove_from_stream),
+        "ListTagsForStream" => call.run(tags::list_for_stream),
+        "TagResource" => call.run(tags::add),
+        "UntagResource" => call.run(tags::remove),
+        "ListTagsForResource" => call.run(tags::list),
+        "PutResourcePolicy" => call.run(policies::put),
+        "GetResourcePolicy" => call.run(policies::get),
+        "DeleteResourcePolicy" => call.run(policies::delete),
+        "DescribeLimits" => call.run(account::limits),
+        "DescribeAccountSettings" => call.run(account::describe),
+        "UpdateAccountSettings" => call.run(account::update),
         _ => Err(ApiError::unknown_operation(target)),
     }
 }
@@ -51,10 +87,26 @@ struct Call<'a> {
     state: &'a State,
     format: Format,
     body: &'a [u8],
+    members: &'static [Member],
 }
 
 impl Call<'_> {
+    fn validate(&self) -> Result<(), ApiError> {
+        validate(&self.format.tree(self.body)?, self.members)
+    }
+
+    /// Holds the request against the model, and answers it.
     fn run<Q: DeserializeOwned, A: Answer>(
+        &self,
+        operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
+    ) -> Result<Reply, ApiError> {
+        self.validate()?;
+        self.fast(operation)
+    }
+
+    /// For operations on records, which hold their requests against the model themselves: their
+    /// bodies are large.
+    fn fast<Q: DeserializeOwned, A: Answer>(
         &self,
         operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
     ) -> Result<Reply, ApiError> {

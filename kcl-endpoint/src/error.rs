@@ -26,6 +26,10 @@ impl ApiError {
             ),
         )
     }
+    /// A request that the model does not allow.
+    pub fn invalid(message: &str) -> Self {
+        Self::bad("ValidationException", message)
+    }
     pub fn missing(member: &str) -> Self {
         Self::validation(member, "null", "Member must not be null")
     }

@@ -19,11 +19,13 @@ mod dispatch;
 mod error;
 mod event;
 pub mod limits;
+mod model;
 mod names;
 mod ops;
 mod server;
 mod state;
 mod token;
+mod validate;
 mod wire;
 
 pub use server::{Endpoint, EndpointConfig, StartError};

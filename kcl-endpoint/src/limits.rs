@@ -53,3 +53,32 @@ pub const EVENT_BYTES: usize = 1 << 20;
 pub const EVENT_RECORDS: usize = 2000;
 /// Events that wait for a slow client; after that the shard waits.
 pub const EVENTS_AHEAD: usize = 2;
+
+/// Milliseconds of the 24 hours of daily quotas.
+pub const DAY_MILLIS: u64 = 86_400_000;
+/// UpdateShardCount of one stream within 24 hours (Kinesis API).
+pub const SHARD_COUNT_UPDATES: usize = 10;
+/// Changes of a stream's mode within 24 hours (Kinesis guide).
+pub const MODE_UPDATES: usize = 2;
+/// StartStreamEncryption of one stream within 24 hours, and StopStreamEncryption too (Kinesis API).
+pub const ENCRYPTION_CHANGES: usize = 25;
+/// The retention a stream has at least and at most, in hours (Kinesis API).
+pub const SHORTEST_RETENTION_HOURS: i64 = 24;
+/// See [`SHORTEST_RETENTION_HOURS`].
+pub const LONGEST_RETENTION_HOURS: i64 = 8760;
+/// Tags of a stream or consumer (Kinesis API).
+pub const TAGS: usize = 50;
+/// Bytes of a resource policy (IAM's limit for one).
+pub const POLICY_BYTES: usize = 20 << 10;
+/// Streams that are being created at once (Kinesis API).
+pub const STREAMS_CREATING: usize = 5;
+/// Open shards of all provisioned streams together: the service's default in its large regions.
+pub const SHARDS: usize = 20_000;
+/// Shards an on-demand stream begins with (Kinesis guide: 4 MB/s in).
+pub const ON_DEMAND_SHARDS: i64 = 4;
+/// On-demand streams of the account (Kinesis guide).
+pub const ON_DEMAND_STREAMS: usize = 50;
+/// Warm throughput of a stream in MiB/s: 10 GiB/s (Kinesis API).
+pub const WARM_MIBPS: i64 = 10_240;
+/// Bytes of a record's data (Kinesis API: 10 MiB, and less as the stream says).
+pub const LARGEST_DATA: usize = 10 << 20;

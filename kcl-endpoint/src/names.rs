@@ -2,6 +2,9 @@
 
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, REGION};
+use crate::model::{Form, Shape};
+use crate::state::Resource;
+use crate::validate::{Tree, refusal};
 
 /// The ARN of a stream.
 pub(crate) fn arn(stream: &str) -> String {
@@ -13,15 +16,11 @@ pub(crate) fn stream_of(name: Option<&str>, arn: Option<&str>) -> Result<String,
     match (name, arn) {
         (Some(name), None) => check(name).map(str::to_owned),
         (name, Some(arn)) => {
-            let of_arn = arn
-                .strip_prefix("arn:")
-                .and_then(|rest| rest.rsplit_once(":stream/"))
-                .map(|(_, name)| name)
-                .ok_or_else(|| {
-                    let rule = "Member must satisfy regular expression pattern: \
-                                arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+";
-                    ApiError::validation("streamARN", &format!("'{arn}'"), rule)
-                })?;
+            let arn_shape = Shape::Text(1, 2048, Form::StreamArn);
+            if let Some(refused) = refusal("streamARN", &Tree::Text(arn.to_owned()), &arn_shape) {
+                return Err(refused);
+            }
+            let (_, of_arn) = arn.split_once(":stream/").unwrap_or_default();
             if name.is_some_and(|name| name != of_arn) {
                 let message = "StreamName and StreamARN name different streams.";
                 return Err(ApiError::invalid_argument(message));
@@ -52,9 +51,9 @@ pub(crate) fn consumer_of_arn(arn: &str) -> Result<ConsumerRef, ApiError> {
         Some((check(stream).ok()?, check(name).ok()?, created.parse().ok()?))
     };
     let (stream, name, created) = parse().ok_or_else(|| {
-        let rule = "Member must satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\\d{12}\
-                    :.*stream\\/[a-zA-Z0-9_.-]+\\/consumer\\/[a-zA-Z0-9_.-]+:[0-9]+";
-        ApiError::validation("consumerARN", &format!("'{arn}'"), rule)
+        let shape = Shape::Text(1, 2048, Form::ConsumerArn);
+        let refused = refusal("consumerARN", &Tree::Text(arn.to_owned()), &shape);
+        refused.unwrap_or_else(|| ApiError::not_found(format!("Consumer {arn} not found.")))
     })?;
     let created_at_seconds = Some(created);
     Ok(ConsumerRef { stream: stream.to_owned(), name: name.to_owned(), created_at_seconds })
@@ -85,17 +84,32 @@ pub(crate) fn consumer_of(
     Ok(consumer)
 }
 
+/// The stream or consumer of an ARN.
+pub(crate) fn resource_of(arn: &str) -> Result<Resource, ApiError> {
+    if Form::ConsumerArn.matches(arn) {
+        return consumer_of_arn(arn).map(Resource::Consumer);
+    }
+    if Form::StreamArn.matches(arn) {
+        return stream_of(None, Some(arn)).map(Resource::Stream);
+    }
+    Err(ApiError::not_found(format!("{arn} is no stream or consumer.")))
+}
+
+/// A stream's id, which the service reserves and does not use yet.
+pub(crate) fn check_id(id: Option<&str>) -> Result<(), ApiError> {
+    let Some(id) = id else { return Ok(()) };
+    let shape = Shape::Text(1, 24, Form::StreamId);
+    refusal("streamId", &Tree::Text(id.to_owned()), &shape).map_or(Ok(()), Err)
+}
+
 fn check(name: &str) -> Result<&str, ApiError> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if name.is_empty() || name.len() > 128 {
-        let rule = "Member must have length less than or equal to 128, and at least 1";
-        return Err(ApiError::validation("streamName", &format!("'{name}'"), rule));
+    let is_long = !(1..=128).contains(&name.len());
+    if !is_long && Form::Name.matches(name) {
+        return Ok(name);
     }
-    if !name.chars().all(is_allowed) {
-        let rule = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
-        return Err(ApiError::validation("streamName", &format!("'{name}'"), rule));
-    }
-    Ok(name)
+    let shape = Shape::Text(1, 128, Form::Name);
+    let refused = refusal("streamName", &Tree::Text(name.to_owned()), &shape);
+    Err(refused.unwrap_or_else(|| ApiError::missing("streamName")))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ApiError;
+use crate::validate::Tree;
 
 /// How a request is written, and its answer too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,14 @@ impl Format {
                 .map_err(|error| ApiError::serialization(error.to_string())),
             Self::Cbor => ciborium::from_reader(body)
                 .map_err(|error| ApiError::serialization(error.to_string())),
+        }
+    }
+
+    /// A request as a tree of values, to be held against the model.
+    pub fn tree(self, body: &[u8]) -> Result<Tree, ApiError> {
+        match self {
+            Self::Json => self.read::<serde_json::Value>(body).map(Tree::from),
+            Self::Cbor => self.read::<ciborium::Value>(body).map(Tree::from),
         }
     }
 

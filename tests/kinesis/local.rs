@@ -32,9 +32,12 @@ pub fn client(endpoint: &Endpoint) -> Client {
     Client::from_conf(config)
 }
 
-/// The machine's clock, which a test sets forward.
+/// A clock that stands still unless a test sets it forward.
 #[derive(Clone, Default)]
 pub struct Forward(Arc<AtomicU64>);
+
+/// What the clock shows at first (Unix milliseconds).
+const START: u64 = 1_700_000_000_000;
 
 impl Forward {
     /// Sets the clock forward.
@@ -49,15 +52,14 @@ impl Forward {
 #[async_trait]
 impl Clock for Forward {
     fn monotonic(&self) -> Moment {
-        SystemClock.monotonic() + Duration::from_millis(self.ahead())
+        Moment(Duration::from_secs(1000) + Duration::from_millis(self.ahead()))
     }
     fn wall_millis(&self) -> u64 {
-        SystemClock.wall_millis() + self.ahead()
+        START + self.ahead()
     }
     async fn sleep_until(&self, moment: Moment) {
         while self.monotonic() < moment {
-            let left = moment.since(self.monotonic());
-            SystemClock.sleep(left.min(Duration::from_millis(2))).await;
+            SystemClock.sleep(Duration::from_millis(2)).await;
         }
     }
 }

@@ -5,3 +5,4 @@ mod fanout;
 mod local;
 mod polling;
 mod raw;
+mod settings;

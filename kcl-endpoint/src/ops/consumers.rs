@@ -1,5 +1,7 @@
 //! Consumers: registered, described, listed, removed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::shards::{page, token};
@@ -8,7 +10,7 @@ use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::{CONSUMERS_PER_PAGE, MOST_SHARDS_PER_PAGE};
 use crate::names::{self, consumer_of, stream_of};
-use crate::state::{Consumer, State};
+use crate::state::{Attached, Consumer, State};
 use crate::wire::Time;
 
 #[derive(Deserialize)]
@@ -17,6 +19,7 @@ pub(crate) struct Register {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     consumer_name: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 /// A consumer on the wire.
@@ -54,7 +57,9 @@ pub(crate) fn register(state: &State, request: Register) -> Result<Body<Register
     let name = request.consumer_name.ok_or_else(|| ApiError::missing("consumerName"))?;
     let asked = consumer_of(Some(&arn), Some(&name), None)?;
     state.readable(&stream)?;
-    let consumer = state.register_consumer(&asked.stream, &asked.name)?;
+    let mut attached = Attached::default();
+    attached.tag(request.tags.unwrap_or_default())?;
+    let consumer = state.register_consumer(&asked.stream, &asked.name, attached)?;
     let consumer = WireConsumer::of(&consumer, consumer.created_at_millis);
     // Also where it takes no time, as the service answers.
     let consumer = WireConsumer { consumer_status: "CREATING", ..consumer };

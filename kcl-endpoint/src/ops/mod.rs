@@ -1,12 +1,18 @@
 //! The operations, by what they are about.
 
+pub(crate) mod account;
 pub(crate) mod consumers;
+pub(crate) mod describe;
+pub(crate) mod mode;
+pub(crate) mod policies;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod reshard;
+pub(crate) mod settings;
 pub(crate) mod shards;
 pub(crate) mod streams;
 pub(crate) mod subscribe;
+pub(crate) mod tags;
 
 use kcl_core::protocol::HashKeyRange;
 use kcl_stream_local::ShardInfo;

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::ACCOUNT;
-use crate::names::stream_of;
-use crate::state::State;
+use crate::limits::{ACCOUNT, LARGEST_DATA};
+use crate::model::{Form, Shape};
+use crate::names::{check_id, stream_of};
+use crate::state::{Distribution, State};
+use crate::validate::{Tree, refusal};
 use crate::wire::Blob;
 
 #[derive(Deserialize)]
@@ -19,6 +21,9 @@ pub(crate) struct PutRecord {
     data: Option<Blob>,
     partition_key: Option<String>,
     explicit_hash_key: Option<String>,
+    sequence_number_for_ordering: Option<String>,
+    stream_id: Option<String>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -29,23 +34,27 @@ pub(crate) struct Put {
     encryption_type: &'static str,
 }
 
-impl From<PutReceipt> for Put {
-    fn from(receipt: PutReceipt) -> Self {
-        Self {
-            shard_id: receipt.shard.to_string(),
-            sequence_number: receipt.sequence.to_string(),
-            encryption_type: "NONE",
-        }
-    }
-}
-
 fn record(
     at: &str,
     data: Option<Blob>,
     key: Option<String>,
     hash_key: Option<&str>,
+    distribution: Distribution,
 ) -> Result<NewRecord, ApiError> {
     let data = data.ok_or_else(|| ApiError::missing(&format!("{at}data")))?;
+    if data.0.len() > LARGEST_DATA {
+        let shape = Shape::Blob(LARGEST_DATA);
+        let refused = refusal(&format!("{at}data"), &Tree::Bytes(data.0.len()), &shape);
+        return Err(refused.unwrap_or_else(|| ApiError::missing("data")));
+    }
+    if distribution == Distribution::Auto {
+        // Wherever the service likes: a random place is even enough.
+        let anywhere = uuid::Uuid::new_v4();
+        let key = key.filter(|key| !key.is_empty() && key.chars().count() <= 256);
+        let key = key.unwrap_or_else(|| anywhere.to_string());
+        // The first of a random id's bits are random; the lower ones do not matter.
+        return Ok(NewRecord::new(key, data.0).with_hash_key(anywhere.as_u128()));
+    }
     let key = key.ok_or_else(|| ApiError::missing(&format!("{at}partitionKey")))?;
     if key.is_empty() || key.chars().count() > 256 {
         let rule = match key.is_empty() {
@@ -56,11 +65,11 @@ fn record(
     }
     let record = NewRecord::new(key, data.0);
     let Some(text) = hash_key else { return Ok(record) };
-    let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_decimal || (text.len() > 1 && text.starts_with('0')) {
-        let rule = "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})";
+    if !Form::HashKey.matches(text) {
+        let shape = Shape::Text(1, 39, Form::HashKey);
         let member = format!("{at}explicitHashKey");
-        return Err(ApiError::validation(&member, &format!("'{text}'"), rule));
+        let refused = refusal(&member, &Tree::Text(text.to_owned()), &shape);
+        return Err(refused.unwrap_or_else(|| ApiError::missing(&member)));
     }
     let hash_key = text.parse().map_err(|_| {
         ApiError::invalid_argument(format!(
@@ -73,9 +82,25 @@ fn record(
 
 pub(crate) fn one(state: &State, request: PutRecord) -> Result<Body<Put>, ApiError> {
     let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    check_id(request.stream_id.as_deref())?;
+    if let Some(order) = request.sequence_number_for_ordering {
+        let shape = Shape::Text(1, 129, Form::Sequence);
+        let refused = refusal("sequenceNumberForOrdering", &Tree::Text(order), &shape);
+        refused.map_or(Ok(()), Err)?;
+    }
     let hash_key = request.explicit_hash_key.as_deref();
-    let record = record("", request.data, request.partition_key, hash_key)?;
-    Ok(Body(state.readable(&name)?.put(record)?.into()))
+    let (distribution, encryption_type) = state.record_settings(&name);
+    let record = record("", request.data, request.partition_key, hash_key, distribution)?;
+    let stream = state.readable(&name)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let receipt = stream.put(record)?;
+    Ok(Body(Put {
+        shard_id: receipt.shard.to_string(),
+        sequence_number: receipt.sequence.to_string(),
+        encryption_type,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -85,6 +110,8 @@ pub(crate) struct PutRecords {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     records: Option<Vec<Entry>>,
+    stream_id: Option<String>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +141,8 @@ enum EntryResult {
 
 pub(crate) fn many(state: &State, request: PutRecords) -> Result<Body<PutMany>, ApiError> {
     let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    check_id(request.stream_id.as_deref())?;
+    let (distribution, encryption_type) = state.record_settings(&name);
     let entries = request.records.ok_or_else(|| ApiError::missing("records"))?;
     if !(1..=500).contains(&entries.len()) {
         let rule = match entries.is_empty() {
@@ -126,12 +155,16 @@ pub(crate) fn many(state: &State, request: PutRecords) -> Result<Body<PutMany>, 
     for (index, entry) in entries.into_iter().enumerate() {
         let at = format!("records.{}.member.", index + 1);
         let hash_key = entry.explicit_hash_key.as_deref();
-        records.push(record(&at, entry.data, entry.partition_key, hash_key)?);
+        records.push(record(&at, entry.data, entry.partition_key, hash_key, distribution)?);
     }
-    let put = state.readable(&name)?.put_many(records)?;
+    let stream = state.readable(&name)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let put = stream.put_many(records)?;
     let failed_record_count = put.failed_count();
     let records = put.results.into_iter().map(|result| entry_result(&name, result)).collect();
-    Ok(Body(PutMany { failed_record_count, records, encryption_type: "NONE" }))
+    Ok(Body(PutMany { failed_record_count, records, encryption_type }))
 }
 
 fn entry_result(stream: &str, result: Result<PutReceipt, PutError>) -> EntryResult {

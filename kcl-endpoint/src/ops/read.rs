@@ -10,9 +10,11 @@ use super::streams::within;
 use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::ACCOUNT;
-use crate::names::stream_of;
+use crate::model::{Form, Shape};
+use crate::names::{check_id, stream_of};
 use crate::state::State;
 use crate::token::IteratorToken;
+use crate::validate::{Tree, refusal};
 use crate::wire::{Blob, Time};
 
 #[derive(Deserialize)]
@@ -25,6 +27,7 @@ pub(crate) struct GetShardIterator {
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
     timestamp: Option<Time>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -70,11 +73,7 @@ pub(crate) fn from(
             let time = timestamp.ok_or_else(|| ApiError::invalid_argument(missing))?;
             ReadFrom::AtTimestamp(time.0)
         }
-        other => {
-            let rule = "Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, \
-                        AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]";
-            return Err(ApiError::validation(member, &format!("'{other}'"), rule));
-        }
+        other => return Err(ApiError::invalid(&format!("{other:?} at '{member}' is no type."))),
     })
 }
 
@@ -99,6 +98,9 @@ pub(crate) fn iterator(
             error => error,
         }
     })?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
     Ok(Body(GotShardIterator { shard_iterator: seal(state, &name, &iterator) }))
 }
 
@@ -107,6 +109,10 @@ pub(crate) fn iterator(
 pub(crate) struct GetRecords {
     shard_iterator: Option<String>,
     limit: Option<i64>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    stream_id: Option<String>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -127,15 +133,20 @@ pub(crate) struct WireRecord {
     approximate_arrival_timestamp: Time,
     data: Blob,
     partition_key: String,
+    /// None if the stream is not encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
-impl From<Record> for WireRecord {
-    fn from(record: Record) -> Self {
+impl WireRecord {
+    /// A record of a stream that is encrypted so.
+    pub fn of(record: Record, encryption: &'static str) -> Self {
         Self {
             sequence_number: record.position.sequence.to_string(),
             approximate_arrival_timestamp: Time(record.arrival_millis),
             data: Blob(record.data),
             partition_key: record.partition_key.as_str().to_owned(),
+            encryption_type: Some(encryption).filter(|kind| *kind != "NONE"),
         }
     }
 }
@@ -161,6 +172,13 @@ impl From<ChildShard> for WireChild {
 pub(crate) fn records(state: &State, request: GetRecords) -> Result<Body<GotRecords>, ApiError> {
     let limit = within("limit", request.limit.unwrap_or(10_000), 1, 10_000)?;
     let token = request.shard_iterator.ok_or_else(|| ApiError::missing("shardIterator"))?;
+    let shape = Shape::Text(1, 512, Form::Any);
+    if !(1..=512).contains(&token.len())
+        && let Some(refused) = refusal("shardIterator", &Tree::Text(token.clone()), &shape)
+    {
+        return Err(refused);
+    }
+    check_id(request.stream_id.as_deref())?;
     let opened: IteratorToken = state
         .seal
         .open(&token)
@@ -171,10 +189,19 @@ pub(crate) fn records(state: &State, request: GetRecords) -> Result<Body<GotReco
         next: opened.p,
         issued_at_millis: opened.t,
     };
+    if let Some(arn) = &request.stream_arn
+        && stream_of(None, Some(arn))? != opened.s
+    {
+        return Err(ApiError::invalid_argument("ShardIterator is of another stream."));
+    }
     let stream = state.readable(&opened.s)?;
+    if request.dry_run == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let (_, encryption) = state.record_settings(&opened.s);
     let got = stream.get_records(&iterator, limit as usize)?;
     Ok(Body(GotRecords {
-        records: got.records.into_iter().map(WireRecord::from).collect(),
+        records: got.records.into_iter().map(|it| WireRecord::of(it, encryption)).collect(),
         next_shard_iterator: got.next.map(|next| seal(state, &opened.s, &next)),
         millis_behind_latest: got.behind_millis,
         child_shards: got.children.into_iter().map(WireChild::from).collect(),

@@ -1,13 +1,26 @@
 //! SplitShard, MergeShards and UpdateShardCount.
 
+use kcl_stream_local::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::StreamOnly;
 use super::streams::within;
 use crate::dispatch::Body;
 use crate::error::ApiError;
+use crate::limits::SHARD_COUNT_UPDATES;
 use crate::names::arn;
-use crate::state::{State, Status};
+use crate::state::{Mode, State, Status};
+
+/// A stream that may be resharded by hand.
+fn provisioned(state: &State, name: &str) -> Result<Stream, ApiError> {
+    let stream = state.changeable(name)?;
+    if state.settings(name, |settings| settings.mode) == Mode::Provisioned {
+        return Ok(stream);
+    }
+    Err(ApiError::invalid(&format!(
+        "Stream {name} is in ON_DEMAND mode: its shards are only changed in PROVISIONED mode."
+    )))
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -24,10 +37,11 @@ pub(crate) fn split(state: &State, request: Split) -> Result<(), ApiError> {
     let key = request.new_starting_hash_key;
     let key = key.ok_or_else(|| ApiError::missing("newStartingHashKey"))?;
     let at = key.parse().map_err(|_| {
-        let rule = "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})";
-        ApiError::validation("newStartingHashKey", &format!("'{key}'"), rule)
+        ApiError::invalid_argument(format!("NewStartingHashKey {key} is not in [0, 2^128-1]."))
     })?;
-    state.changeable(&name)?.split_shard(&shard.as_str().into(), at)?;
+    let stream = provisioned(state, &name)?;
+    state.check_open_shards(1)?;
+    stream.split_shard(&shard.as_str().into(), at)?;
     state.begin(&name, Status::Updating);
     Ok(())
 }
@@ -46,7 +60,7 @@ pub(crate) fn merge(state: &State, request: Merge) -> Result<(), ApiError> {
     let shard = request.shard_to_merge.ok_or_else(|| ApiError::missing("shardToMerge"))?;
     let adjacent = request.adjacent_shard_to_merge;
     let adjacent = adjacent.ok_or_else(|| ApiError::missing("adjacentShardToMerge"))?;
-    let stream = state.changeable(&name)?;
+    let stream = provisioned(state, &name)?;
     stream.merge_shards(&shard.as_str().into(), &adjacent.as_str().into())?;
     state.begin(&name, Status::Updating);
     Ok(())
@@ -58,7 +72,6 @@ pub(crate) struct UpdateCount {
     #[serde(flatten)]
     stream: StreamOnly,
     target_shard_count: Option<i64>,
-    scaling_type: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -79,15 +92,7 @@ pub(crate) fn update_count(
     let target = request.target_shard_count;
     let target = target.ok_or_else(|| ApiError::missing("targetShardCount"))?;
     let target = within("targetShardCount", target, 1, i64::from(u32::MAX))?;
-    match request.scaling_type.as_deref() {
-        Some("UNIFORM_SCALING") => {}
-        Some(other) => {
-            let rule = "Member must satisfy enum value set: [UNIFORM_SCALING]";
-            return Err(ApiError::validation("scalingType", &format!("'{other}'"), rule));
-        }
-        None => return Err(ApiError::missing("scalingType")),
-    }
-    let stream = state.changeable(&name)?;
+    let stream = provisioned(state, &name)?;
     let current = stream.describe()?.open_shards;
     let (most, least) = (current * 2, current.div_ceil(2));
     if !(least..=most).contains(&(target as usize)) {
@@ -96,6 +101,10 @@ pub(crate) fn update_count(
              {current}, so {least} to {most}, not {target}"
         )));
     }
+    state.check_open_shards((target as usize).saturating_sub(current))?;
+    state.take_daily(&name, SHARD_COUNT_UPDATES, "UpdateShardCount", |settings| {
+        &mut settings.resharded
+    })?;
     stream.update_shard_count(target)?;
     state.begin(&name, Status::Updating);
     Ok(Body(UpdatedCount {

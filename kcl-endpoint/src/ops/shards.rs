@@ -13,6 +13,9 @@ use crate::state::State;
 use crate::token::PageToken;
 use crate::wire::Time;
 
+/// Before the stream's name in what a token is of.
+const SHARDS_OF: &str = "shards of ";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ListShards {
@@ -49,7 +52,7 @@ pub(crate) fn token(state: &State, of: &str, after: &str, filter: Option<String>
     state.seal.close(&PageToken { of: of.to_owned(), after: after.to_owned(), filter, t })
 }
 
-/// Opens a place of this kind of listing.
+/// Opens a place of a listing whose name begins so.
 pub(crate) fn page(state: &State, token: &str, of: &str) -> Result<PageToken, ApiError> {
     let page: PageToken = state.seal.open(token).ok_or_else(|| {
         ApiError::invalid_argument("NextToken is invalid: it was not given here.")
@@ -58,7 +61,7 @@ pub(crate) fn page(state: &State, token: &str, of: &str) -> Result<PageToken, Ap
     if age > TOKEN_LIFE_MILLIS {
         return Err(ApiError::expired_token());
     }
-    if of == "streams" && page.of != of {
+    if !page.of.starts_with(of) {
         return Err(ApiError::invalid_argument("NextToken is of another listing."));
     }
     Ok(page)
@@ -83,11 +86,7 @@ fn filter(filter: Option<&Filter>) -> Result<ShardFilter, ApiError> {
         "AT_LATEST" => ShardFilter::AtLatest,
         "AT_TIMESTAMP" => ShardFilter::AtTimestamp(time()?),
         "FROM_TIMESTAMP" => ShardFilter::FromTimestamp(time()?),
-        _ => {
-            let rule = "Member must satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, \
-                        FROM_TRIM_HORIZON, AT_LATEST, AT_TIMESTAMP, FROM_TIMESTAMP]";
-            return Err(ApiError::validation("shardFilter.type", &format!("'{kind}'"), rule));
-        }
+        _ => return Err(ApiError::invalid(&format!("{kind:?} is no type of a ShardFilter."))),
     })
 }
 
@@ -116,13 +115,21 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
         within("maxResults", request.max_results.unwrap_or(SHARDS_PER_PAGE as i64), 1, most)?;
     let (name, filter, after) = match &request.next_token {
         Some(token) => {
-            if request.stream_name.is_some() || request.stream_arn.is_some() {
-                let message = "NextToken and StreamName cannot be provided together.";
-                return Err(ApiError::invalid_argument(message));
+            let is_alone = request.stream_name.is_none()
+                && request.stream_arn.is_none()
+                && request.exclusive_start_shard_id.is_none()
+                && request.stream_creation_timestamp.is_none()
+                && request.shard_filter.is_none();
+            if !is_alone {
+                return Err(ApiError::invalid_argument(
+                    "NextToken cannot be provided together with StreamName, StreamARN, \
+                     ExclusiveStartShardId, StreamCreationTimestamp or ShardFilter.",
+                ));
             }
-            let page = page(state, token, "shards")?;
+            let page = page(state, token, SHARDS_OF)?;
             let filter = from_text(page.filter.as_deref().unwrap_or("FROM_TRIM_HORIZON"))?;
-            (page.of, filter, Some(page.after))
+            let name = page.of.strip_prefix(SHARDS_OF).unwrap_or_default().to_owned();
+            (name, filter, Some(page.after))
         }
         None => {
             let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
@@ -136,6 +143,11 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
     {
         return Err(ApiError::not_found(format!("Stream {name} was not created at that time.")));
     }
+    if let ShardFilter::AtTimestamp(millis) | ShardFilter::FromTimestamp(millis) = filter
+        && millis > state.clock.wall_millis()
+    {
+        return Err(ApiError::invalid_argument("The ShardFilter's Timestamp is in the future."));
+    }
     let mut shards = stream.list_shards(&filter)?;
     if let Some(after) = after {
         let unknown = || ApiError::invalid_argument(format!("{after:?} is no shard id."));
@@ -145,7 +157,8 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
     let has_more = shards.len() > limit as usize;
     shards.truncate(limit as usize);
     let last = shards.last().filter(|_| has_more).map(|shard| shard.number.to_string());
-    let next_token = last.map(|last| token(state, &name, &last, Some(as_text(&filter))));
+    let next_token =
+        last.map(|last| token(state, &format!("{SHARDS_OF}{name}"), &last, Some(as_text(&filter))));
     let shards = shards.into_iter().map(WireShard::from).collect();
     Ok(Body(ListedShards { shards, next_token }))
 }

@@ -1,14 +1,17 @@
-//! Streams: made, described, listed, removed.
+//! Streams: made, listed, removed.
 
-use kcl_stream_local::ShardFilter;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{StreamOnly, WireShard};
+use super::StreamOnly;
+use super::describe::{WireMode, summary_of};
+use super::mode::{ModeDetails, check_distribution, check_on_demand, check_warm};
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{DESCRIBED_SHARDS, MOST_SHARDS_PER_PAGE, STREAMS_PER_PAGE};
-use crate::names::{arn, stream_of};
-use crate::state::{State, Status};
+use crate::limits::{ON_DEMAND_SHARDS, STREAMS_CREATING, STREAMS_PER_PAGE};
+use crate::names::stream_of;
+use crate::state::{Attached, Distribution, Mode, Settings, State, Status};
 use crate::wire::Time;
 
 #[derive(Deserialize)]
@@ -16,8 +19,13 @@ use crate::wire::Time;
 pub(crate) struct Create {
     stream_name: Option<String>,
     shard_count: Option<i64>,
+    stream_mode_details: Option<ModeDetails>,
+    tags: Option<BTreeMap<String, String>>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    warm_mibps: Option<i64>,
     #[serde(rename = "MaxRecordSizeInKiB")]
-    max_record_size_in_kib: Option<i64>,
+    max_record_size_in_kib: Option<usize>,
+    record_distribution_strategy: Option<String>,
 }
 
 /// A number within bounds.
@@ -33,18 +41,52 @@ pub(crate) fn within(member: &str, value: i64, least: i64, most: i64) -> Result<
     u32::try_from(value).map_err(|_| ApiError::missing(member))
 }
 
-pub(crate) fn create(state: &State, request: Create) -> Result<(), ApiError> {
-    let name = request.stream_name.ok_or_else(|| ApiError::missing("streamName"))?;
+/// The settings a new stream begins with.
+fn first_settings(state: &State, request: &mut Create) -> Result<Settings, ApiError> {
+    let mode = request.stream_mode_details.as_ref();
+    let mode = mode.map_or(Mode::default(), |details| Mode::of(&details.stream_mode));
+    if mode == Mode::OnDemand {
+        check_on_demand(state)?;
+    }
+    if let Some(mibps) = request.warm_mibps {
+        check_warm(state, mode, mibps)?;
+    }
+    let strategy = request.record_distribution_strategy.as_deref();
+    let distribution = strategy.map_or(Distribution::default(), Distribution::of);
+    check_distribution(mode, distribution)?;
+    let mut attached = Attached::default();
+    attached.tag(request.tags.take().unwrap_or_default())?;
+    let warm_mibps = request.warm_mibps;
+    Ok(Settings { mode, distribution, warm_mibps, attached, ..Settings::default() })
+}
+
+pub(crate) fn create(state: &State, mut request: Create) -> Result<(), ApiError> {
+    let name = request.stream_name.take().ok_or_else(|| ApiError::missing("streamName"))?;
     let name = stream_of(Some(&name), None)?;
-    let shards = within("shardCount", request.shard_count.unwrap_or(1), 1, i64::from(u32::MAX))?;
+    let settings = first_settings(state, &mut request)?;
+    let shards = match (settings.mode, request.shard_count) {
+        // The service picks the number itself.
+        (Mode::OnDemand, _) => ON_DEMAND_SHARDS,
+        (Mode::Provisioned, Some(shards)) => shards,
+        (Mode::Provisioned, None) => return Err(ApiError::missing("shardCount")),
+    };
+    let shards = within("shardCount", shards, 1, i64::from(u32::MAX))?;
+    if settings.mode == Mode::Provisioned {
+        state.check_open_shards(shards as usize)?;
+    }
     let mut options = state.options;
     if let Some(kib) = request.max_record_size_in_kib {
-        let kib = within("maxRecordSizeInKiB", kib, 1024, 10_240)?;
-        options.max_record_bytes = kib as usize * 1024;
+        options.max_record_bytes = kib * 1024;
     }
-    // Before it can be seen: nobody finds it ACTIVE first.
     if state.engine.stream(&name).is_err() {
+        if state.creating() >= STREAMS_CREATING {
+            return Err(ApiError::limit_exceeded(format!(
+                "At most {STREAMS_CREATING} streams are CREATING at once."
+            )));
+        }
+        // Before it can be seen: nobody finds it ACTIVE first.
         state.begin(&name, Status::Creating);
+        state.settings(&name, |first| *first = settings);
     }
     state.engine.create_stream(name, shards, options)?;
     Ok(())
@@ -72,124 +114,6 @@ pub(crate) fn delete(state: &State, request: Delete) -> Result<(), ApiError> {
     Ok(())
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mode {
-    stream_mode: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Monitoring {
-    shard_level_metrics: [&'static str; 0],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Summary {
-    stream_name: String,
-    #[serde(rename = "StreamARN")]
-    stream_arn: String,
-    stream_status: &'static str,
-    stream_mode_details: Mode,
-    retention_period_hours: u32,
-    stream_creation_timestamp: Time,
-    enhanced_monitoring: [Monitoring; 1],
-    encryption_type: &'static str,
-}
-
-fn summary(state: &State, name: &str) -> Result<(Summary, usize, usize), ApiError> {
-    let described = state.stream(name)?.describe()?;
-    let summary = Summary {
-        stream_arn: arn(name),
-        stream_name: name.to_owned(),
-        stream_status: state.status(name).name(),
-        stream_mode_details: Mode { stream_mode: "PROVISIONED" },
-        retention_period_hours: described.options.retention_hours,
-        stream_creation_timestamp: Time(described.created_at_millis),
-        enhanced_monitoring: [Monitoring { shard_level_metrics: [] }],
-        encryption_type: "NONE",
-    };
-    Ok((summary, described.open_shards, described.options.max_record_bytes))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Summarized {
-    stream_description_summary: FullSummary,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct FullSummary {
-    #[serde(flatten)]
-    summary: Summary,
-    open_shard_count: usize,
-    consumer_count: usize,
-    #[serde(rename = "MaxRecordSizeInKiB")]
-    max_record_size_in_kib: usize,
-}
-
-pub(crate) fn describe_summary(
-    state: &State,
-    request: StreamOnly,
-) -> Result<Body<Summarized>, ApiError> {
-    let name = request.stream()?;
-    let (summary, open_shard_count, bytes) = summary(state, &name)?;
-    let consumer_count = state.consumers_of(&name).len();
-    let max_record_size_in_kib = bytes / 1024;
-    Ok(Body(Summarized {
-        stream_description_summary: FullSummary {
-            summary,
-            open_shard_count,
-            consumer_count,
-            max_record_size_in_kib,
-        },
-    }))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Describe {
-    stream_name: Option<String>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<String>,
-    limit: Option<i64>,
-    exclusive_start_shard_id: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Described {
-    stream_description: Description,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Description {
-    #[serde(flatten)]
-    summary: Summary,
-    shards: Vec<WireShard>,
-    has_more_shards: bool,
-}
-
-pub(crate) fn describe(state: &State, request: Describe) -> Result<Body<Described>, ApiError> {
-    let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-    let most = MOST_SHARDS_PER_PAGE as i64;
-    let limit = within("limit", request.limit.unwrap_or(DESCRIBED_SHARDS as i64), 1, most)?;
-    let (summary, ..) = summary(state, &name)?;
-    let filter = match request.exclusive_start_shard_id {
-        Some(shard) => ShardFilter::AfterShard(shard.into()),
-        None => ShardFilter::FromTrimHorizon,
-    };
-    let mut shards = state.stream(&name)?.list_shards(&filter)?;
-    let has_more_shards = shards.len() > limit as usize;
-    shards.truncate(limit as usize);
-    let shards = shards.into_iter().map(WireShard::from).collect();
-    let stream_description = Description { summary, shards, has_more_shards };
-    Ok(Body(Described { stream_description }))
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct List {
@@ -215,7 +139,7 @@ struct ListedStream {
     #[serde(rename = "StreamARN")]
     stream_arn: String,
     stream_status: &'static str,
-    stream_mode_details: Mode,
+    stream_mode_details: WireMode,
     stream_creation_timestamp: Time,
 }
 
@@ -232,7 +156,7 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     let mut stream_summaries = Vec::new();
     for name in &names {
         // One that was deleted meanwhile is listed by its name alone.
-        let Ok((summary, ..)) = summary(state, name) else { continue };
+        let Ok((summary, _)) = summary_of(state, name) else { continue };
         stream_summaries.push(ListedStream {
             stream_name: summary.stream_name,
             stream_arn: summary.stream_arn,
@@ -244,42 +168,4 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     let last = names.last().filter(|_| has_more_streams);
     let next_token = last.map(|last| super::shards::token(state, "streams", last, None));
     Ok(Body(Listed { stream_names: names, has_more_streams, next_token, stream_summaries }))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Retention {
-    #[serde(flatten)]
-    stream: StreamOnly,
-    retention_period_hours: Option<i64>,
-}
-
-fn retention(state: &State, request: &Retention) -> Result<(String, u32, u32), ApiError> {
-    let name = request.stream.stream()?;
-    let hours = request.retention_period_hours;
-    let hours = hours.ok_or_else(|| ApiError::missing("retentionPeriodHours"))?;
-    let before = state.changeable(&name)?.describe()?.options.retention_hours;
-    Ok((name, within("retentionPeriodHours", hours, 24, 8760)?, before))
-}
-
-pub(crate) fn increase_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let (name, hours, before) = retention(state, &request)?;
-    if hours < before {
-        return Err(ApiError::invalid_argument(format!(
-            "Requested retention period ({hours} hours) must not be less than the current one \
-             ({before} hours)."
-        )));
-    }
-    Ok(state.stream(&name)?.set_retention_hours(hours)?)
-}
-
-pub(crate) fn decrease_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let (name, hours, before) = retention(state, &request)?;
-    if hours > before {
-        return Err(ApiError::invalid_argument(format!(
-            "Requested retention period ({hours} hours) must not be more than the current one \
-             ({before} hours)."
-        )));
-    }
-    Ok(state.stream(&name)?.set_retention_hours(hours)?)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kcl_core::protocol::{Moment, SequenceNumber};
-use kcl_core::{ChildShard, Clock, ReadLimit, Record};
+use kcl_core::{ChildShard, Clock, ReadLimit};
 use kcl_stream_local::{EngineError, Pushed, Subscription};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -51,9 +51,9 @@ struct Event {
 }
 
 impl Event {
-    fn of(records: Vec<Record>, passed: SequenceNumber, behind_millis: u64) -> Self {
+    fn of(records: Vec<WireRecord>, passed: SequenceNumber, behind_millis: u64) -> Self {
         Self {
-            records: records.into_iter().map(WireRecord::from).collect(),
+            records,
             continuation_sequence_number: Some(passed.to_string()),
             millis_behind_latest: behind_millis,
             child_shards: Vec::new(),
@@ -98,7 +98,9 @@ pub(crate) fn to_shard(state: &State, format: Format, body: &[u8]) -> Result<Rep
     let (events, received) = mpsc::channel(EVENTS_AHEAD);
     let clock = Arc::clone(&state.clock);
     let until = clock.monotonic() + SUBSCRIPTION_LIFE;
-    tokio::spawn(Push { format, clock, events, until, taken_over }.run(subscription));
+    let (_, encryption) = state.record_settings(&consumer.stream);
+    let push = Push { format, clock, events, until, encryption, taken_over };
+    tokio::spawn(push.run(subscription));
     Ok(Reply::Events(received))
 }
 
@@ -131,6 +133,8 @@ struct Push {
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Bytes>,
     until: Moment,
+    /// As it was at the beginning.
+    encryption: &'static str,
     taken_over: oneshot::Receiver<()>,
 }
 
@@ -163,6 +167,8 @@ impl Push {
             };
             let (told, is_end) = match pushed {
                 Some(Pushed::Records { records, continuation, behind_millis }) => {
+                    let records = records.into_iter();
+                    let records = records.map(|it| WireRecord::of(it, self.encryption)).collect();
                     (Event::of(records, continuation, behind_millis), false)
                 }
                 Some(Pushed::ShardEnd { children }) => (Event::end(children), true),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kcl_core::protocol::Moment;
 use tokio::sync::oneshot;
 
-use super::State;
+use super::{Attached, State};
 use crate::error::ApiError;
 use crate::limits::{CONSUMERS, CONSUMERS_CREATING, RESUBSCRIBE_AFTER};
 use crate::names::{self, ConsumerRef};
@@ -20,6 +20,7 @@ pub(crate) struct Consumer {
     ready_at_millis: u64,
     /// When it is no longer there; set once it is DELETING.
     gone_at_millis: Option<u64>,
+    attached: Attached,
 }
 
 impl Consumer {
@@ -65,7 +66,12 @@ impl Consumers {
 
 impl State {
     /// Registers a consumer of a stream that exists.
-    pub fn register_consumer(&self, stream: &str, name: &str) -> Result<Consumer, ApiError> {
+    pub fn register_consumer(
+        &self,
+        stream: &str,
+        name: &str,
+        attached: Attached,
+    ) -> Result<Consumer, ApiError> {
         let now = self.clock.wall_millis();
         let mut consumers = self.consumers();
         consumers.sweep(now);
@@ -92,6 +98,7 @@ impl State {
             created_at_millis: now,
             ready_at_millis: now + self.transition_millis,
             gone_at_millis: None,
+            attached,
         };
         consumers.by_name.insert(key, consumer.clone());
         Ok(consumer)
@@ -107,6 +114,20 @@ impl State {
         });
         let missing = format!("Consumer {} of stream {} not found.", asked.name, asked.stream);
         found.cloned().ok_or_else(|| ApiError::not_found(missing))
+    }
+
+    /// Reads or changes what is attached to a consumer.
+    pub fn attached_to_consumer<R>(
+        &self,
+        asked: &ConsumerRef,
+        read: impl FnOnce(&mut Attached) -> R,
+    ) -> Result<R, ApiError> {
+        let consumer = self.consumer(asked)?;
+        let key = (consumer.stream.clone(), consumer.name.clone());
+        let mut consumers = self.consumers();
+        let missing = || ApiError::not_found(format!("Consumer {} not found.", consumer.name));
+        let found = consumers.by_name.get_mut(&key).ok_or_else(missing)?;
+        Ok(read(&mut found.attached))
     }
 
     /// The consumers of a stream, by name.

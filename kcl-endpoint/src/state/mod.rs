@@ -1,19 +1,23 @@
 //! What the operations share.
 
+mod commitment;
 mod consumers;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::Clock;
-use kcl_stream_local::{Engine, Stream, StreamOptions};
+use kcl_stream_local::{Engine, Stream, StreamOptions, Throughput};
 
 use crate::error::ApiError;
-use crate::limits::ACCOUNT;
+use crate::limits::{ACCOUNT, REGION, SHARDS};
 use crate::token::Seal;
 
+pub(crate) use commitment::Commitment;
 pub(crate) use consumers::Consumer;
 use consumers::Consumers;
+pub(crate) use settings::{Attached, Daily, Distribution, Mode, Resource, Settings};
 
 pub(crate) struct State {
     pub engine: Engine,
@@ -25,6 +29,8 @@ pub(crate) struct State {
     pub transition_millis: u64,
     transitions: Mutex<BTreeMap<String, Transition>>,
     consumers: Mutex<Consumers>,
+    settings: Mutex<BTreeMap<String, Settings>>,
+    commitment: Mutex<Commitment>,
 }
 
 /// A change of a stream that is not finished yet.
@@ -68,6 +74,8 @@ impl State {
             transition_millis,
             transitions: Mutex::default(),
             consumers: Mutex::default(),
+            settings: Mutex::default(),
+            commitment: Mutex::default(),
         }
     }
 
@@ -79,6 +87,14 @@ impl State {
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_settings(&self) -> MutexGuard<'_, BTreeMap<String, Settings>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Reads or changes the account's commitment.
+    pub fn commitment<R>(&self, read: impl FnOnce(&mut Commitment) -> R) -> R {
+        read(&mut self.commitment.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// A change begins.
     pub fn begin(&self, stream: &str, status: Status) {
         let until = self.clock.wall_millis() + self.transition_millis;
@@ -88,6 +104,7 @@ impl State {
     pub fn forget(&self, stream: &str) {
         self.transitions().remove(stream);
         self.forget_consumers(stream);
+        self.forget_settings(stream);
     }
 
     pub fn status(&self, stream: &str) -> Status {
@@ -101,6 +118,57 @@ impl State {
             }
             None => Status::Active,
         }
+    }
+
+    /// How many streams are being created.
+    pub fn creating(&self) -> usize {
+        let names = self.engine.list_streams();
+        names.iter().filter(|name| self.status(name.as_str()) == Status::Creating).count()
+    }
+
+    /// The streams in this mode.
+    pub fn streams_of(&self, mode: Mode) -> Vec<Stream> {
+        let mut streams = Vec::new();
+        for name in self.engine.list_streams() {
+            let is_in_mode = self.settings(name.as_str(), |settings| settings.mode == mode);
+            streams.extend(self.engine.stream(name.as_str()).ok().filter(|_| is_in_mode));
+        }
+        streams
+    }
+
+    /// Open shards of all streams in this mode.
+    pub fn open_shards(&self, mode: Mode) -> usize {
+        let streams = self.streams_of(mode);
+        let described = streams.iter().filter_map(|stream| stream.describe().ok());
+        described.map(|described| described.open_shards).sum()
+    }
+
+    /// Whether the account may have so many more open shards.
+    pub fn check_open_shards(&self, more: usize) -> Result<(), ApiError> {
+        let open = self.open_shards(Mode::Provisioned);
+        if open + more <= SHARDS {
+            return Ok(());
+        }
+        Err(ApiError::limit_exceeded(format!(
+            "This request would exceed the shard limit for the account {ACCOUNT} in {REGION}. \
+             Current shard count for the account: {open}. Limit: {SHARDS}. Number of additional \
+             shards that would have resulted from this request: {more}."
+        )))
+    }
+
+    /// Counts a call that the service allows `most` times a day for a stream.
+    pub fn take_daily(
+        &self,
+        stream: &str,
+        most: usize,
+        what: &str,
+        pick: fn(&mut Settings) -> &mut Daily,
+    ) -> Result<(), ApiError> {
+        if self.options.throughput == Throughput::Unlimited {
+            return Ok(());
+        }
+        let now = self.clock.wall_millis();
+        self.settings(stream, |settings| pick(settings).take(now, most, what))
     }
 
     /// A stream, in whatever state.

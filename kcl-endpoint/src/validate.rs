@@ -1,0 +1,278 @@
+//! Requests held against the model: every value that it does not allow is named, as the service
+//! does.
+
+use crate::error::ApiError;
+use crate::model::{Form, Member, Need, Shape};
+
+/// A value of a request, in either encoding. What no rule speaks of is left out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Tree {
+    Nothing,
+    Text(String),
+    Whole(i64),
+    Bytes(usize),
+    List(Vec<Tree>),
+    Map(Vec<(String, Tree)>),
+    Other,
+}
+
+impl From<serde_json::Value> for Tree {
+    fn from(value: serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::Nothing,
+            Value::String(text) => Self::Text(text),
+            Value::Number(number) => number.as_i64().map_or(Self::Other, Self::Whole),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Object(members) => {
+                Self::Map(members.into_iter().map(|(name, value)| (name, value.into())).collect())
+            }
+            Value::Bool(_) => Self::Other,
+        }
+    }
+}
+
+impl From<ciborium::Value> for Tree {
+    fn from(value: ciborium::Value) -> Self {
+        use ciborium::Value;
+        match value {
+            Value::Null => Self::Nothing,
+            Value::Text(text) => Self::Text(text),
+            Value::Bytes(bytes) => Self::Bytes(bytes.len()),
+            Value::Integer(number) => i64::try_from(number).map_or(Self::Other, Self::Whole),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Map(members) => {
+                let members = members.into_iter().filter_map(|(name, value)| match name {
+                    Value::Text(name) => Some((name, value.into())),
+                    _ => None,
+                });
+                Self::Map(members.collect())
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Holds a request against its members.
+pub(crate) fn validate(request: &Tree, members: &[Member]) -> Result<(), ApiError> {
+    let mut found = Vec::new();
+    structure("", request, members, &mut found);
+    match found.len() {
+        0 => Ok(()),
+        1 => Err(ApiError::invalid(&format!("1 validation error detected: {}", found[0]))),
+        many => Err(ApiError::invalid(&format!(
+            "{many} validation errors detected: {}",
+            found.join("; ")
+        ))),
+    }
+}
+
+/// What is wrong with one value, by the rules of its shape.
+pub(crate) fn refusal(at: &str, value: &Tree, shape: &Shape) -> Option<ApiError> {
+    let mut found = Vec::new();
+    judge(at, value, shape, &mut found);
+    let first = found.first()?;
+    Some(ApiError::invalid(&format!("1 validation error detected: {first}")))
+}
+
+fn structure(at: &str, value: &Tree, members: &[Member], found: &mut Vec<String>) {
+    let Tree::Map(given) = value else { return };
+    for member in members {
+        let value = given.iter().find(|(name, _)| name == member.name).map(|(_, value)| value);
+        let at = format!("{at}{}", camel(member.name));
+        match value {
+            None | Some(Tree::Nothing) if member.need == Need::Required => {
+                found.push(told("null", &at, "Member must not be null"));
+            }
+            None | Some(Tree::Nothing) => {}
+            Some(value) => judge(&at, value, &member.shape, found),
+        }
+    }
+}
+
+/// A value of another type than the shape's is left to whoever reads it: that is no validation
+/// error.
+fn judge(at: &str, value: &Tree, shape: &Shape, found: &mut Vec<String>) {
+    match (shape, value) {
+        (Shape::Text(least, most, form), Tree::Text(text)) => {
+            let shown = format!("'{text}'");
+            length(at, &shown, text.chars().count(), *least, *most, found);
+            if !form.matches(text) {
+                let rule = "Member must satisfy regular expression pattern: ";
+                found.push(told(&shown, at, &format!("{rule}{}", form.pattern())));
+            }
+        }
+        (Shape::OneOf(names), Tree::Text(text)) if !names.contains(&text.as_str()) => {
+            let rule = format!("Member must satisfy enum value set: [{}]", names.join(", "));
+            found.push(told(&format!("'{text}'"), at, &rule));
+        }
+        (Shape::Whole(least, most), Tree::Whole(number)) => {
+            let shown = format!("'{number}'");
+            if number < least {
+                let rule = format!("Member must have value greater than or equal to {least}");
+                found.push(told(&shown, at, &rule));
+            }
+            if number > most {
+                let rule = format!("Member must have value less than or equal to {most}");
+                found.push(told(&shown, at, &rule));
+            }
+        }
+        (Shape::Blob(most), Tree::Bytes(bytes)) => {
+            length(at, &format!("({bytes} bytes)"), *bytes, 0, *most, found);
+        }
+        (Shape::List(least, most, of), Tree::List(items)) => {
+            length(at, &format!("({} items)", items.len()), items.len(), *least, *most, found);
+            for (index, item) in items.iter().enumerate() {
+                judge(&format!("{at}.{}.member", index + 1), item, of, found);
+            }
+        }
+        (Shape::Map(least, most, key, of), Tree::Map(entries)) => {
+            let count = entries.len();
+            length(at, &format!("({count} entries)"), count, *least, *most, found);
+            for (name, value) in entries {
+                judge(&format!("{at}.key"), &Tree::Text(name.clone()), key, found);
+                judge(&format!("{at}.{name}.member"), value, of, found);
+            }
+        }
+        (Shape::Structure(members), value) => structure(&format!("{at}."), value, members, found),
+        _ => {}
+    }
+}
+
+fn length(
+    at: &str,
+    shown: &str,
+    length: usize,
+    least: usize,
+    most: usize,
+    found: &mut Vec<String>,
+) {
+    if length < least {
+        let rule = format!("Member must have length greater than or equal to {least}");
+        found.push(told(shown, at, &rule));
+    }
+    if length > most {
+        let rule = format!("Member must have length less than or equal to {most}");
+        found.push(told(shown, at, &rule));
+    }
+}
+
+/// Long values are cut: an error is read by people.
+fn told(value: &str, at: &str, rule: &str) -> String {
+    let value = match value.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", &value[..end]),
+        None => value.to_owned(),
+    };
+    format!("Value {value} at '{at}' failed to satisfy constraint: {rule}")
+}
+
+/// A member's name as messages have it.
+fn camel(name: &str) -> String {
+    let mut chars = name.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
+}
+
+impl Form {
+    /// As the model writes it.
+    fn pattern(self) -> &'static str {
+        match self {
+            Self::Any => ".*",
+            Self::Name => "[a-zA-Z0-9_.-]+",
+            Self::StreamArn => r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
+            Self::ConsumerArn => concat!(
+                r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+",
+                r"\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
+            ),
+            Self::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
+            Self::HashKey => r"0|([1-9]\d{0,38})",
+            Self::Sequence => r"0|([1-9]\d{0,128})",
+            Self::StreamId => "[a-z0-9]{20}-[a-z0-9]{3}",
+        }
+    }
+
+    pub fn matches(self, text: &str) -> bool {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = |most: usize| {
+            digits(text) && text.len() <= most && (text == "0" || !text.starts_with('0'))
+        };
+        match self {
+            Self::Any => true,
+            Self::Name => is_name(text),
+            Self::StreamArn => of_account(text, &[":stream/"])
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)),
+            Self::ConsumerArn => of_account(text, &[":stream/"]).is_some_and(|rest| {
+                rest.split_once("/consumer/").is_some_and(|(stream, consumer)| {
+                    let (name, created) = consumer.rsplit_once(':').unwrap_or((consumer, ""));
+                    is_name(stream) && is_name(name) && digits(created)
+                })
+            }),
+            Self::ResourceArn => of_account(text, &[":stream/", ":channel/", ":queue/"])
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)),
+            Self::HashKey => number(39),
+            Self::Sequence => number(129),
+            Self::StreamId => text.split_once('-').is_some_and(|(one, two)| {
+                let is_plain =
+                    |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+                one.len() == 20 && two.len() == 3 && is_plain(one) && is_plain(two)
+            }),
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+/// What follows the account and the kind in an ARN of Kinesis.
+fn of_account<'a>(arn: &'a str, kinds: &[&str]) -> Option<&'a str> {
+    let rest = arn.strip_prefix("arn:aws")?;
+    let (_, rest) = rest.split_once(":kinesis:")?;
+    let (at, kind) = kinds.iter().find_map(|kind| rest.find(kind).map(|at| (at, kind)))?;
+    let (head, tail) = rest.split_at(at);
+    let (_, account) = head.rsplit_once(':')?;
+    let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    is_account.then_some(&tail[kind.len()..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::members;
+
+    fn check(operation: &str, request: serde_json::Value) -> Result<(), String> {
+        let members = members(operation).unwrap();
+        validate(&request.into(), members).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn every_value_that_breaks_a_rule_is_named() {
+        let told = check("SplitShard", serde_json::json!({"StreamName": "a b"})).unwrap_err();
+        assert!(told.starts_with("3 validation errors detected: Value 'a b' at 'streamName'"));
+        assert!(told.contains("Value null at 'shardToSplit' failed to satisfy constraint: Member"));
+        let entries = serde_json::json!({"Tags": {"k": "v".repeat(257)}});
+        let told = check("AddTagsToStream", entries).unwrap_err();
+        assert!(told.contains("at 'tags.k.member'"), "{told}");
+        let nested = serde_json::json!({"StreamName": "s", "StreamModeDetails": {}});
+        let told = check("CreateStream", nested).unwrap_err();
+        assert!(told.contains("null at 'streamModeDetails.streamMode'"), "{told}");
+    }
+
+    #[test]
+    fn forms_are_of_the_whole_text() {
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
+        for (form, good, bad) in [
+            (Form::StreamArn, arn.to_owned(), "arn:aws:kinesis:x:1:stream/s".to_owned()),
+            (Form::StreamArn, arn.to_owned(), format!("x{arn}")),
+            (Form::ConsumerArn, format!("{arn}/consumer/c:12"), format!("{arn}/consumer/c")),
+            (Form::ResourceArn, arn.replace("stream", "queue"), arn.replace("stream", "other")),
+            (Form::HashKey, "1".repeat(39), "01".to_owned()),
+            (Form::Sequence, "0".to_owned(), "1".repeat(130)),
+            (Form::StreamId, format!("{}-abc", "a0".repeat(10)), "a-b".to_owned()),
+            (Form::Name, "a_.-9".to_owned(), "a/b".to_owned()),
+        ] {
+            assert!(form.matches(&good), "{form:?} {good}");
+            assert!(!form.matches(&bad), "{form:?} {bad}");
+        }
+    }
+}
