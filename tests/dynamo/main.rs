@@ -8,6 +8,7 @@ mod faults;
 mod foreign_rows;
 mod local;
 mod lost_replies;
+mod own_processor;
 mod proxy;
 mod races;
 mod same_as_model;
