@@ -1,5 +1,7 @@
 //! What a worker tells of its doings: for logs, metrics, and the checkers that judge a run.
 
+mod words;
+
 use std::sync::Arc;
 use std::time::Duration;
 

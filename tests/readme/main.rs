@@ -28,3 +28,13 @@ fn the_test_in_the_readme_is_one_that_runs_against_dynamodb_local() {
     assert_eq!(blocks()[1], shown.trim(), "tests/dynamo/own_processor.rs differs");
     assert_eq!(blocks().len(), 2, "code in the README that no test compares");
 }
+
+#[test]
+fn the_code_about_the_simulation_is_its_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/simulation.md")).unwrap();
+    let program = root.join("kcl-testkit/examples/own_processor.rs");
+    let program = std::fs::read_to_string(program).unwrap();
+    let code = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(program.contains(code), "kcl-testkit/examples/own_processor.rs differs");
+}

@@ -1,5 +1,6 @@
 //! The gate: simulated fleets under faults keep every promise.
 
+mod application;
 mod mutants;
 
 use kcl_testkit::sim::{Campaign, Options, run, silence_simulated_panics, simulate};
@@ -41,7 +42,7 @@ fn fleets_under_faults_keep_every_promise() {
     let campaign = Campaign { first: 10_000, seeds, threads: 2, options: Options::seed(0) };
     let outcome = simulate(&campaign, |_| ());
     let failed: Vec<_> =
-        outcome.failed.iter().map(|report| (report.seed, &report.violations)).collect();
+        outcome.failed.iter().map(|failed| (failed.seed, &failed.violations)).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(outcome.not_reproducible, Vec::<u64>::new(), "one seed, two histories");
     assert_eq!(outcome.seeds, seeds);

@@ -98,6 +98,43 @@ pub enum What {
     },
 }
 
+impl fmt::Display for Entry {
+    /// One line of a timeline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.3}  {}", self.at.0.as_secs_f64(), self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => write!(f, "{event}"),
+            Self::Put { shard, position } => write!(f, "put {position} into {shard}"),
+            Self::Given { lease, positions } => write!(f, "{lease} got {}", ends(positions)),
+            Self::Acked { lease, positions, .. } => {
+                write!(f, "{lease} is done with {}", ends(positions))
+            }
+            Self::Effects { lease, fence, ordinal } => {
+                write!(f, "effects of {lease} applied at fence {fence}, ordinal {}", ordinal.0)
+            }
+            Self::Trimmed { shard, positions } => {
+                write!(f, "{shard} was trimmed of {}", ends(positions))
+            }
+            Self::Polled { lease, fence } => write!(f, "{lease} was polled at fence {fence}"),
+            Self::RowDeleted { lease } => write!(f, "somebody deletes the row of {lease}"),
+            Self::ShardMade { shard, parents } => write!(f, "{shard} is made, of {parents:?}"),
+        }
+    }
+}
+
+fn ends(positions: &[Position]) -> String {
+    match positions {
+        [] => "nothing".to_owned(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{} records {first}..={last}", positions.len()),
+    }
+}
+
 /// Records a history from any number of workers, in the order in which things happened.
 #[derive(Clone)]
 pub struct Recorder {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use super::application::{Application, run_application};
+use super::failure::Failure;
 use super::faults::Kind;
 use super::run::{Options, Report, run};
 
@@ -33,29 +35,65 @@ pub struct Outcome {
     /// Records put.
     pub records: usize,
     /// Runs that broke a property.
-    pub failed: Vec<Report>,
+    pub failed: Vec<Failed>,
     /// Seeds that were run twice, one in a hundred, and differed.
     pub not_reproducible: Vec<u64>,
     /// Folded over the seeds that were run twice.
     pub trace_hash: u64,
 }
 
+/// A run that broke a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Its seed.
+    pub seed: u64,
+    /// What it broke, for people.
+    pub violations: Vec<String>,
+}
+
 /// One in so many seeds is run twice, and must give the same history.
 const TWICE_EVERY: u64 = 100;
 
-/// Simulates every seed; `progress` hears of each. Reports keep no histories, for memory's sake.
-pub fn simulate(campaign: &Campaign, mut progress: impl FnMut(&Outcome)) -> Outcome {
+/// Simulates every seed; `progress` hears of each. No histories are kept, for memory's sake.
+pub fn simulate(campaign: &Campaign, progress: impl FnMut(&Outcome)) -> Outcome {
+    simulate_each(campaign, run, progress)
+}
+
+/// Simulates a user's application under seed after seed, a new one from `make` for each. The first
+/// failing seed, with as few faults as can be found, is the error.
+///
+/// # Errors
+/// If a seed fails.
+pub fn search<A: Application>(
+    campaign: &Campaign,
+    make: impl Fn() -> A + Sync,
+) -> Result<Outcome, Box<Failure>> {
+    let one = |options: &Options| run_application(options, make());
+    let outcome = simulate_each(campaign, one, |_| ());
+    let Some(failed) = outcome.failed.iter().min_by_key(|failed| failed.seed) else {
+        return Ok(outcome);
+    };
+    let options = Options { seed: failed.seed, ..campaign.options.clone() };
+    // A run that fails once fails always: or else it is the run that is wrong.
+    Failure::shrunk(&options, one).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
+}
+
+fn simulate_each(
+    campaign: &Campaign,
+    run: impl Fn(&Options) -> Report + Sync,
+    mut progress: impl FnMut(&Outcome),
+) -> Outcome {
     let next = AtomicU64::new(campaign.first);
     let end = campaign.first + campaign.seeds;
     let (sender, receiver) = mpsc::sync_channel::<(Report, Option<(u64, u64)>)>(campaign.threads);
-    let outcome = Mutex::new(Outcome::default());
+    let mut outcome = Outcome::default();
     std::thread::scope(|scope| {
         for _ in 0..campaign.threads {
-            let (sender, next) = (sender.clone(), &next);
+            let (sender, next, run) = (sender.clone(), &next, &run);
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || sender.send(one(campaign, seed)).is_err() {
+                    if seed >= end || sender.send(one(campaign, run, seed)).is_err() {
                         return;
                     }
                 }
@@ -63,15 +101,18 @@ pub fn simulate(campaign: &Campaign, mut progress: impl FnMut(&Outcome)) -> Outc
         }
         drop(sender);
         for (report, twice) in receiver {
-            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.add(report, twice);
+            outcome.add(&report, twice);
             progress(&outcome);
         }
     });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome
 }
 
-fn one(campaign: &Campaign, seed: u64) -> (Report, Option<(u64, u64)>) {
+fn one(
+    campaign: &Campaign,
+    run: impl Fn(&Options) -> Report,
+    seed: u64,
+) -> (Report, Option<(u64, u64)>) {
     let options = Options { seed, ..campaign.options.clone() };
     let mut report = run(&options);
     let twice =
@@ -81,7 +122,7 @@ fn one(campaign: &Campaign, seed: u64) -> (Report, Option<(u64, u64)>) {
 }
 
 impl Outcome {
-    fn add(&mut self, report: Report, twice: Option<(u64, u64)>) {
+    fn add(&mut self, report: &Report, twice: Option<(u64, u64)>) {
         self.seeds += 1;
         self.simulated += report.simulated;
         self.records += report.records;
@@ -96,8 +137,21 @@ impl Outcome {
             }
         }
         if !report.violations.is_empty() {
-            self.failed.push(report);
+            let violations = report.violations.iter().map(ToString::to_string).collect();
+            self.failed.push(Failed { seed: report.seed, violations });
         }
+    }
+    /// Takes in what came of other seeds.
+    pub fn merge(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.simulated += other.simulated;
+        self.records += other.records;
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.failed.extend(other.failed);
+        self.not_reproducible.extend(other.not_reproducible);
+        self.trace_hash ^= other.trace_hash;
     }
     /// How often this kind struck.
     pub fn count(&self, kind: Kind) -> usize {
@@ -107,39 +161,6 @@ impl Outcome {
     pub fn is_good(&self) -> bool {
         self.failed.is_empty() && self.not_reproducible.is_empty()
     }
-}
-
-/// Leaves out faults of a failing run as long as it still fails: halves first, then single ones,
-/// with at most so many runs. The faults that are left.
-pub fn shrink(options: &Options, report: &Report, most_runs: usize) -> Vec<(Kind, u64)> {
-    let mut left = report.struck.clone();
-    let mut without = options.without.clone();
-    let mut runs = 0;
-    let mut size = left.len().div_ceil(2);
-    while size > 0 && runs < most_runs {
-        let mut at = 0;
-        let mut removed = false;
-        while at < left.len() && runs < most_runs {
-            let end = (at + size).min(left.len());
-            let mut candidate = without.clone();
-            candidate.extend(left[at..end].iter().map(|(_, id)| *id));
-            let tried = run(&Options { without: candidate.clone(), ..options.clone() });
-            runs += 1;
-            if tried.violations.is_empty() {
-                at = end;
-            } else {
-                // Without these other faults may strike: go on with what struck this time.
-                left = tried.struck;
-                without = candidate;
-                removed = true;
-            }
-        }
-        size = if removed { size.min(left.len().div_ceil(2)) } else { size / 2 };
-        if size == 1 && !removed {
-            break;
-        }
-    }
-    left
 }
 
 /// Keeps the panics that simulations make on purpose from being printed.

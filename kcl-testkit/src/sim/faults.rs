@@ -1,7 +1,8 @@
 //! What can go wrong, which of it this seed has switched on, and what did.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::Clock;
 use kcl_core::protocol::Moment;
@@ -106,6 +107,27 @@ impl Kind {
     ];
 }
 
+/// A fault that struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Struck {
+    /// When, in true time.
+    pub at: Moment,
+    /// What.
+    pub kind: Kind,
+    /// Whom: a place in the fleet with the number of its worker, a shard, the stream, the table.
+    pub actor: String,
+    /// The number by which it can be left out.
+    pub id: u64,
+}
+
+impl fmt::Display for Struck {
+    /// One line of a timeline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, kind, actor, id } = self;
+        write!(f, "{:>9.3}  ** {kind:?} strikes {actor} ({id:#018x})", at.0.as_secs_f64())
+    }
+}
+
 /// The faults of one run.
 #[derive(Clone)]
 pub struct Faults {
@@ -113,13 +135,17 @@ pub struct Faults {
     clock: Arc<dyn Clock>,
     /// Faults strike before this moment only.
     until: Moment,
-    struck: Arc<Mutex<Vec<(Kind, u64)>>>,
+    struck: Arc<Mutex<Vec<Struck>>>,
 }
 
 impl Faults {
     /// The faults of a seed, until a moment of this clock.
     pub fn new(draws: Draws, clock: Arc<dyn Clock>, until: Moment) -> Self {
         Self { draws: Arc::new(draws), clock, until, struck: Arc::default() }
+    }
+    /// True time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
     /// The choices behind them.
     pub fn draws(&self) -> &Draws {
@@ -135,7 +161,7 @@ impl Faults {
             return None;
         }
         let id = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille)?;
-        self.struck.lock().unwrap_or_else(PoisonError::into_inner).push((kind, id));
+        self.note(kind, actor, id);
         Some(id)
     }
     /// Like [`Faults::strike`] for what keeps striking the same thing: noted the first time only.
@@ -145,9 +171,8 @@ impl Faults {
         }
         let struck = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille);
         if let Some(id) = struck {
-            let mut all = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
-            if !all.contains(&(kind, id)) {
-                all.push((kind, id));
+            if !self.all().iter().any(|struck| (struck.kind, struck.id) == (kind, id)) {
+                self.note(kind, actor, id);
             }
         }
         struck.is_some()
@@ -157,14 +182,21 @@ impl Faults {
         self.until
     }
     /// What struck so far, in order.
-    pub fn struck(&self) -> Vec<(Kind, u64)> {
-        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn struck(&self) -> Vec<Struck> {
+        self.all().clone()
     }
     /// How often each kind struck.
     pub fn by_kind(&self) -> BTreeMap<Kind, usize> {
         let mut counts = BTreeMap::new();
-        self.struck().into_iter().for_each(|(kind, _)| *counts.entry(kind).or_default() += 1);
+        self.struck().into_iter().for_each(|struck| *counts.entry(struck.kind).or_default() += 1);
         counts
+    }
+    fn note(&self, kind: Kind, actor: &str, id: u64) {
+        let at = self.clock.monotonic();
+        self.all().push(Struck { at, kind, actor: actor.to_owned(), id });
+    }
+    fn all(&self) -> MutexGuard<'_, Vec<Struck>> {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// True while faults may strike.
     pub fn are_on(&self) -> bool {

@@ -9,18 +9,17 @@ use std::time::Duration;
 use kcl_core::protocol::Rules;
 use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{
-    Clock, Config, ConsumerState, Handle, MemoryDeadLetters, Placement, Scheduler, StreamSource,
-    WorkerError,
+    Clock, Config, ConsumerState, Handle, MemoryDeadLetters, Placement, ProcessorFactory,
+    RecordProcessor, Scheduler, ShardStart, StreamSource, WorkerError,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use tokio::task::JoinHandle;
 
 use super::faults::{Faults, Kind};
 use super::gate::{Gate, WorkerClock};
-use super::habits::Habits;
-use super::processor::Workshop;
 use super::source::FaultySource;
 use super::table::FaultyTable;
+use super::work::{Bench, Host, Work};
 use crate::history::Recorder;
 
 /// Clocks run apart by at most this (parts in a million), below the protocol's one in a thousand.
@@ -44,8 +43,8 @@ pub struct Yard {
     /// The rules of every worker.
     #[cfg(feature = "model")]
     pub rules: Rules,
-    /// How the application is written.
-    pub habits: Habits,
+    /// The application.
+    pub work: Arc<dyn Work>,
     /// Where records go that nobody can process.
     pub dead_letters: Arc<MemoryDeadLetters>,
     /// Since when each shard is there.
@@ -134,17 +133,20 @@ impl Place {
             seen: Arc::clone(&yard.seen),
             recorder: yard.recorder.clone(),
         });
-        let workshop = Workshop {
+        let bench = Bench {
+            host: Host {
+                worker: self.name.clone(),
+                clock: clock.clone(),
+                table: yard.table.clone(),
+            },
             recorder: yard.recorder.clone(),
             faults: yard.faults.clone(),
-            clock: yard.clock.clone(),
             gate: gate.clone(),
             actor,
             ordinal: Arc::new(AtomicU64::new(0)),
-            acking: yard.habits.acking,
-            effects: yard.table.clone(),
         };
-        let config = Config::new("simulated")
+        let config = yard.work.config(Config::new("simulated"));
+        let config = config
             .worker_name(&self.name)
             .lease_duration(yard.lease_duration)
             .placement(Placement::Inline)
@@ -153,15 +155,19 @@ impl Place {
             .dead_letters(yard.dead_letters.clone())
             .observer(Arc::new(yard.recorder.clone()))
             .clock(clock);
-        let make = move |start: &kcl_core::ShardStart| workshop.make(start);
         #[cfg(feature = "model")]
         let config = config.rules(yard.rules);
-        let scheduler = Scheduler::new(yard.habits.apply(config), table, source, make)
-            .unwrap_or_else(|error| unreachable!("the configuration is fixed: {error}"));
+        let make = Maker { work: yard.work.clone(), bench };
+        let scheduler = Scheduler::new(config, table, source, make)
+            .unwrap_or_else(|error| panic!("the application's configuration: {error}"));
         let handle = scheduler.handle();
         Worker { task: tokio::spawn(scheduler.run()), handle, gate }
     }
 
+    /// True if a fault has stopped the worker for good in the middle of a call: it is to be killed.
+    pub fn is_doomed(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.gate.is_doomed())
+    }
     /// Kills the worker without a word.
     pub fn crash(&mut self) {
         if let Some(worker) = self.worker.take() {
@@ -230,6 +236,18 @@ impl Worker {
     fn leave(&self) {
         let handle = self.handle.clone();
         tokio::spawn(async move { handle.shutdown().await });
+    }
+}
+
+/// Makes the processors of one worker.
+struct Maker {
+    work: Arc<dyn Work>,
+    bench: Bench,
+}
+
+impl ProcessorFactory for Maker {
+    fn make(&self, start: &ShardStart) -> Box<dyn RecordProcessor> {
+        self.work.processor(start, &self.bench)
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Gate {
 
 struct GateState {
     is_open: AtomicBool,
+    is_doomed: AtomicBool,
     connections: AtomicU64,
     opened: Notify,
 }
@@ -27,6 +28,7 @@ impl Gate {
     pub fn new() -> Self {
         let state = GateState {
             is_open: AtomicBool::new(true),
+            is_doomed: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             opened: Notify::new(),
         };
@@ -34,10 +36,20 @@ impl Gate {
     }
     /// Stops or resumes the worker.
     pub fn set_open(&self, open: bool) {
+        let open = open && !self.is_doomed();
         self.state.is_open.store(open, Ordering::SeqCst);
         if open {
             self.state.opened.notify_waiters();
         }
+    }
+    /// Stops the worker for good: whoever made it kills it next.
+    pub fn doom(&self) {
+        self.state.is_doomed.store(true, Ordering::SeqCst);
+        self.set_open(false);
+    }
+    /// True once the worker was stopped for good.
+    pub fn is_doomed(&self) -> bool {
+        self.state.is_doomed.load(Ordering::SeqCst)
     }
     /// Cuts every connection: replies on their way do not arrive.
     pub fn cut(&self) {

@@ -58,7 +58,7 @@ impl Habits {
                 _ => Giving::Up,
             },
             // Room for every shard, and for those that splits add, but not for a dead worker's.
-            most_leases: (draw("most leases", 4) == 0).then_some(2 * each),
+            most_leases: (draw("most leases", 4) == 0).then_some(each + each.max(4)),
             max_progress: (draw("max progress", 3) == 0).then_some(Duration::from_secs(20)),
         }
     }

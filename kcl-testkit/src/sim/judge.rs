@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use kcl_core::event::EventKind;
 use kcl_core::protocol::hash_audit::audit;
-use kcl_core::protocol::{
-    Checkpoint, Lease, LeaseKey, Moment, Position, Row, WorkerRow, WorkerState,
-};
+use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, Row, ShardId, WorkerRow, WorkerState};
 use kcl_core::{DeadLetter, LeaseTable, Scan};
-use kcl_lease_local::MemoryLeaseTable;
 
-use super::habits::Acking;
-use super::processor::committed;
+use super::work::End;
 use super::world::World;
 use crate::history::{Entry, Violation, What, check_safety, every_record_is_delivered, moves};
 
@@ -66,15 +62,35 @@ impl World {
         for fault in audit(&leases, &listed) {
             broken("P8", format!("{} is covered {} times", fault.range, fault.cover));
         }
-        for what in letters_missing(&history, &self.yard.dead_letters.drain()) {
+        let letters = self.yard.dead_letters.drain();
+        for what in letters_missing(&history, &letters) {
             broken("P1", what);
         }
-        if self.yard.habits.acking == Acking::WithEffects {
-            for what in sums_amiss(&history, &leases, &self.table) {
-                broken("P5", what);
-            }
+        let trimmed = trimmed(&history);
+        self.put.retain(|put| !trimmed.contains(&(put.shard.clone(), put.position)));
+        let end = End {
+            put: &self.put,
+            dead_letters: &letters,
+            table: &self.table,
+            leases: &leases,
+            history: &history,
+        };
+        for (property, what) in self.yard.work.judge(&end) {
+            broken(property, what);
         }
     }
+}
+
+/// Records that retention passed before they were read: nobody owes them.
+fn trimmed(history: &[Entry]) -> BTreeSet<(ShardId, Position)> {
+    let trimmed = history.iter().filter_map(|entry| match &entry.what {
+        What::Trimmed { shard, positions } => Some((shard, positions)),
+        _ => None,
+    });
+    let each = |(shard, positions): (&ShardId, &Vec<Position>)| -> Vec<_> {
+        positions.iter().map(|position| (shard.clone(), *position)).collect()
+    };
+    trimmed.flat_map(each).collect()
 }
 
 /// Records that a worker gave up on and that are not among the dead letters.
@@ -90,47 +106,4 @@ fn letters_missing(history: &[Entry], letters: &[DeadLetter]) -> Vec<String> {
     });
     let missing = given_up.filter(|letter| !kept.contains(letter));
     missing.map(|(shard, at)| format!("{at} of {shard} is in no dead letter")).collect()
-}
-
-/// Leases whose committed sum is not the number of records up to their checkpoint: an effect was
-/// lost, or applied twice.
-fn sums_amiss(
-    history: &[Entry],
-    leases: &BTreeMap<LeaseKey, Lease>,
-    table: &MemoryLeaseTable,
-) -> Vec<String> {
-    let mut put: BTreeMap<LeaseKey, BTreeSet<Position>> = BTreeMap::new();
-    // Whoever starts over counts again; what is gone or given up on has no effect.
-    let mut without = BTreeSet::new();
-    for entry in history {
-        match &entry.what {
-            What::Put { shard, position } => {
-                put.entry(LeaseKey::new(shard.as_str())).or_default().insert(*position);
-            }
-            What::RowDeleted { lease } => drop(without.insert(lease.clone())),
-            What::Trimmed { shard, .. } => drop(without.insert(LeaseKey::new(shard.as_str()))),
-            What::Event(event) => {
-                if let EventKind::DeadLettered { lease, .. } = &event.kind {
-                    without.insert(lease.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut amiss = Vec::new();
-    for (key, lease) in leases.iter().filter(|(key, _)| !without.contains(*key)) {
-        let records = put.get(key);
-        let done = match lease.checkpoint {
-            Checkpoint::ShardEnd => records.map_or(0, BTreeSet::len),
-            Checkpoint::At(position) => {
-                records.map_or(0, |records| records.range(..=position).count())
-            }
-            _ => 0,
-        } as u64;
-        let sum = committed(table, key);
-        if sum != done {
-            amiss.push(format!("effects of {key} sum to {sum}, but {done} records are done"));
-        }
-    }
-    amiss
 }

@@ -2,19 +2,25 @@
 //! clock, under faults drawn from a seed. First faults, then a time of healing in which the fleet
 //! must come to rest with nothing lost.
 
+mod application;
 mod campaign;
 pub mod draw;
+mod everyday;
+mod failure;
 pub mod faults;
 mod fleet;
 mod gate;
 mod habits;
 mod judge;
-mod processor;
 mod run;
 mod source;
 mod table;
+mod work;
 mod world;
 
-pub use campaign::{Campaign, Outcome, shrink, silence_simulated_panics, simulate};
-pub use faults::Kind;
+pub use application::{Application, run_application};
+pub use campaign::{Campaign, Failed, Outcome, search, silence_simulated_panics, simulate};
+pub use failure::Failure;
+pub use faults::{Kind, Struck};
 pub use run::{Options, Report, run};
+pub use work::{End, Host, Put};

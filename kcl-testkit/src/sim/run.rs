@@ -1,13 +1,15 @@
 //! One run of one seed, from a value to a value.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::protocol::{Rules, hash};
 
-use super::faults::Kind;
+use super::faults::{Kind, Struck};
+use super::work::Work;
 use super::world::World;
-use crate::history::{Entry, Violation};
+use crate::history::{Entry, Violation, What};
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +58,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How often each kind of fault struck.
     pub faults: BTreeMap<Kind, usize>,
-    /// What struck, in order: the kind, and the number by which it can be left out.
-    pub struck: Vec<(Kind, u64)>,
+    /// What struck, in order.
+    pub struck: Vec<Struck>,
     /// Records put.
     pub records: usize,
     /// Simulated time.
@@ -67,6 +69,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Everything that happened, and the faults among it: one line each, in order. What was put
+    /// into the stream is left out, for its length.
+    pub fn timeline(&self) -> Vec<String> {
+        let happened = self.history.iter().filter(|entry| !matches!(entry.what, What::Put { .. }));
+        let happened = happened.map(|entry| (entry.at, entry.to_string()));
+        let struck = self.struck.iter().map(|struck| (struck.at, struck.to_string()));
+        let mut lines: Vec<_> = struck.chain(happened).collect();
+        lines.sort_by_key(|(at, _)| *at);
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
     /// A number that is the same for equal histories. Slow: it looks at every entry.
     pub fn trace_hash(&self) -> u64 {
         let fold = |trace, entry: &Entry| hash::of_bytes(trace, format!("{entry:?}").as_bytes());
@@ -79,10 +91,15 @@ impl Report {
 /// # Panics
 /// If no runtime can be made.
 pub fn run(options: &Options) -> Report {
+    run_work(options, None)
+}
+
+/// Runs a simulation of this work, or of the harness's own.
+pub(super) fn run_work(options: &Options, work: Option<Arc<dyn Work>>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"));
-    runtime.block_on(async { World::new(options).await.run().await })
+    runtime.block_on(async { World::new(options, work).await.run().await })
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use kcl_core::protocol::{LeaseKey, Moment, Position, Row, ShardId};
 use kcl_core::{Clock, LeaseTable, MemoryDeadLetters, Scan, Shard, StreamSource, TokioClock};
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
+use kcl_stream_local::{Engine, Stream, StreamOptions};
 
 use super::draw::Draws;
+use super::everyday::Everyday;
 use super::faults::{Faults, Kind};
 use super::fleet::{Place, Yard};
 use super::habits::Habits;
 use super::run::{Options, Report};
+use super::work::{Put, Work};
 use crate::history::{Recorder, Violation};
 
 /// What happens to the fleet is decided once a second.
@@ -25,6 +27,8 @@ const WALL_MILLIS: u64 = 1_700_000_000_000;
 const DRAIN: Duration = Duration::from_secs(30);
 /// No request comes again later than this after it was sent.
 const LATEST_APPLY: Duration = Duration::from_secs(10);
+/// Seconds until the place of a worker that died in the middle of a call is filled again.
+const EMPTY_AFTER_CALL: u64 = 4;
 /// Dead letters are kept up to here; more are refused and offered again.
 const MOST_LETTERS: usize = 10_000;
 
@@ -40,15 +44,16 @@ pub(super) struct World {
     known_shards: BTreeSet<ShardId>,
     rows_since: BTreeMap<LeaseKey, Moment>,
     pub(super) violations: Vec<Violation>,
-    records: usize,
+    pub(super) put: Vec<Put>,
 }
 
 impl World {
-    pub(super) async fn new(options: &Options) -> Self {
+    pub(super) async fn new(options: &Options, work: Option<Arc<dyn Work>>) -> Self {
         let clock = Arc::new(TokioClock::starting_at(WALL_MILLIS));
         let shared: Arc<dyn Clock> = clock.clone();
         let draws = Draws::new(options.seed).without(options.without.iter().copied());
-        let habits = Habits::of(&draws, options.workers, options.shards);
+        let everyday = || Everyday(Habits::of(&draws, options.workers, options.shards));
+        let work = work.unwrap_or_else(|| Arc::new(everyday()));
         let faults = Faults::new(draws, shared.clone(), clock.monotonic() + options.faults);
         let recorder = Recorder::new(shared.clone());
         let engine = Engine::new(shared.clone());
@@ -66,7 +71,7 @@ impl World {
             lease_duration: Duration::from_secs(3),
             #[cfg(feature = "model")]
             rules: options.rules,
-            habits,
+            work,
             dead_letters: Arc::new(MemoryDeadLetters::bounded(MOST_LETTERS)),
             seen: Arc::default(),
         };
@@ -83,7 +88,7 @@ impl World {
             known_shards: BTreeSet::new(),
             rows_since: BTreeMap::new(),
             violations: Vec::new(),
-            records: 0,
+            put: Vec::new(),
         };
         world.note_shards().await;
         world
@@ -106,6 +111,7 @@ impl World {
             step += 1;
             self.clock.sleep_until(started + STEP * step).await;
         }
+        let records = self.put.len();
         self.judge(end).await;
         for place in &mut self.places {
             place.crash_all();
@@ -115,7 +121,7 @@ impl World {
             violations: self.violations,
             faults: self.faults.by_kind(),
             struck: self.faults.struck(),
-            records: self.records,
+            records,
             simulated: self.options.faults + self.options.healing,
             history: self.recorder.history(),
         }
@@ -131,11 +137,11 @@ impl World {
                 "key",
                 u64::from(step) << 32 | u64::from(number),
             );
-            let record =
-                NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec());
-            if let Ok(receipt) = self.stream.put(record) {
-                self.recorder.put(&receipt.shard.id(), Position::from(receipt.sequence));
-                self.records += 1;
+            let record = self.yard.work.record(self.put.len() as u64, draw);
+            if let Ok(receipt) = self.stream.put(record.clone()) {
+                let (shard, position) = (receipt.shard.id(), Position::from(receipt.sequence));
+                self.recorder.put(&shard, position);
+                self.put.push(Put { shard, position, record });
             }
         }
     }
@@ -181,6 +187,10 @@ impl World {
     /// Fills empty places, and lets workers go on whose time has come.
     async fn tend(&mut self, all: bool) {
         for place in &mut self.places {
+            if place.is_doomed() {
+                place.crash();
+                place.empty_for = EMPTY_AFTER_CALL;
+            }
             if let Some(error) = place.failure().await {
                 let what = format!("{} could not go on: {error}", place.name());
                 self.violations.push(Violation {

@@ -1,0 +1,137 @@
+//! A user's own application in a simulated fleet.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use kcl_core::protocol::LeaseKey;
+use kcl_core::{
+    Checkpointer, Config, ProcessorError, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
+};
+use kcl_stream_local::NewRecord;
+
+use super::faults::Kind;
+use super::run::{Options, Report, run_work};
+use super::work::{Bench, End, Host, Work};
+
+/// What the simulated fleet runs, and when it did right. One value stands for one application and
+/// the world outside of it: a database, say, that outlives its workers.
+///
+/// Workers crash, pause, sleep, leave and come back while processors run; a call may end for ever
+/// at any of its await points, as if the process had been killed there. Shards are split and
+/// merged. The lease table and the stream fail in every way of [`Kind`].
+pub trait Application: Send + Sync + 'static {
+    /// Processes records, as it would in production.
+    type Processor: RecordProcessor;
+
+    /// A processor for a shard.
+    fn processor(&self, start: &ShardStart, host: &Host) -> Self::Processor;
+
+    /// Settings of every worker: acks, error policy, limits, effects. The harness sets names,
+    /// clock, seed, lease duration, observer and dead letters itself.
+    fn config(&self, config: Config) -> Config {
+        config
+    }
+
+    /// A record to put; `draw` is a random number of its own, the same in every run of a seed.
+    fn record(&self, number: u64, draw: u64) -> NewRecord {
+        NewRecord::new(format!("key-{}", draw % 5000), number.to_be_bytes().to_vec())
+    }
+
+    /// What is wrong in the end, for people; nothing, if all is well. At this point the faults
+    /// have been over for 150 simulated seconds, and every record was delivered and could be
+    /// checkpointed.
+    fn check(&self, end: &End<'_>) -> Vec<String>;
+}
+
+/// Runs the application in the fleet of these options, on this thread.
+///
+/// # Panics
+/// If its configuration is out of bounds, or if a processor panics outside of its calls.
+pub fn run_application(options: &Options, application: impl Application) -> Report {
+    run_work(options, Some(Arc::new(Users(application))))
+}
+
+struct Users<A>(A);
+
+impl<A: Application> Work for Users<A> {
+    fn config(&self, config: Config) -> Config {
+        self.0.config(config)
+    }
+    fn record(&self, number: u64, draw: u64) -> NewRecord {
+        self.0.record(number, draw)
+    }
+    fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
+        let inner = self.0.processor(start, &bench.host);
+        Box::new(Observed { inner, start: start.clone(), bench: bench.clone() })
+    }
+    fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
+        self.0.check(end).into_iter().map(|what| ("application", what)).collect()
+    }
+}
+
+/// A user's processor, with notes of what it is given, and with what befalls its process.
+struct Observed<P> {
+    inner: P,
+    start: ShardStart,
+    bench: Bench,
+}
+
+/// In so many of a thousand calls the process is killed, if crashes are on.
+const KILLED_PERMILLE: u64 = 4;
+/// It is killed at one of so many first await points.
+const KILLED_WITHIN: u64 = 12;
+
+/// A call that ends for ever after so many polls.
+struct Mortal<'a, T> {
+    call: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+    polls: Option<u64>,
+    bench: &'a Bench,
+}
+
+impl<T> Future for Mortal<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match &mut self.polls {
+            Some(0) => {
+                self.bench.gate.doom();
+                return Poll::Pending;
+            }
+            Some(polls) => *polls -= 1,
+            None => {}
+        }
+        self.call.as_mut().poll(context)
+    }
+}
+
+#[async_trait]
+impl<P: RecordProcessor> RecordProcessor for Observed<P> {
+    async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
+        self.inner.initialize(start).await
+    }
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        self.bench.recorder.given(&LeaseKey::new(self.start.shard.as_str()), &batch.records);
+        let ordinal = self.bench.next();
+        self.bench.dawdle(&self.start, ordinal).await;
+        let killed = self.bench.strike(Kind::Crash, ordinal, KILLED_PERMILLE);
+        let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
+        let call = self.inner.process_records(batch, checkpointer);
+        Mortal { call, polls, bench: &self.bench }.await
+    }
+    async fn shard_ended(&mut self, end: &ShardEnd) -> Result<(), ProcessorError> {
+        self.inner.shard_ended(end).await
+    }
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
+        self.inner.shutdown_requested(checkpointer).await;
+    }
+    async fn lease_lost(&mut self) {
+        self.inner.lease_lost().await;
+    }
+}

@@ -1,0 +1,198 @@
+//! The application of the harness: its processors note what they are given, and fail as the seed
+//! says. Each seed has it written in another way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kcl_core::event::EventKind;
+use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
+use kcl_core::{
+    Checkpointer, Config, Effects, ProcessorError, Record, RecordBatch, RecordProcessor, ShardStart,
+};
+use kcl_lease_local::{LocalEffects, MemoryLeaseTable};
+use kcl_stream_local::NewRecord;
+
+use super::draw::Draws;
+use super::faults::Kind;
+use super::habits::{Acking, Habits};
+use super::work::{Bench, End, Work};
+use crate::history::What;
+
+/// The application of the harness, as a seed has it.
+pub(super) struct Everyday(pub Habits);
+
+impl Work for Everyday {
+    fn config(&self, config: Config) -> Config {
+        self.0.apply(config)
+    }
+    fn record(&self, number: u64, draw: u64) -> NewRecord {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec())
+    }
+    fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
+        let lease = LeaseKey::new(start.shard.as_str());
+        let (bench, start) = (bench.clone(), start.clone());
+        Box::new(SimProcessor { bench, acking: self.0.acking, fence: start.fence, lease, start })
+    }
+    fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
+        match self.0.acking {
+            Acking::WithEffects => sums_amiss(end).into_iter().map(|what| ("P5", what)).collect(),
+            Acking::OnReturn | Acking::Explicit => Vec::new(),
+        }
+    }
+}
+
+/// How many records of a shard were committed with effects.
+fn committed(effects: &MemoryLeaseTable, lease: &LeaseKey) -> u64 {
+    let bytes = effects.effect(lease.as_str()).unwrap_or_default();
+    bytes.try_into().map_or(0, u64::from_be_bytes)
+}
+
+/// Processes one shard of the simulated fleet.
+struct SimProcessor {
+    bench: Bench,
+    /// When records count as done.
+    acking: Acking,
+    start: ShardStart,
+    lease: LeaseKey,
+    fence: Fence,
+}
+
+impl SimProcessor {
+    /// The first record of the batch that nobody can process.
+    fn poison(&self, records: &[Record]) -> Option<Position> {
+        let is_poison = |position: &Position| {
+            let ordinal = position.sequence.parts().1 as u64;
+            let faults = &self.bench.faults;
+            faults.haunts(Kind::PoisonedRecord, self.lease.as_str(), ordinal, 1)
+        };
+        records.iter().map(|record| record.position).find(is_poison)
+    }
+
+    /// Everything before this record is done.
+    fn fail(&self, records: &[Record], at: Position, why: &str) -> ProcessorError {
+        let before = records.iter().map(|record| record.position);
+        let before: Vec<_> = before.take_while(|position| *position < at).collect();
+        if self.acking == Acking::WithEffects {
+            // They would be done without their effects.
+            return ProcessorError::new(why);
+        }
+        self.bench.recorder.acked(&self.lease, self.fence, before);
+        ProcessorError::at(at, why)
+    }
+
+    async fn misbehave(&self, ordinal: u64) {
+        let bench = &self.bench;
+        bench.dawdle(&self.start, ordinal).await;
+        if bench.strike(Kind::StuckProcessor, ordinal, 2).is_some() {
+            bench.faults.clock().sleep_until(bench.faults.until()).await;
+            bench.gate.pass().await;
+            bench.recorder.polled(&self.lease, self.fence);
+        }
+    }
+
+    async fn done(&self, records: &[Record], to: &Checkpointer) -> Result<(), ProcessorError> {
+        let bench = &self.bench;
+        let positions: Vec<_> = records.iter().map(|record| record.position).collect();
+        match self.acking {
+            Acking::OnReturn => {
+                bench.gate.pass().await;
+                bench.recorder.acked(&self.lease, self.fence, positions);
+            }
+            Acking::WithEffects => {
+                // What an application would do: the sum so far and this batch, in one transaction
+                // with the checkpoint.
+                let sum = committed(&bench.host.table, &self.lease) + records.len() as u64;
+                let effects = LocalEffects::new().put(self.lease.as_str(), sum.to_be_bytes());
+                bench.recorder.acked(&self.lease, self.fence, positions);
+                let committed = to.checkpoint_with(Effects::new(effects)).await;
+                committed.map_err(ProcessorError::new)?;
+                bench.gate.pass().await;
+            }
+            Acking::Explicit => self.ack_one_by_one(positions, to),
+        }
+        Ok(())
+    }
+
+    /// From a task each, in an order of their own.
+    fn ack_one_by_one(&self, positions: Vec<Position>, to: &Checkpointer) {
+        for position in positions {
+            let (bench, to) = (self.bench.clone(), to.clone());
+            let (lease, fence) = (self.lease.clone(), self.fence);
+            let ordinal = position.sequence.parts().1 as u64;
+            let id = bench.faults.draws().number(&bench.actor, "ack", ordinal);
+            tokio::spawn(async move {
+                bench.faults.clock().sleep(Draws::duration(id, Duration::from_secs(2))).await;
+                bench.gate.pass().await;
+                bench.recorder.acked(&lease, fence, vec![position]);
+                // The lease may be lost by now; then the next owner gets the record again.
+                let _ = to.ack(position);
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl RecordProcessor for SimProcessor {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let bench = &self.bench;
+        let ordinal = bench.next();
+        bench.recorder.given(&self.lease, &batch.records);
+        self.misbehave(ordinal).await;
+        if let Some(at) = self.poison(&batch.records) {
+            return Err(self.fail(&batch.records, at, "poisoned"));
+        }
+        if let Some(id) = bench.strike(Kind::FailingProcessor, ordinal, 20) {
+            let index = usize::try_from(id).unwrap_or(0) % batch.records.len();
+            let at = batch.records[index].position;
+            return Err(self.fail(&batch.records, at, "simulated failure"));
+        }
+        let panics = bench.strike(Kind::PanickingProcessor, ordinal, 5);
+        assert!(panics.is_none(), "simulated panic");
+        self.done(&batch.records, checkpointer).await
+    }
+}
+
+/// Leases whose committed sum is not the number of records up to their checkpoint: an effect was
+/// lost, or applied twice.
+fn sums_amiss(end: &End<'_>) -> Vec<String> {
+    let mut put: BTreeMap<LeaseKey, BTreeSet<Position>> = BTreeMap::new();
+    // Whoever starts over counts again; what is gone or given up on has no effect.
+    let mut without = BTreeSet::new();
+    for entry in end.history {
+        match &entry.what {
+            What::Put { shard, position } => {
+                put.entry(LeaseKey::new(shard.as_str())).or_default().insert(*position);
+            }
+            What::RowDeleted { lease } => drop(without.insert(lease.clone())),
+            What::Trimmed { shard, .. } => drop(without.insert(LeaseKey::new(shard.as_str()))),
+            What::Event(event) => {
+                if let EventKind::DeadLettered { lease, .. } = &event.kind {
+                    without.insert(lease.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut amiss = Vec::new();
+    for (key, lease) in end.leases.iter().filter(|(key, _)| !without.contains(*key)) {
+        let records = put.get(key);
+        let done = match lease.checkpoint {
+            Checkpoint::ShardEnd => records.map_or(0, BTreeSet::len),
+            Checkpoint::At(position) => {
+                records.map_or(0, |records| records.range(..=position).count())
+            }
+            _ => 0,
+        } as u64;
+        let sum = committed(end.table, key);
+        if sum != done {
+            amiss.push(format!("effects of {key} sum to {sum}, but {done} records are done"));
+        }
+    }
+    amiss
+}

@@ -1,0 +1,103 @@
+//! What a simulated fleet works on: the application of the harness, or one of a user's own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kcl_core::protocol::{Lease, LeaseKey, Position, ShardId};
+use kcl_core::{Clock, Config, DeadLetter, RecordProcessor, ShardStart};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::NewRecord;
+
+use super::draw::Draws;
+use super::faults::{Faults, Kind};
+use super::gate::Gate;
+use crate::history::{Entry, Recorder};
+
+/// What a processor finds on the worker that it runs on.
+#[derive(Clone)]
+pub struct Host {
+    /// The name of the worker, the same for all that fill one place.
+    pub worker: String,
+    /// The worker's time: whoever waits on it stands still with the worker. Whatever a processor
+    /// waits for must go through it or through tokio's own time.
+    pub clock: Arc<dyn Clock>,
+    /// The lease table, which also holds the effects of `checkpoint_with`.
+    pub table: MemoryLeaseTable,
+}
+
+/// A record as it lies in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The shard that took it.
+    pub shard: ShardId,
+    /// Its place there.
+    pub position: Position,
+    /// The record.
+    pub record: NewRecord,
+}
+
+/// A run that is over, healed and drained.
+pub struct End<'a> {
+    /// Every record that the stream took, in this order; without those that retention passed
+    /// before anybody had read them.
+    pub put: &'a [Put],
+    /// Records that the error policy gave up on.
+    pub dead_letters: &'a [DeadLetter],
+    /// The lease table, with the effects of `checkpoint_with`.
+    pub table: &'a MemoryLeaseTable,
+    /// The leases in it.
+    pub leases: &'a BTreeMap<LeaseKey, Lease>,
+    /// Everything that happened.
+    pub history: &'a [Entry],
+}
+
+/// What a fleet works on.
+pub(super) trait Work: Send + Sync + 'static {
+    /// Settings of every worker; the harness then sets what it needs.
+    fn config(&self, config: Config) -> Config;
+    /// A record to put; `draw` is a random number of its own.
+    fn record(&self, number: u64, draw: u64) -> NewRecord;
+    /// A processor for a shard.
+    fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor>;
+    /// What is wrong at the end: the property, and the words.
+    fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)>;
+}
+
+/// What the processors of one worker share.
+#[derive(Clone)]
+pub(super) struct Bench {
+    pub host: Host,
+    /// Notes what they are given.
+    pub recorder: Recorder,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Holds them up while the worker stands still.
+    pub gate: Gate,
+    /// Whose they are.
+    pub actor: String,
+    /// Calls so far.
+    pub ordinal: Arc<AtomicU64>,
+}
+
+impl Bench {
+    /// Counts a call.
+    pub fn next(&self) -> u64 {
+        self.ordinal.fetch_add(1, Ordering::Relaxed)
+    }
+    /// Does this kind of fault strike the call?
+    pub fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
+        self.faults.strike(kind, &self.actor, ordinal, permille)
+    }
+    /// The call takes long, now and then; it is noted that it is polled meanwhile.
+    pub async fn dawdle(&self, start: &ShardStart, ordinal: u64) {
+        let Some(id) = self.strike(Kind::SlowProcessor, ordinal, 30) else { return };
+        let took = Draws::duration(id, std::time::Duration::from_secs(6));
+        let lease = LeaseKey::new(start.shard.as_str());
+        for _ in 0..8 {
+            self.faults.clock().sleep(took / 8).await;
+            self.gate.pass().await;
+            self.recorder.polled(&lease, start.fence);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The program `sim`, as a user runs it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn sim(arguments: &[&str]) -> Output {
+    let small = ["--workers", "2", "--shards", "2", "--minutes", "1"];
+    let small: &[_] = if arguments.contains(&"--replay") { &[] } else { &small };
+    Command::new(env!("CARGO_BIN_EXE_sim")).args(arguments).args(small).output().unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_file(&file);
+    file
+}
+
+fn read(file: &PathBuf) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_goes_on_from_its_state_and_comes_to_the_same() {
+    let (state, whole, resumed) = (file("state.json"), file("whole.json"), file("resumed.json"));
+    let [state_text, whole_text, resumed_text] =
+        [&state, &whole, &resumed].map(|file| file.to_str().unwrap());
+    assert!(sim(&["--seeds", "3", "--json", whole_text]).status.success());
+    assert!(sim(&["--seeds", "1", "--state", state_text]).status.success());
+    assert_eq!(read(&state)["done"]["seeds"], 1);
+    let args = ["--seeds", "3", "--state", state_text, "--json", resumed_text];
+    assert!(sim(&args).status.success());
+    let (mut whole, mut resumed) = (read(&whole), read(&resumed));
+    for report in [&mut whole, &mut resumed] {
+        assert!(report["wall_s"].take().as_f64().is_some());
+    }
+    assert_eq!(whole, resumed);
+}
+
+#[test]
+fn a_state_of_another_fleet_and_a_torn_one_are_refused_by_name() {
+    let state = file("foreign.json");
+    let text = state.to_str().unwrap();
+    assert!(sim(&["--seeds", "1", "--state", text]).status.success());
+    for (arguments, why) in [
+        (vec!["--seeds", "1", "--seed", "9", "--state", text], "is of other seeds"),
+        (vec!["--seeds", "1", "--state", text], "is not JSON"),
+    ] {
+        let output = sim(&arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(why) && error.contains("foreign.json"), "{error}");
+        fs::write(&state, "{ \"campaign\": ").unwrap();
+    }
+}
+
+#[test]
+fn a_run_is_told_again_from_its_file() {
+    let run = file("run.json");
+    let text = run.to_str().unwrap();
+    let mut options = json!({
+        "seed": 3, "workers": 2, "shards": 2, "rate": 5, "faults_s": 20, "healing_s": 60,
+        "without": [1, 2],
+    });
+    fs::write(&run, options.to_string()).unwrap();
+    let output = sim(&["--replay", text]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for line in ["shardId-000000000001 is made", ": registered", "holds shardId-", "** "] {
+        assert!(told.contains(line), "{line} is missing in {told}");
+    }
+    for (workers, why) in [
+        (Value::Null, "`workers` is missing, or no number"),
+        (Value::from(0), "`workers` is 0, and must be 1 to 200"),
+    ] {
+        options["workers"] = workers;
+        fs::write(&run, options.to_string()).unwrap();
+        let output = sim(&["--replay", text]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("run.json") && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn arguments_out_of_bounds_are_refused() {
+    for arguments in [["--seed", "18446744073709551615"], ["--jobs", "0"], ["--seeds", "-1"]] {
+        assert_eq!(sim(&arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
