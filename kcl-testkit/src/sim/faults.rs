@@ -170,12 +170,12 @@ impl Faults {
             return false;
         }
         let struck = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille);
-        if let Some(id) = struck {
-            if !self.all().iter().any(|struck| (struck.kind, struck.id) == (kind, id)) {
-                self.note(kind, actor, id);
-            }
+        let Some(id) = struck else { return false };
+        let is_noted = self.all().iter().any(|noted| (noted.kind, noted.id) == (kind, id));
+        if !is_noted {
+            self.note(kind, actor, id);
         }
-        struck.is_some()
+        true
     }
     /// When faults end.
     pub fn until(&self) -> Moment {
