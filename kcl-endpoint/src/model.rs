@@ -256,7 +256,9 @@ fn change_members(operation: &str) -> Option<&'static [Member]> {
             }
         }
         "UpdateStreamMode" => &const { [ARN.needed(), ID, MODE.needed(), WARM] },
-        "UpdateStreamRecordDistributionStrategy" => &const { [ARN, ID, STRATEGY.needed()] },
+        "UpdateStreamRecordDistributionStrategy" => {
+            &const { [ARN.needed(), ID, STRATEGY.needed()] }
+        }
         "UpdateStreamWarmThroughput" => &const { [STREAM, ARN, ID, WARM.needed()] },
         _ => return None,
     })

@@ -16,6 +16,7 @@ pub(crate) fn stream_of(name: Option<&str>, arn: Option<&str>) -> Result<String,
     match (name, arn) {
         (Some(name), None) => check(name).map(str::to_owned),
         (name, Some(arn)) => {
+            name.map_or(Ok(""), check)?;
             let arn_shape = Shape::Text(1, 2048, Form::StreamArn);
             if let Some(refused) = refusal("streamARN", &Tree::Text(arn.to_owned()), &arn_shape) {
                 return Err(refused);

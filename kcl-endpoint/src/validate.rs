@@ -4,7 +4,7 @@
 use crate::error::ApiError;
 use crate::model::{Form, Member, Need, Shape};
 
-/// A value of a request, in either encoding. What no rule speaks of is left out.
+/// A value of a request, in either encoding, as far as rules speak of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tree {
     Nothing,
@@ -13,7 +13,9 @@ pub(crate) enum Tree {
     Bytes(usize),
     List(Vec<Tree>),
     Map(Vec<(String, Tree)>),
-    Other,
+    Flag,
+    /// A time, or a number that is not whole.
+    Number,
 }
 
 impl From<serde_json::Value> for Tree {
@@ -22,12 +24,12 @@ impl From<serde_json::Value> for Tree {
         match value {
             Value::Null => Self::Nothing,
             Value::String(text) => Self::Text(text),
-            Value::Number(number) => number.as_i64().map_or(Self::Other, Self::Whole),
+            Value::Number(number) => number.as_i64().map_or(Self::Number, Self::Whole),
             Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
             Value::Object(members) => {
                 Self::Map(members.into_iter().map(|(name, value)| (name, value.into())).collect())
             }
-            Value::Bool(_) => Self::Other,
+            Value::Bool(_) => Self::Flag,
         }
     }
 }
@@ -39,7 +41,7 @@ impl From<ciborium::Value> for Tree {
             Value::Null => Self::Nothing,
             Value::Text(text) => Self::Text(text),
             Value::Bytes(bytes) => Self::Bytes(bytes.len()),
-            Value::Integer(number) => i64::try_from(number).map_or(Self::Other, Self::Whole),
+            Value::Integer(number) => i64::try_from(number).map_or(Self::Number, Self::Whole),
             Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
             Value::Map(members) => {
                 let members = members.into_iter().filter_map(|(name, value)| match name {
@@ -48,35 +50,59 @@ impl From<ciborium::Value> for Tree {
                 });
                 Self::Map(members.collect())
             }
-            _ => Self::Other,
+            Value::Bool(_) => Self::Flag,
+            _ => Self::Number,
         }
     }
 }
 
 /// Holds a request against its members.
 pub(crate) fn validate(request: &Tree, members: &[Member]) -> Result<(), ApiError> {
-    let mut found = Vec::new();
+    let mut found = Findings::default();
     structure("", request, members, &mut found);
-    match found.len() {
-        0 => Ok(()),
-        1 => Err(ApiError::invalid(&format!("1 validation error detected: {}", found[0]))),
-        many => Err(ApiError::invalid(&format!(
-            "{many} validation errors detected: {}",
-            found.join("; ")
-        ))),
+    found.told().map_or(Ok(()), Err)
+}
+
+/// What is wrong with a request.
+#[derive(Default)]
+struct Findings {
+    /// The first value of another type than the model's.
+    mistyped: Option<String>,
+    broken: Vec<String>,
+}
+
+impl Findings {
+    fn push(&mut self, broken: String) {
+        self.broken.push(broken);
+    }
+    fn told(self) -> Option<ApiError> {
+        if let Some(mistyped) = self.mistyped {
+            return Some(ApiError::serialization(mistyped));
+        }
+        let found = self.broken;
+        match found.len() {
+            0 => None,
+            1 => Some(ApiError::invalid(&format!("1 validation error detected: {}", found[0]))),
+            many => {
+                let all = found.join("; ");
+                Some(ApiError::invalid(&format!("{many} validation errors detected: {all}")))
+            }
+        }
     }
 }
 
 /// What is wrong with one value, by the rules of its shape.
 pub(crate) fn refusal(at: &str, value: &Tree, shape: &Shape) -> Option<ApiError> {
-    let mut found = Vec::new();
+    let mut found = Findings::default();
     judge(at, value, shape, &mut found);
-    let first = found.first()?;
-    Some(ApiError::invalid(&format!("1 validation error detected: {first}")))
+    found.told()
 }
 
-fn structure(at: &str, value: &Tree, members: &[Member], found: &mut Vec<String>) {
-    let Tree::Map(given) = value else { return };
+fn structure(at: &str, value: &Tree, members: &[Member], found: &mut Findings) {
+    let Tree::Map(given) = value else {
+        found.mistyped.get_or_insert(format!("'{at}' is to be a structure."));
+        return;
+    };
     for member in members {
         let value = given.iter().find(|(name, _)| name == member.name).map(|(_, value)| value);
         let at = format!("{at}{}", camel(member.name));
@@ -90,9 +116,7 @@ fn structure(at: &str, value: &Tree, members: &[Member], found: &mut Vec<String>
     }
 }
 
-/// A value of another type than the shape's is left to whoever reads it: that is no validation
-/// error.
-fn judge(at: &str, value: &Tree, shape: &Shape, found: &mut Vec<String>) {
+fn judge(at: &str, value: &Tree, shape: &Shape, found: &mut Findings) {
     match (shape, value) {
         (Shape::Text(least, most, form), Tree::Text(text)) => {
             let shown = format!("'{text}'");
@@ -102,9 +126,11 @@ fn judge(at: &str, value: &Tree, shape: &Shape, found: &mut Vec<String>) {
                 found.push(told(&shown, at, &format!("{rule}{}", form.pattern())));
             }
         }
-        (Shape::OneOf(names), Tree::Text(text)) if !names.contains(&text.as_str()) => {
-            let rule = format!("Member must satisfy enum value set: [{}]", names.join(", "));
-            found.push(told(&format!("'{text}'"), at, &rule));
+        (Shape::OneOf(names), Tree::Text(text)) => {
+            if !names.contains(&text.as_str()) {
+                let rule = format!("Member must satisfy enum value set: [{}]", names.join(", "));
+                found.push(told(&format!("'{text}'"), at, &rule));
+            }
         }
         (Shape::Whole(least, most), Tree::Whole(number)) => {
             let shown = format!("'{number}'");
@@ -135,18 +161,16 @@ fn judge(at: &str, value: &Tree, shape: &Shape, found: &mut Vec<String>) {
             }
         }
         (Shape::Structure(members), value) => structure(&format!("{at}."), value, members, found),
-        _ => {}
+        (Shape::Blob(_), Tree::Text(_))
+        | (Shape::Flag, Tree::Flag)
+        | (Shape::Time, Tree::Number | Tree::Whole(_)) => {}
+        _ => {
+            found.mistyped.get_or_insert(format!("'{at}' is of another type than its member."));
+        }
     }
 }
 
-fn length(
-    at: &str,
-    shown: &str,
-    length: usize,
-    least: usize,
-    most: usize,
-    found: &mut Vec<String>,
-) {
+fn length(at: &str, shown: &str, length: usize, least: usize, most: usize, found: &mut Findings) {
     if length < least {
         let rule = format!("Member must have length greater than or equal to {least}");
         found.push(told(shown, at, &rule));
