@@ -1,6 +1,7 @@
 //! The lease table on DynamoDB against DynamoDB Local:
 //! `scripts/dynamodb-local exec -- cargo test -p kcl-tests-dynamo`.
 
+mod budget;
 mod canned;
 mod draw;
 mod effects;

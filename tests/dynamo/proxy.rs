@@ -61,7 +61,8 @@ async fn serve(mut client: TcpStream, upstream: String, mut draw: Draw, faults: 
     }
 }
 
-async fn forward(upstream: &str, request: &[u8]) -> Vec<u8> {
+/// Sends a request on, on a connection of its own; the reply.
+pub async fn forward(upstream: &str, request: &[u8]) -> Vec<u8> {
     let mut connection = TcpStream::connect(upstream).await.unwrap();
     connection.write_all(request).await.unwrap();
     read_whole(&mut connection).await.unwrap()
