@@ -8,6 +8,7 @@ import gzip
 import importlib.resources
 import itertools
 import json
+import random
 import re
 import sys
 
@@ -307,6 +308,27 @@ def walk(model, operation, wire):
                 find(operation, encoding, f"{name} is not understood: {answer.message}")
 
 
+def garbage(operation, wire):
+    """Bodies cut, changed and nested beyond reason: refused or understood, never a failure."""
+    global probes
+    chance = random.Random(operation + wire.encoding)
+    right = wire.encode(World(wire).right(operation))
+    deep = b"\x81" if wire.encoding == "cbor" else b"["
+    bodies = [deep * 100_000, b"\xff" * 64, right[:-1]]
+    for _ in range(30):
+        body = bytearray(right)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(body))
+            body[at:at + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 3))
+            body = body or bytearray(b"x")
+        bodies.append(bytes(body))
+    for body in bodies:
+        probes += 1
+        answer = wire.send(operation, body)
+        if answer.status != 200 and (answer.status != 400 or not answer.error):
+            find(operation, wire.encoding, f"{body[:80]!r}: {answer.status} {answer.body}")
+
+
 def main():
     url, page = sys.argv[1:]
     model = Model(load())
@@ -322,6 +344,7 @@ def main():
         for operation in sorted(known):
             if operation in done:
                 walk(model, operation, wire)
+                garbage(operation, wire)
             elif wire.call(operation, {}).error != "UnknownOperationException":
                 find(operation, encoding, "listed as out of scope, and answered otherwise")
     for finding in findings:

@@ -125,9 +125,16 @@ class Wire:
         self.encoding = encoding
         self.connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
 
+    def encode(self, request):
+        if self.encoding == "cbor":
+            return to_cbor(request)
+        return json.dumps(to_json(request)).encode()
+
     def call(self, operation, request):
+        return self.send(operation, self.encode(request))
+
+    def send(self, operation, body):
         is_cbor = self.encoding == "cbor"
-        body = to_cbor(request) if is_cbor else json.dumps(to_json(request)).encode()
         content_type = f"application/x-amz-{self.encoding}-1.1"
         target = f"Kinesis_20131202.{operation}"
         self.connection.request("POST", "/", body, {

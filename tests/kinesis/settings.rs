@@ -276,3 +276,23 @@ async fn a_dry_run_changes_nothing_and_says_so() {
     let got = client.get_records().set_shard_iterator(iterator).send().await.unwrap();
     assert!(got.records().is_empty());
 }
+
+#[tokio::test]
+async fn a_deleted_stream_is_deleting_for_a_while_and_gives_nothing_more() {
+    let (endpoint, clock) = local::limited(1, SECOND).await;
+    let client = local::client(&endpoint);
+    client.delete_stream().stream_name("s").send().await.unwrap();
+    let summary = client.describe_stream_summary().stream_name("s");
+    let deleting = summary.clone().send().await.unwrap().stream_description_summary.unwrap();
+    assert_eq!(deleting.stream_status, StreamStatus::Deleting);
+    let put = client.put_record().stream_name("s").partition_key("k").data(Blob::new("x"));
+    assert_eq!(put.send().await.unwrap_err().code(), Some("ResourceNotFoundException"));
+    let create = client.create_stream().stream_name("s").shard_count(1);
+    let busy = create.clone().send().await.unwrap_err();
+    assert_eq!(busy.code(), Some("ResourceInUseException"));
+    clock.by(SECOND);
+    while summary.clone().send().await.is_ok() {}
+    create.send().await.unwrap();
+    let made = summary.send().await.unwrap().stream_description_summary.unwrap();
+    assert_eq!(made.stream_status, StreamStatus::Creating);
+}

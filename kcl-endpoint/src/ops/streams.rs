@@ -109,9 +109,7 @@ pub(crate) fn delete(state: &State, request: Delete) -> Result<(), ApiError> {
              EnforceConsumerDeletion."
         )));
     }
-    state.engine.delete_stream(&name)?;
-    state.forget(&name);
-    Ok(())
+    state.delete_stream(&name)
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kcl_core::Clock;
 use kcl_stream_local::{Engine, Stream, StreamOptions, Throughput};
@@ -47,6 +48,7 @@ pub(crate) enum Status {
     Creating,
     Updating,
     Active,
+    Deleting,
 }
 
 impl Status {
@@ -55,6 +57,7 @@ impl Status {
             Self::Creating => "CREATING",
             Self::Updating => "UPDATING",
             Self::Active => "ACTIVE",
+            Self::Deleting => "DELETING",
         }
     }
 }
@@ -111,6 +114,8 @@ impl State {
         let now = self.clock.wall_millis();
         let mut transitions = self.transitions();
         match transitions.get(stream) {
+            // Until the stream is gone, which is not told by the clock alone.
+            Some(transition) if transition.status == Status::Deleting => Status::Deleting,
             Some(transition) if now < transition.until => transition.status,
             Some(_) => {
                 transitions.remove(stream);
@@ -174,13 +179,47 @@ impl State {
     /// A stream, in whatever state.
     pub fn stream(&self, name: &str) -> Result<Stream, ApiError> {
         let missing = format!("Stream {name} under account {ACCOUNT} not found.");
-        self.engine.stream(name).map_err(|_| ApiError::not_found(missing))
+        self.engine.stream(name).map_err(|_| {
+            // One that is being created is not there yet either.
+            if self.status(name) == Status::Deleting {
+                self.forget(name);
+            }
+            ApiError::not_found(missing)
+        })
     }
 
-    /// A stream that takes and gives records; one that is being created does not yet.
+    /// Begins to delete a stream; its readers end now.
+    pub fn delete_stream(&self, name: &str) -> Result<(), ApiError> {
+        let stream = self.stream(name)?;
+        if self.status(name) == Status::Deleting {
+            let message = format!("Stream {name} under account {ACCOUNT} is being deleted.");
+            return Err(ApiError::in_use(message));
+        }
+        if self.transition_millis == 0 {
+            self.engine.delete_stream(name)?;
+            self.forget(name);
+            return Ok(());
+        }
+        self.begin(name, Status::Deleting);
+        self.forget_consumers(name);
+        let created = stream.describe()?.created_at_millis;
+        let (engine, clock) = (self.engine.clone(), Arc::clone(&self.clock));
+        let (name, transition) = (name.to_owned(), Duration::from_millis(self.transition_millis));
+        tokio::spawn(async move {
+            clock.sleep(transition).await;
+            let described = engine.stream(&name).and_then(|stream| stream.describe());
+            if described.is_ok_and(|described| described.created_at_millis == created) {
+                // Nobody else deletes it meanwhile; gone is gone anyway.
+                let _ = engine.delete_stream(&name);
+            }
+        });
+        Ok(())
+    }
+
+    /// A stream that takes and gives records; one that is being created or deleted does not.
     pub fn readable(&self, name: &str) -> Result<Stream, ApiError> {
         let stream = self.stream(name)?;
-        if self.status(name) == Status::Creating {
+        if matches!(self.status(name), Status::Creating | Status::Deleting) {
             let message = format!("Stream {name} under account {ACCOUNT} not found.");
             return Err(ApiError::not_found(message));
         }
