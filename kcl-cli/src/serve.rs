@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use kcl_endpoint::{Endpoint, EndpointConfig};
+use kcl_endpoint::{AccessKeys, Endpoint, EndpointConfig, TlsFiles};
 use kcl_stream_local::Throughput;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4566)]
     port: u16,
 
-    /// Address of this machine
+    /// Address; one that other machines reach needs --auth, --tls-cert and --tls-key
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
 
@@ -29,6 +29,18 @@ pub struct Args {
     /// Folder in which streams are kept; without it they are in memory alone
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// File of keys: only requests signed with one of them are answered
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
+
+    /// PEM file of the certificate (and those between it and the root): serves HTTPS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     /// Without the service's rate limits
     #[arg(long)]
@@ -46,6 +58,17 @@ fn stream(text: &str) -> Result<(String, u32), String> {
     Ok((name.to_owned(), shards))
 }
 
+fn keys(file: &Path) -> Result<AccessKeys, String> {
+    let named = |error: String| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
+    AccessKeys::from_toml(&text).map_err(|error| named(error.to_string()))
+}
+
+fn tls_files(args: &Args) -> Option<TlsFiles> {
+    let (certificates, key) = args.tls_cert.clone().zip(args.tls_key.clone())?;
+    Some(TlsFiles { certificates, key })
+}
+
 pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = EndpointConfig {
         bind: SocketAddr::new(args.bind, args.port),
@@ -53,6 +76,8 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         transition: Duration::from_millis(args.transition_ms),
         streams: args.streams.clone(),
         data: args.data.clone(),
+        auth: args.auth.as_deref().map(keys).transpose()?,
+        tls: tls_files(args),
         ..EndpointConfig::default()
     };
     // Before the line is printed: who reads it may stop us at once.

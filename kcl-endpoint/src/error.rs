@@ -66,6 +66,43 @@ impl ApiError {
             message: message.into(),
         }
     }
+    /// A request without a signature.
+    pub fn unsigned() -> Self {
+        let message = "Request is missing Authentication Token";
+        Self::bad("MissingAuthenticationTokenException", message)
+    }
+    /// A signature that lacks something.
+    pub fn incomplete_signature(what: impl Into<String>) -> Self {
+        Self::bad("IncompleteSignatureException", what)
+    }
+    /// Signed with a key that nobody has.
+    pub fn unknown_key() -> Self {
+        let message = "The security token included in the request is invalid.";
+        Self::bad("UnrecognizedClientException", message)
+    }
+    pub fn wrong_signature() -> Self {
+        Self::bad(
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided. Check \
+             your AWS Secret Access Key and signing method. Consult the service documentation for \
+             details.",
+        )
+    }
+    /// A signature of another time.
+    pub fn stale_signature(message: impl Into<String>) -> Self {
+        Self::bad("InvalidSignatureException", message)
+    }
+    /// Signed well, and not allowed.
+    pub fn not_authorized(message: impl Into<String>) -> Self {
+        Self::bad("AccessDeniedException", message)
+    }
+    pub fn too_slow() -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            name: "RequestTimeoutException",
+            message: "The body of the request did not come in time.".into(),
+        }
+    }
     pub fn too_large(most: usize) -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,

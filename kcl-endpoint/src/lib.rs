@@ -14,7 +14,9 @@
 //!
 //! What it does of the protocol: `docs/endpoint.md`.
 
+mod auth;
 mod body;
+mod config;
 mod dispatch;
 mod error;
 mod event;
@@ -24,8 +26,11 @@ mod names;
 mod ops;
 mod server;
 mod state;
+mod tls;
 mod token;
 mod validate;
 mod wire;
 
-pub use server::{Endpoint, EndpointConfig, StartError};
+pub use auth::{AccessKeys, KeysError};
+pub use config::{EndpointConfig, StartError, TlsFiles};
+pub use server::Endpoint;

@@ -12,6 +12,20 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// day.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a body may take to come: 16 MiB at half a megabyte a second.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the handshake of TLS may take: some round trips of a bad line.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of the head of a request: a signed one of an official client has about 1,000, with a
+/// session token 3,000.
+pub const HEAD_BYTES: usize = 32 << 10;
+/// Requests at once on one HTTP/2 connection, subscriptions included.
+pub const REQUESTS_PER_CONNECTION: u32 = 256;
+/// Levels of a request's values within each other; the deepest the API knows has 4.
+pub const DEPTH: usize = 16;
+/// How far the clock of who signs may be off (AWS: 5 minutes).
+pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
 /// Connections at once; more wait to be accepted.
 pub const CONNECTIONS: usize = 4096;
 

@@ -1,8 +1,8 @@
 //! The server: connections, and what every request has to pass.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,82 +16,30 @@ use hyper_util::server::conn::auto;
 use kcl_core::{Clock, SystemClock};
 use kcl_stream_disk::{DiskOptions, DiskStore};
 use kcl_stream_local::{Engine, EngineError, StreamOptions, Throughput};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Signed, resources};
 use crate::body::{EVENTS, Reply};
+use crate::config::{EndpointConfig, StartError};
 use crate::dispatch::answer;
 use crate::error::ApiError;
-use crate::limits::{BODY_BYTES, CONNECTIONS, HEADER_TIMEOUT, SWEEP_EVERY};
+use crate::limits::{
+    BODY_BYTES, BODY_TIMEOUT, CONNECTIONS, HANDSHAKE_TIMEOUT, HEAD_BYTES, HEADER_TIMEOUT,
+    REQUESTS_PER_CONNECTION, SWEEP_EVERY,
+};
 use crate::state::State;
+use crate::tls;
 use crate::token::Seal;
 use crate::wire::Format;
-
-/// How an endpoint is set up. The default listens on a free port of this machine, with the
-/// service's limits, and changes streams at once.
-#[derive(Clone)]
-pub struct EndpointConfig {
-    /// Where to listen: this machine only. Port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// Whether shards have the service's rates.
-    pub throughput: Throughput,
-    /// How long creating and resharding a stream take.
-    pub transition: Duration,
-    /// Streams to make at the start, each with its number of shards.
-    pub streams: Vec<(String, u32)>,
-    /// Where streams are kept; in memory alone if there is none.
-    pub data: Option<PathBuf>,
-    /// The clock of streams, iterators and tokens.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for EndpointConfig {
-    fn default() -> Self {
-        Self {
-            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            throughput: Throughput::Provisioned,
-            transition: Duration::ZERO,
-            streams: Vec::new(),
-            data: None,
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-/// Why an endpoint does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another port, or 0 for a free one")]
-    Listen {
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// Why it cannot.
-        source: std::io::Error,
-    },
-    /// Not an address of this machine alone.
-    #[error(
-        "{0} can be reached from other machines, and nothing here checks who asks: bind to \
-             127.0.0.1 or ::1"
-    )]
-    NotLoopback(IpAddr),
-    /// The folder for the streams cannot be used.
-    #[error("data: {0}")]
-    Data(EngineError),
-    /// A stream cannot be made.
-    #[error("stream {name}: {reason}")]
-    Stream {
-        /// Its name.
-        name: String,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// A running endpoint; it stops when dropped.
 pub struct Endpoint {
     address: SocketAddr,
+    is_tls: bool,
     stop: CancellationToken,
 }
 
@@ -101,13 +49,16 @@ impl Endpoint {
     /// # Errors
     /// [`StartError`] names the address or the stream.
     pub async fn start(config: EndpointConfig) -> Result<Self, StartError> {
-        if !config.bind.ip().is_loopback() {
+        let is_guarded = config.auth.is_some() && config.tls.is_some();
+        if !config.bind.ip().is_loopback() && !is_guarded {
             return Err(StartError::NotLoopback(config.bind.ip()));
         }
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let options = StreamOptions { throughput: config.throughput, ..StreamOptions::default() };
         let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
         let kept = open(&config.clock, config.data.as_deref(), options.throughput);
-        let state = State::new(config.clock, kept.map_err(StartError::Data)?, options, millis);
+        let mut state = State::new(config.clock, kept.map_err(StartError::Data)?, options, millis);
+        state.keys = config.auth;
         let state = Arc::new(state);
         for (name, shards) in &config.streams {
             if config.data.is_some() && state.engine.stream(name).is_ok() {
@@ -124,13 +75,15 @@ impl Endpoint {
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();
         tokio::spawn(sweep(state.engine.clone(), stop.clone()));
-        tokio::spawn(accept(listener, state, stop.clone()));
-        Ok(Self { address, stop })
+        let is_tls = tls.is_some();
+        tokio::spawn(accept(listener, tls, state, stop.clone()));
+        Ok(Self { address, is_tls, stop })
     }
 
     /// Where it listens, as a client's endpoint URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
     /// Stops listening and ends every connection.
     pub fn shutdown(&self) {
@@ -175,7 +128,12 @@ async fn sweep(engine: Engine, stop: CancellationToken) {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // The semaphore is never closed.
@@ -189,23 +147,45 @@ async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToke
             SystemClock.sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (state, stop) = (Arc::clone(&state), stop.clone());
+        let (state, tls, stop) = (Arc::clone(&state), tls.clone(), stop.clone());
         tokio::spawn(async move {
             let _slot = slot;
             tokio::select! { biased;
                 () = stop.cancelled() => {}
-                () = serve(stream, state) => {}
+                () = greet(stream, tls, state) => {}
             }
         });
     }
 }
 
-async fn serve(stream: TcpStream, state: Arc<State>) {
+/// Serves a connection, after the handshake if it needs one.
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
     // An answer waits for nothing.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return serve(stream, state).await };
+    let shaken = tokio::select! { biased;
+        shaken = tls.accept(stream) => shaken,
+        () = SystemClock.sleep(HANDSHAKE_TIMEOUT) => return,
+    };
+    match shaken {
+        Ok(stream) => serve(stream, state).await,
+        Err(error) => tracing::debug!(%error, "a handshake failed"),
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    server.http2().timer(TokioTimer::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEAD_BYTES);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES as u32)
+        .max_concurrent_streams(REQUESTS_PER_CONNECTION)
+        .keep_alive_interval(HEADER_TIMEOUT);
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(respond(&state, request).await) }
@@ -292,12 +272,24 @@ async fn take(
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let target = target.unwrap_or_default().to_owned();
     let format = format.ok_or_else(|| ApiError::unknown_operation(&target))?;
+    // Before the body is waited for: strangers get no memory.
+    let sign = |_: &_| Signed::read(request.method().as_str(), request.uri(), headers);
+    let signed = state.keys.as_ref().map(sign).transpose()?;
     let announced = hyper::body::Body::size_hint(request.body()).lower();
     if announced > BODY_BYTES as u64 {
         return Err(ApiError::too_large(BODY_BYTES));
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
+    let body = tokio::select! { biased;
+        body = Limited::new(request.into_body(), BODY_BYTES).collect() => body,
+        () = SystemClock.sleep(BODY_TIMEOUT) => return Err(ApiError::too_slow()),
+    };
     let body = body.map_err(|_| ApiError::too_large(BODY_BYTES))?.to_bytes();
+    if let (Some(keys), Some(signed)) = (&state.keys, &signed) {
+        let key = keys.verify(signed, &body, state.clock.wall_millis())?;
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        key.authorize(operation, &resources(state.seal, format, &body))?;
+    }
+    format.check_depth(&body)?;
     // What waits for a disk must not hold up the connections.
     if state.engine.is_kept() && !is_read(&target) {
         let state = Arc::clone(state);

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ApiError;
+use crate::limits::DEPTH;
 use crate::validate::Tree;
 
 /// How a request is written, and its answer too.
@@ -45,9 +46,32 @@ impl Format {
             Self::Cbor if body.is_empty() => self.read(b"\xa0"),
             Self::Json => serde_json::from_slice(body)
                 .map_err(|error| ApiError::serialization(error.to_string())),
-            Self::Cbor => ciborium::from_reader(body)
+            Self::Cbor => ciborium::de::from_reader_with_recursion_limit(body, DEPTH)
                 .map_err(|error| ApiError::serialization(error.to_string())),
         }
+    }
+
+    /// Refuses values within values beyond what any request needs; reading CBOR does so itself.
+    pub fn check_depth(self, body: &[u8]) -> Result<(), ApiError> {
+        if self == Self::Cbor {
+            return Ok(());
+        }
+        let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);
+        for byte in body {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if in_text => is_escaped = true,
+                b'"' => in_text = !in_text,
+                b'{' | b'[' if !in_text => depth += 1,
+                b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > DEPTH {
+                let what = format!("values are nested more than {DEPTH} deep");
+                return Err(ApiError::serialization(what));
+            }
+        }
+        Ok(())
     }
 
     /// A request as a tree of values, to be held against the model.
@@ -183,6 +207,17 @@ mod tests {
         assert!(bytes.windows(tagged.len()).any(|window| window == tagged), "{bytes:02x?}");
         assert!(bytes.windows(3).any(|window| window == [0x42, 0x00, 0xff]), "{bytes:02x?}");
         assert_eq!(Format::Cbor.read::<Both>(&bytes).unwrap(), both());
+    }
+
+    #[test]
+    fn nesting_is_bounded_in_both() {
+        let json = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert!(Format::Json.check_depth(&json(DEPTH)).is_ok());
+        assert!(Format::Json.check_depth(&json(DEPTH + 1)).is_err());
+        let text = format!("{{\"a\": \"{}\\\"{}\"}}", "[".repeat(99), "{".repeat(99));
+        assert!(Format::Json.check_depth(text.as_bytes()).is_ok());
+        let cbor = [vec![0x81; 1 << 20], vec![0x00]].concat();
+        assert!(Format::Cbor.read::<serde::de::IgnoredAny>(&cbor).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod client;
 mod fanout;
+mod keys;
 mod local;
 mod polling;
 mod raw;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use kcl_core::Clock;
 use kcl_stream_local::{Engine, Stream, StreamOptions, Throughput};
 
+use crate::auth::AccessKeys;
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, REGION, SHARDS};
 use crate::token::Seal;
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub engine: Engine,
     pub clock: Arc<dyn Clock>,
     pub seal: Seal,
+    /// Who may ask for what; nobody is asked without.
+    pub keys: Option<AccessKeys>,
     /// What new streams are like.
     pub options: StreamOptions,
     /// How long creating and resharding take.
@@ -73,6 +76,7 @@ impl State {
             engine,
             clock,
             seal,
+            keys: None,
             options,
             transition_millis,
             transitions: Mutex::default(),

@@ -1,0 +1,93 @@
+//! What a request is about, as ARNs.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::names::arn;
+use crate::token::{IteratorToken, PageToken, Seal};
+use crate::wire::Format;
+
+/// The members that name a resource, of any operation.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Names {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    #[serde(rename = "ConsumerARN")]
+    consumer_arn: Option<String>,
+    #[serde(rename = "ResourceARN")]
+    resource_arn: Option<String>,
+    shard_iterator: Option<String>,
+    next_token: Option<String>,
+    // Read and dropped: these are large.
+    #[serde(rename = "Records")]
+    _records: Option<IgnoredAny>,
+    #[serde(rename = "Data")]
+    _data: Option<IgnoredAny>,
+}
+
+/// Everything a request names, each to be allowed; `*` if that is nothing. Of a body that cannot be
+/// read too: its operation refuses it with the right error, for those who may do everything.
+pub(crate) fn resources(seal: Seal, format: Format, body: &[u8]) -> Vec<String> {
+    let names: Names = format.read(body).unwrap_or_default();
+    let mut found = Vec::new();
+    found.extend(names.stream_name.as_deref().map(arn));
+    let arns = [names.stream_arn, names.consumer_arn, names.resource_arn];
+    found.extend(arns.into_iter().flatten().map(|arn| own(&arn)));
+    let iterator = names.shard_iterator.and_then(|token| seal.open::<IteratorToken>(&token));
+    found.extend(iterator.map(|token| arn(&token.s)));
+    let page = names.next_token.and_then(|token| seal.open::<PageToken>(&token));
+    found.extend(page.and_then(|page| {
+        let (_, stream) = page.of.rsplit_once(' ')?;
+        Some(arn(stream))
+    }));
+    if found.is_empty() {
+        found.push("*".to_owned());
+    }
+    found
+}
+
+/// The ARN as rules have it: operations look at the name in it alone, and so must rules.
+fn own(text: &str) -> String {
+    let mut parts = text.split(":stream/");
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(name), None) => arn(name),
+        // None of a stream here: its operation says so to those who may do everything.
+        _ => "*".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(seal: Seal, body: &str) -> Vec<String> {
+        resources(seal, Format::Json, body.as_bytes())
+    }
+
+    #[test]
+    fn every_name_of_a_stream_counts() {
+        let seal = Seal::new();
+        let token = seal.close(&IteratorToken { s: "it".into(), c: 1, n: 2, p: 3, t: 4 });
+        let page = PageToken { of: "shards of p".into(), after: "".into(), filter: None, t: 1 };
+        let page = seal.close(&page);
+        for (body, expected) in [
+            ("{}".to_owned(), "*".to_owned()),
+            ("[".into(), "*".into()),
+            (r#"{"StreamName":"a","Data":"eA=="}"#.into(), arn("a")),
+            (r#"{"StreamARN":"arn:aws:kinesis:elsewhere:1:stream/a"}"#.into(), arn("a")),
+            (r#"{"ResourceARN":"arn:aws:sqs:x"}"#.into(), "*".into()),
+            (
+                r#"{"ConsumerARN":"arn:aws:k:r:1:stream/a/consumer/c:1"}"#.into(),
+                arn("a/consumer/c:1"),
+            ),
+            (format!(r#"{{"ShardIterator":"{token}"}}"#), arn("it")),
+            (format!(r#"{{"NextToken":"{page}"}}"#), arn("p")),
+        ] {
+            assert_eq!(of(seal, &body), [expected], "{body}");
+        }
+        let two = format!(r#"{{"StreamName":"a","ShardIterator":"{token}"}}"#);
+        assert_eq!(of(seal, &two), [arn("a"), arn("it")]);
+    }
+}
