@@ -266,7 +266,11 @@ impl Registration {
                 ready.push(lease);
             }
         }
-        Ok(ready.into_iter().filter(|lease| lease.owner.is_none() && !lease.is_ended()).collect())
+        // A child may have had an owner: if the row of a parent was deleted and made anew.
+        let view = self.view();
+        let is_free =
+            |lease: &Lease| moves::is_free(lease, |owner| view.workers.get(owner), self.rules);
+        Ok(ready.into_iter().filter(|lease| is_free(lease) && !lease.is_ended()).collect())
     }
 
     /// Every lease row, however often it takes.

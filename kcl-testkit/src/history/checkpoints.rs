@@ -11,6 +11,9 @@ use super::{Entry, Violation, What};
 pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
     let mut written: BTreeMap<LeaseKey, (Fence, Checkpoint)> = BTreeMap::new();
     let mut delivered: BTreeMap<LeaseKey, Position> = BTreeMap::new();
+    let mut latest: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
+    // What was written under such a fence went with the row, though its writer may hear of it later.
+    let mut deleted: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
         let event = match &entry.what {
@@ -24,6 +27,7 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
             What::Event(event) => event,
             What::RowDeleted { lease } => {
                 written.remove(lease);
+                deleted.extend(latest.get(lease).map(|fence| (lease.clone(), *fence)));
                 continue;
             }
             _ => continue,
@@ -46,11 +50,12 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
                     broken(format!("{lease} was checkpointed at {position}, never delivered"));
                 }
                 let newest = written.get(lease).is_none_or(|(former, _)| former <= fence);
-                if newest {
+                if newest && deleted.get(lease).is_none_or(|gone| gone < fence) {
                     written.insert(lease.clone(), (*fence, *checkpoint));
                 }
             }
             EventKind::ConsumerStarted { lease, fence, checkpoint } => {
+                latest.insert(lease.clone(), *fence);
                 if let Some((former, before)) = written.get(lease)
                     && former < fence
                     && checkpoint < before
