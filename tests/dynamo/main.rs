@@ -3,6 +3,7 @@
 
 mod budget;
 mod canned;
+mod conformance;
 mod draw;
 mod effects;
 mod faults;
