@@ -2,45 +2,16 @@
 //! a start takes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{Clock, Config, Handle, RecordBatch, Scheduler, SystemClock, WorkerError, closure};
 use kcl_lease_dynamo::{DynamoLeaseTable, RequestCounts, TableOptions};
 use kcl_stream_local::{Engine, Stream, StreamOptions};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::counting::{Seen, counting_proxy};
 use crate::local::{client_of, endpoint, unique};
-use crate::proxy::{forward, read_whole};
-
-/// Requests seen by a proxy, by operation.
-type Seen = Arc<Mutex<BTreeMap<String, u64>>>;
-
-/// Starts a proxy that counts; returns its URL.
-async fn counting_proxy(upstream: &str, seen: Seen) -> String {
-    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((connection, _)) = listener.accept().await {
-            tokio::spawn(serve(connection, upstream.clone(), Arc::clone(&seen)));
-        }
-    });
-    url
-}
-
-async fn serve(mut client: TcpStream, upstream: String, seen: Seen) {
-    use tokio::io::AsyncWriteExt;
-    while let Some(request) = read_whole(&mut client).await {
-        let text = String::from_utf8_lossy(&request);
-        let target = text.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
-        let operation = target.and_then(|target| target.rsplit('.').next()).unwrap_or("none");
-        *seen.lock().unwrap().entry(operation.to_owned()).or_default() += 1;
-        let reply = forward(&upstream, &request).await;
-        client.write_all(&reply).await.ok();
-    }
-}
 
 fn writes(seen: &BTreeMap<String, u64>) -> u64 {
     let writes = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];

@@ -4,6 +4,7 @@
 mod budget;
 mod canned;
 mod conformance;
+mod counting;
 mod draw;
 mod effects;
 mod faults;
@@ -11,6 +12,7 @@ mod foreign_rows;
 mod local;
 mod lost_replies;
 mod own_processor;
+mod policies;
 mod proxy;
 mod races;
 mod same_as_model;
