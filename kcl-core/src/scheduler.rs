@@ -87,6 +87,18 @@ pub enum WorkerError {
         /// Creation time of the stream that was found (Unix milliseconds).
         found_millis: u64,
     },
+    /// The lease table is the one of other streams.
+    #[error(
+        "the lease table is bound to the streams {bound_to:?}, this worker reads {stream} alone: \
+         give each application a name and a lease table of its own, or delete this one if those \
+         streams are done with"
+    )]
+    OtherStream {
+        /// The worker's stream.
+        stream: StreamName,
+        /// Those in the table.
+        bound_to: Vec<StreamName>,
+    },
     /// A reset, or accepting a restored table, needs every worker of the application stopped.
     #[error("workers {workers:?} still run: stop them first; nothing was changed")]
     StillRunning {

@@ -16,7 +16,7 @@ use crate::processor::ProcessorFactory;
 use crate::registration::Registration;
 use crate::scheduler::{Settings, WorkerError};
 use crate::source::{Shard, SourceError, StreamDescription, StreamSource};
-use crate::table::{LeaseTable, TableError};
+use crate::table::{LeaseTable, Scan, TableError};
 
 /// On a stream whose shards have no known tip, "latest" is this much before the service's time:
 /// its hosts disagree by a little, and a record twice is better than one never.
@@ -57,7 +57,7 @@ impl Streams {
     /// where it starts, for all.
     ///
     /// # Errors
-    /// An unknown or re-created stream, by name.
+    /// An unknown or re-created stream, by name; a table that is another stream's.
     pub(crate) async fn bind(
         requests: &[StreamRequest],
         table: &dyn LeaseTable,
@@ -68,12 +68,14 @@ impl Streams {
         let mut bound = Vec::new();
         for request in requests {
             let description = request.source.describe().await.map_err(WorkerError::Source)?;
-            let row = bind(&*request.source, &description, table, initial, rules).await?;
+            let prefix = several.then(|| description.lease_prefix.clone());
+            let keys = prefix.as_deref();
+            let row = bind(&*request.source, &description, table, initial, rules, keys).await?;
             bound.push(Bound {
                 source: Arc::clone(&request.source),
                 factory: Arc::clone(&request.factory),
                 row,
-                prefix: several.then_some(description.lease_prefix),
+                prefix,
                 listing: Mutex::default(),
             });
         }
@@ -232,14 +234,35 @@ async fn read_stream(
     }
 }
 
+/// The stream's row, if there is one. Lease keys of a worker with one stream do not name it: on the
+/// table of another stream it would go on at that one's checkpoints, and is refused.
+async fn find_stream(
+    table: &dyn LeaseTable,
+    stream: &StreamName,
+    prefix: Option<&str>,
+) -> Result<Option<StreamRow>, WorkerError> {
+    let rows = table.scan(Scan::Coordination).await.map_err(WorkerError::Table)?;
+    let streams = rows.into_iter().filter_map(|row| match row {
+        Row::Stream(row) => Some(row),
+        _ => None,
+    });
+    let (own, others): (Vec<_>, Vec<_>) = streams.partition(|row| row.name == *stream);
+    if prefix.is_none() && !others.is_empty() {
+        let bound_to = others.into_iter().map(|row| row.name).collect();
+        return Err(WorkerError::OtherStream { stream: stream.clone(), bound_to });
+    }
+    Ok(own.into_iter().next())
+}
+
 async fn bind(
     source: &dyn StreamSource,
     description: &StreamDescription,
     table: &dyn LeaseTable,
     initial: InitialPosition,
     rules: Rules,
+    prefix: Option<&str>,
 ) -> Result<StreamRow, WorkerError> {
-    let row = match read_stream(table, &description.name).await? {
+    let row = match find_stream(table, &description.name, prefix).await? {
         Some(row) if !rules.breaks(Mutant::LatestResolvedTwice) => row,
         _ => {
             let start = resolve(source, description, initial).await.map_err(WorkerError::Source)?;

@@ -144,3 +144,22 @@ async fn a_recreated_stream_is_refused_with_the_reason() {
     assert!(error.contains("stream s was created at"), "{error}");
     assert_eq!(fleet.lease(shard(0).as_str()).await.owner, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_table_of_another_stream_is_refused_and_left_alone() {
+    let mut fleet = Fleet::new(2);
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    let before = fleet.leases().await;
+    let other = fleet.engine.create_stream("clicks", 2, StreamOptions::unlimited()).unwrap();
+    let source: Arc<dyn StreamSource> = Arc::new(other.source());
+    let (config, note) = (fleet.config(), fleet.note());
+    let error = fleet.start_on(config, source, note).end().await.unwrap_err().to_string();
+    assert!(error.contains("\"s\"") && error.contains("clicks alone"), "{error}");
+    assert_eq!(fleet.leases().await, before);
+    worker.handle.shutdown().await;
+    // Still the table of the first: nothing was noted of the other.
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    assert_eq!(worker.shards(), 2);
+}
