@@ -1,11 +1,13 @@
 //! The `kcl` command.
 
+mod aws;
 mod serve;
+mod stream;
 mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Streams, workers and lease tables, on this machine.
 #[derive(Debug, Parser)]
@@ -21,8 +23,15 @@ enum Command {
     Serve(serve::Args),
     /// Kill, stop and cut off worker processes, and check that nothing is lost
     Drill(Box<kcl_drill::args::Args>),
+    /// Make, show, write and follow streams
+    Stream(stream::Args),
     /// Look at a lease table on DynamoDB; accept one that was restored
     Table(table::Args),
+    /// Print a script that completes this command in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// The worker that `drill` starts; its settings are in the environment
     #[command(hide = true)]
     DrillWorker,
@@ -43,6 +52,15 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         },
         Command::Drill(args) => runtime.block_on(kcl_drill::run(*args)),
+        Command::Stream(args) => match runtime.block_on(stream::run(&args)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Command::Completions { shell } => {
+            let (mut command, mut output) = (Cli::command(), std::io::stdout());
+            clap_complete::generate(shell, &mut command, "kcl", &mut output);
+            ExitCode::SUCCESS
+        }
         Command::Table(args) => match runtime.block_on(table::run(&args)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),

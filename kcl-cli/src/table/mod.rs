@@ -6,9 +6,7 @@ mod show;
 use std::error::Error;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::Credentials;
 use clap::{Parser, Subcommand};
 use kcl_core::protocol::{Lease, Row, StreamRow, TableRow, WorkerRow};
 use kcl_core::{LeaseTable, Scan};
@@ -60,22 +58,8 @@ struct Place {
 
 impl Place {
     async fn open(&self) -> DynamoLeaseTable {
-        let mut config = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = &self.region {
-            config = config.region(Region::new(region.clone()));
-        }
-        if let Some(url) = &self.endpoint_url {
-            config = config.endpoint_url(url);
-            let named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].map(std::env::var_os);
-            if named.iter().all(Option::is_none) {
-                let made_up = Credentials::new("local", "local", None, None, "kcl");
-                config = config.credentials_provider(made_up);
-                if self.region.is_none() && std::env::var_os("AWS_REGION").is_none() {
-                    config = config.region(Region::from_static("us-east-1"));
-                }
-            }
-        }
-        let client = Client::new(&config.load().await);
+        let url = self.endpoint_url.as_deref();
+        let client = Client::new(&crate::aws::config(url, self.region.as_deref()).await);
         let mut table =
             DynamoLeaseTable::builder(client, &self.application).request_timeout(REQUEST_TIMEOUT);
         if let Some(name) = &self.workers_table {

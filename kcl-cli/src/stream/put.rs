@@ -1,0 +1,92 @@
+//! `kcl stream put`.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use clap::Parser;
+use kcl_core::{Clock, SystemClock};
+use serde_json::json;
+
+use super::output::{Output, Stopped};
+use super::{Failure, told};
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Name of the stream
+    stream: String,
+
+    /// Data of the records [default: each line of the standard input is one]
+    data: Vec<String>,
+
+    /// Partition key of all of them [default: their numbers, which spreads them]
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Records of one call, and the bytes of their data at most: well below what a call may have.
+const RECORDS: usize = 500;
+const BYTES: usize = 4 << 20;
+/// Tries of one record that a throttled shard refuses, and the wait between them.
+const TRIES: u32 = 60;
+const WAIT: Duration = Duration::from_secs(1);
+
+pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
+    let mut batch = Vec::new();
+    let (mut bytes, mut count) = (0, 0u64);
+    let given = args.data.iter().map(|data| Ok(data.clone().into_bytes()));
+    let read = std::io::stdin().lock().split(b'\n');
+    let all: Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>> =
+        if args.data.is_empty() { Box::new(read) } else { Box::new(given) };
+    for data in all {
+        let data = data.map_err(|error| format!("the input: {error}"))?;
+        count += 1;
+        bytes += data.len();
+        let key = args.key.clone().unwrap_or_else(|| count.to_string());
+        let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
+        batch.push(entry.build().map_err(|error| error.to_string())?);
+        if batch.len() == RECORDS || bytes >= BYTES {
+            put(client, output, &args.stream, std::mem::take(&mut batch)).await?;
+            bytes = 0;
+        }
+    }
+    if !batch.is_empty() {
+        put(client, output, &args.stream, batch).await?;
+    }
+    Ok(())
+}
+
+/// Puts records; those that are refused for now again, after a while.
+async fn put(
+    client: &Client,
+    output: &Output,
+    stream: &str,
+    mut entries: Vec<PutRecordsRequestEntry>,
+) -> Result<(), Failure> {
+    let mut refusal = String::new();
+    for _ in 0..TRIES {
+        let request = client.put_records().stream_name(stream);
+        let answer = request.set_records(Some(entries.clone())).send().await.map_err(told)?;
+        let mut again = Vec::new();
+        for (entry, result) in entries.into_iter().zip(answer.records()) {
+            let (Some(shard), Some(number)) = (result.shard_id(), result.sequence_number()) else {
+                refusal = result.error_message().unwrap_or("refused").to_owned();
+                again.push(entry);
+                continue;
+            };
+            let object = || json!({"shard": shard, "sequence_number": number});
+            // Nobody reads the receipts: the records are put all the same.
+            if let Err(Stopped::Failed(why)) = output.line(|| format!("{shard} {number}"), object) {
+                return Err(why);
+            }
+        }
+        if again.is_empty() {
+            return Ok(());
+        }
+        entries = again;
+        SystemClock.sleep(WAIT).await;
+    }
+    Err(format!("{} records were not put: {refusal}", entries.len()))
+}

@@ -1,0 +1,321 @@
+//! `kcl stream tail`: follows a stream through splits and merges. A child is read once all of its
+//! parents that are followed have ended, so that the records of one key come in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{ChildShard, Record, ShardFilter, ShardFilterType, ShardIteratorType};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use kcl_core::{Clock, SystemClock};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::output::{Output, Printed};
+use super::{Failure, told};
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Name of the stream
+    stream: String,
+
+    /// Where to begin: latest, trim-horizon, or a time in Unix seconds
+    #[arg(long, default_value = "latest", value_parser = from)]
+    from: From,
+
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum From {
+    Latest,
+    TrimHorizon,
+    Time(f64),
+}
+
+fn from(text: &str) -> Result<From, String> {
+    match text {
+        "latest" => Ok(From::Latest),
+        "trim-horizon" => Ok(From::TrimHorizon),
+        _ => match text.parse::<f64>() {
+            Ok(seconds) if (0.0..1e11).contains(&seconds) => Ok(From::Time(seconds)),
+            _ => Err("use latest, trim-horizon, or Unix seconds such as 1767225600".to_owned()),
+        },
+    }
+}
+
+/// Between two calls at the tip: the service allows five calls a second to all readers of a shard.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+/// After a refusal for the rate, or a failure.
+const WAIT: Duration = Duration::from_secs(1);
+/// Failures of one shard after one another until it is given up.
+const PATIENCE: u32 = 30;
+/// Batches between the readers and the printer.
+const AHEAD: usize = 16;
+
+/// What a reader brings.
+enum News {
+    Records { shard: String, records: Vec<Record> },
+}
+
+/// A shard read to its end.
+struct Ended {
+    shard: String,
+    children: Vec<ChildShard>,
+}
+
+pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
+    let (news, mut received) = mpsc::channel(AHEAD);
+    let mut follower = Follower {
+        client: client.clone(),
+        stream: args.stream.clone(),
+        news,
+        readers: JoinSet::new(),
+        lineage: Lineage::default(),
+    };
+    for shard in first_shards(client, args).await? {
+        follower.lineage.begin(&shard);
+        follower.read(shard, args.from);
+    }
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        tokio::select! { biased;
+            Some(News::Records { shard, records }) = received.recv() => {
+                for record in records.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                    left -= 1;
+                    if let Err(stopped) = print(output, &shard, record) {
+                        return stopped.into_result();
+                    }
+                }
+            }
+            ended = follower.readers.join_next() => match ended {
+                None => return Err(format!("stream {} has no shard left to follow", args.stream)),
+                Some(Ok(Ok(ended))) => follower.go_on(ended),
+                Some(Ok(Err(why))) => return Err(why),
+                Some(Err(error)) => return Err(format!("a reader broke off: {error}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn first_shards(client: &Client, args: &Args) -> Result<Vec<String>, Failure> {
+    let filter = match args.from {
+        From::Latest => ShardFilter::builder().r#type(ShardFilterType::AtLatest),
+        From::TrimHorizon => ShardFilter::builder().r#type(ShardFilterType::AtTrimHorizon),
+        From::Time(seconds) => ShardFilter::builder()
+            .r#type(ShardFilterType::AtTimestamp)
+            .timestamp(DateTime::from_secs_f64(seconds)),
+    };
+    let filter = filter.build().map_err(|error| error.to_string())?;
+    let mut shards = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let request = client.list_shards();
+        let request = match token.take() {
+            Some(token) => request.next_token(token),
+            None => request.stream_name(&args.stream).shard_filter(filter.clone()),
+        };
+        let page = request.send().await.map_err(told)?;
+        shards.extend(page.shards().iter().map(|shard| shard.shard_id().to_owned()));
+        match page.next_token {
+            Some(next) => token = Some(next),
+            None => return Ok(shards),
+        }
+    }
+}
+
+struct Follower {
+    client: Client,
+    stream: String,
+    news: mpsc::Sender<News>,
+    readers: JoinSet<Result<Ended, Failure>>,
+    lineage: Lineage,
+}
+
+impl Follower {
+    fn read(&mut self, shard: String, from: From) {
+        let (client, stream, news) = (self.client.clone(), self.stream.clone(), self.news.clone());
+        self.readers.spawn(async move {
+            let reader = Reader { client, stream, shard, last: None };
+            reader.run(from, news).await
+        });
+    }
+
+    fn go_on(&mut self, ended: Ended) {
+        for shard in self.lineage.end(&ended.shard, ended.children) {
+            self.read(shard, From::TrimHorizon);
+        }
+    }
+}
+
+/// Which shards are being read, and which wait for them.
+#[derive(Default)]
+struct Lineage {
+    reading: BTreeSet<String>,
+    known: BTreeSet<String>,
+    /// Children with their parents.
+    waiting: BTreeMap<String, Vec<String>>,
+}
+
+impl Lineage {
+    fn begin(&mut self, shard: &str) {
+        self.known.insert(shard.to_owned());
+        self.reading.insert(shard.to_owned());
+    }
+
+    /// A shard has ended; returns those to read now.
+    fn end(&mut self, shard: &str, children: Vec<ChildShard>) -> Vec<String> {
+        self.reading.remove(shard);
+        for child in children {
+            if self.known.insert(child.shard_id().to_owned()) {
+                let parents = child.parent_shards().to_vec();
+                self.waiting.insert(child.shard_id().to_owned(), parents);
+            }
+        }
+        // A parent that is itself still waited for has not ended either.
+        let waited_for: BTreeSet<_> = self.waiting.keys().cloned().collect();
+        let is_ready = |_: &String, parents: &mut Vec<String>| {
+            let is_on = |parent| self.reading.contains(parent) || waited_for.contains(parent);
+            !parents.iter().any(is_on)
+        };
+        let ready: Vec<_> = self.waiting.extract_if(.., is_ready).map(|(child, _)| child).collect();
+        self.reading.extend(ready.iter().cloned());
+        ready
+    }
+}
+
+struct Reader {
+    client: Client,
+    stream: String,
+    shard: String,
+    /// The number of the last record brought.
+    last: Option<String>,
+}
+
+impl Reader {
+    async fn run(mut self, from: From, news: mpsc::Sender<News>) -> Result<Ended, Failure> {
+        let mut iterator = self.iterator(from).await?;
+        let mut failures = 0;
+        loop {
+            let got = self.client.get_records().shard_iterator(&iterator).send().await;
+            let got = match got {
+                Ok(got) => got,
+                Err(error) => {
+                    failures += 1;
+                    let code = error.code().unwrap_or_default().to_owned();
+                    if failures > PATIENCE || code == "ResourceNotFoundException" {
+                        return Err(format!("{}: {}", self.shard, told(error)));
+                    }
+                    SystemClock.sleep(WAIT).await;
+                    if code == "ExpiredIteratorException" {
+                        iterator = self.iterator(from).await?;
+                    }
+                    continue;
+                }
+            };
+            failures = 0;
+            let (records, next) = (got.records, got.next_shard_iterator);
+            let is_behind = got.millis_behind_latest.is_some_and(|millis| millis > 0);
+            if let Some(last) = records.last() {
+                self.last = Some(last.sequence_number().to_owned());
+                let shard = self.shard.clone();
+                // The printer is gone: so is who wanted the records.
+                let _ = news.send(News::Records { shard, records }).await;
+            }
+            match next {
+                Some(next) => iterator = next,
+                None => {
+                    let children = got.child_shards.unwrap_or_default();
+                    return Ok(Ended { shard: self.shard, children });
+                }
+            }
+            SystemClock.sleep(if is_behind { POLL_EVERY / 2 } else { POLL_EVERY }).await;
+        }
+    }
+
+    /// Where to begin, or to go on after the last record.
+    async fn iterator(&self, from: From) -> Result<String, Failure> {
+        let request = self.client.get_shard_iterator().stream_name(&self.stream);
+        let request = request.shard_id(&self.shard);
+        let request = match (&self.last, from) {
+            (Some(last), _) => request
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(last),
+            (None, From::Latest) => request.shard_iterator_type(ShardIteratorType::Latest),
+            (None, From::TrimHorizon) => {
+                request.shard_iterator_type(ShardIteratorType::TrimHorizon)
+            }
+            (None, From::Time(seconds)) => request
+                .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_secs_f64(seconds)),
+        };
+        let answer = request.send().await.map_err(told)?;
+        answer.shard_iterator.ok_or_else(|| "the service gives no iterator".to_owned())
+    }
+}
+
+fn print(output: &Output, shard: &str, record: &Record) -> Printed {
+    let data = record.data().as_ref();
+    let text = || {
+        let data = String::from_utf8_lossy(data);
+        format!("{shard} {} {data}", record.partition_key().unwrap_or("-"))
+    };
+    let object = || {
+        let arrived = record.approximate_arrival_timestamp().and_then(|at| at.to_millis().ok());
+        let (text, base64) = match std::str::from_utf8(data) {
+            Ok(text) => (Some(text), None),
+            Err(_) => (None, Some(STANDARD.encode(data))),
+        };
+        json!({
+            "shard": shard, "sequence_number": record.sequence_number(),
+            "partition_key": record.partition_key(), "arrived_millis": arrived,
+            "data": text, "data_base64": base64,
+        })
+    };
+    output.line(text, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::types::HashKeyRange;
+
+    use super::*;
+
+    fn child(shard: &str, parents: &[&str]) -> ChildShard {
+        let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key("1").build();
+        let mut child = ChildShard::builder().shard_id(shard).hash_key_range(range.unwrap());
+        for parent in parents {
+            child = child.parent_shards(*parent);
+        }
+        child.build().unwrap()
+    }
+
+    #[test]
+    fn a_child_waits_for_all_its_parents_that_are_read() {
+        let mut lineage = Lineage::default();
+        lineage.begin("a");
+        lineage.begin("b");
+        let merged = || vec![child("c", &["a", "b"])];
+        assert!(lineage.end("a", merged()).is_empty());
+        assert_eq!(lineage.end("b", merged()), ["c"]);
+        let halves = vec![child("d", &["c"]), child("e", &["c"])];
+        assert_eq!(lineage.end("c", halves), ["d", "e"]);
+        // One of the two had ended before this began.
+        assert_eq!(lineage.end("d", vec![child("f", &["d", "before"])]), ["f"]);
+    }
+
+    #[test]
+    fn a_beginning_is_a_word_or_a_time() {
+        assert_eq!(from("latest"), Ok(From::Latest));
+        assert_eq!(from("1767225600.5"), Ok(From::Time(1_767_225_600.5)));
+        assert!(from("yesterday").is_err() && from("-1").is_err());
+    }
+}
