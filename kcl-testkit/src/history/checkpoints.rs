@@ -12,7 +12,7 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
     let mut written: BTreeMap<LeaseKey, (Fence, Checkpoint)> = BTreeMap::new();
     let mut delivered: BTreeMap<LeaseKey, Position> = BTreeMap::new();
     let mut latest: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
-    // What was written under such a fence went with the row, though its writer may hear of it later.
+    // What was written under such a fence went with the row; its writer may hear of it later.
     let mut deleted: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
