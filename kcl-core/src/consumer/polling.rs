@@ -47,10 +47,15 @@ impl Consumer {
         (entries.acks.watermark(), entries.acks.unacked(), entries.gate.is_undecided())
     }
 
-    /// With explicit acks: true if an idle consumer could go on now.
+    /// With explicit acks: true if an idle consumer could go on now. A batch to come again waits
+    /// until an effect is decided, which is news by itself.
     fn has_room(&self) -> bool {
-        let unacked = self.ledger.lock().acks.unacked();
+        let (unacked, is_undecided) = {
+            let entries = self.ledger.lock();
+            (entries.acks.unacked(), entries.gate.is_undecided())
+        };
         self.machine.may_deliver()
+            && !(self.batch.is_some() && is_undecided)
             && ((self.fetcher.has_records() && unacked < self.ctx.config.max_unacked_records)
                 || (self.fetcher.ended().is_some() && unacked == 0))
     }

@@ -3,7 +3,7 @@
 use kcl_protocol::{Checkpoint, Fence};
 
 use super::world::*;
-use crate::consumer::{ConsumerCommand, ExitReason, StopReason};
+use crate::consumer::{Acks, ConsumerCommand, ExitReason, StopReason};
 use crate::{CheckpointError, Effects, ProcessorError, TableError};
 
 /// Every batch commits its first number as an effect.
@@ -185,4 +185,28 @@ async fn a_farewell_with_effects_covers_no_failed_batch() {
     running.tell(ConsumerCommand::Stop(StopReason::Shutdown)).await;
     assert_eq!(running.task.await.unwrap().acked, Checkpoint::TrimHorizon);
     assert_eq!(*world.table.effects.lock().unwrap(), [9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_explicit_acks_others_run_on_while_a_failed_batch_waits_for_an_undecided_effect() {
+    let mut world = World::new();
+    (world.config.acks, world.config.batch_records) = (Acks::Explicit, 1);
+    for _ in 0..9 {
+        world.table.fail(Fault::Error(TableError::Unknown("lost".into())));
+    }
+    world.shelf.put(1..=3);
+    let running = world.start(|called| async move {
+        let Called::Records(numbers, attempt, checkpointer) = called else { return Ok(()) };
+        if numbers == [1] && attempt == 0 {
+            let effects = checkpointer.clone();
+            tokio::spawn(async move { effects.checkpoint_with(Effects::new(1u32)).await });
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            return Err(ProcessorError::new("no"));
+        }
+        numbers.iter().try_for_each(|number| checkpointer.ack(p(*number))).unwrap();
+        Ok(())
+    });
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(*world.table.effects.lock().unwrap(), [1]);
+    assert_eq!(running.status.borrow().acked, at(3));
 }
