@@ -243,8 +243,7 @@ impl Consumer {
 
     /// Gives the failing record to the sink; it counts as done once the sink has it.
     pub(super) async fn dead_letter(&mut self) {
-        let (Some(sink), Some(record)) =
-            (self.ctx.dead_letters.clone(), self.first_open().cloned())
+        let (Some(sink), Some(record)) = (self.ctx.dead_letters.clone(), self.failing().cloned())
         else {
             // Everything was acked meanwhile.
             return self.machine.on(Event::DeadLettered);

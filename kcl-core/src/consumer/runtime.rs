@@ -300,10 +300,20 @@ impl Consumer {
     }
 
     /// The first record of the batch that is not done.
-    pub(super) fn first_open(&self) -> Option<&crate::source::Record> {
+    fn first_open(&self) -> Option<&crate::source::Record> {
         let entries = self.ledger.lock();
         let open = |record: &&crate::source::Record| !entries.acks.is_acked(record.position);
         self.batch.as_ref()?.records.iter().find(open)
+    }
+
+    /// The record that the last failure is about: the one it names, or else the first of the batch
+    /// that is not done. `None` if that one is done by now.
+    pub(super) fn failing(&self) -> Option<&crate::source::Record> {
+        let records = &self.batch.as_ref()?.records;
+        let named = self.failure.as_ref().and_then(|(error, _)| error.at);
+        let named = named.and_then(|at| records.binary_search_by_key(&at, |r| r.position).ok());
+        let Some(named) = named.map(|index| &records[index]) else { return self.first_open() };
+        (!self.ledger.lock().acks.is_acked(named.position)).then_some(named)
     }
 
     fn park(&mut self) {

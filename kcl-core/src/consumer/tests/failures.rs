@@ -177,6 +177,29 @@ async fn an_error_that_names_no_record_dead_letters_the_first_unacked_one() {
     assert_eq!(running.status.borrow().acked, at(3));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_acked_before_its_dead_letter_costs_no_other_record_its_delivery() {
+    let mut world = World::new();
+    world.policy = always(Action::DeadLetter);
+    world.config.acks = Acks::Explicit;
+    let sink = Arc::new(MemoryDeadLetters::bounded(10));
+    world.dead_letters = Some(sink.clone());
+    world.shelf.put(1..=3);
+    let running = world.start(|called| async move {
+        let Called::Records(numbers, _, checkpointer) = called else { return Ok(()) };
+        if numbers.len() == 3 {
+            checkpointer.ack(p(2)).unwrap();
+            return Err(ProcessorError::at(p(2), "done after all"));
+        }
+        numbers.iter().try_for_each(|number| checkpointer.ack(p(*number))).unwrap();
+        Ok(())
+    });
+    world.settle().await;
+    assert_eq!(sink.len(), 0);
+    assert_eq!(world.calls()[1..], ["records [1, 2, 3]", "records [3]"]);
+    assert_eq!(running.status.borrow().acked, at(3));
+}
+
 /// Refuses so many letters first.
 struct Reluctant(AtomicU32);
 
