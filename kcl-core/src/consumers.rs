@@ -41,6 +41,7 @@ pub(crate) struct Posted {
 
 struct Running {
     fence: Fence,
+    from: Option<WorkerId>,
     commands: mpsc::Sender<ConsumerCommand>,
     status: watch::Receiver<ConsumerStatus>,
 }
@@ -50,6 +51,8 @@ pub(crate) struct Stopped {
     pub(crate) key: LeaseKey,
     /// The fence it ran under.
     pub(crate) fence: Fence,
+    /// From whom the lease came, if somebody had it.
+    pub(crate) from: Option<WorkerId>,
     /// `None`: its task was aborted or panicked outside the processor.
     pub(crate) exit: Option<Exit>,
 }
@@ -97,9 +100,9 @@ impl Consumers {
         let task = consumer(context, assignment, receiver, sender);
         let id = self.tasks.spawn_on(task, &self.runtime).id();
         self.keys.insert(id, key.clone());
-        let posted = Posted { fence, since, reason, from, status: status.clone() };
+        let posted = Posted { fence, since, reason, from: from.clone(), status: status.clone() };
         self.post(|board| drop(board.insert(key.clone(), posted)));
-        self.running.insert(key, Running { fence, commands, status });
+        self.running.insert(key, Running { fence, from, commands, status });
     }
 
     /// Sends a command; a consumer that has no room for it is about to end or asked already.
@@ -122,8 +125,10 @@ impl Consumers {
     fn remove(&mut self, id: Id, exit: Option<Exit>) -> Stopped {
         let key = self.keys.remove(&id).unwrap_or_else(|| LeaseKey::from(""));
         self.post(|board| drop(board.remove(&key)));
-        let fence = self.running.remove(&key).map_or(Fence(0), |running| running.fence);
-        Stopped { key, fence, exit }
+        let running = self.running.remove(&key);
+        let (fence, from) =
+            running.map_or((Fence(0), None), |running| (running.fence, running.from));
+        Stopped { key, fence, from, exit }
     }
 
     fn post(&self, change: impl FnOnce(&mut BTreeMap<LeaseKey, Posted>)) {

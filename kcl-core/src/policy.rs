@@ -24,7 +24,9 @@ pub enum Action {
     /// If the error names no record it is the first unacked one of the batch. Without a sink, and
     /// for failures outside a batch, the same as [`Action::StopShard`].
     DeadLetter,
-    /// Give the lease up, so that another worker tries.
+    /// Give the lease up, so that another worker tries. This worker leaves the shard alone for
+    /// [`Config::yield_for`](crate::Config::yield_for) (60 s), also if it is handed back by one
+    /// that gave it up too: then nobody has it until the first of them tries again.
     YieldShard,
     /// Park the shard: the lease stays held, its reason is written into the lease row, nothing is
     /// delivered until somebody resumes it. Other shards go on.

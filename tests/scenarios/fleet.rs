@@ -1,5 +1,6 @@
 //! A fleet on a paused clock, small enough to read a test's story from it.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -120,7 +121,7 @@ impl Fleet {
             .worker_name(format!("w{}", self.started))
             .lease_duration(D)
             .placement(Placement::Inline)
-            .seed(u64::from(self.started))
+            .seed(seed_of_test().wrapping_add(u64::from(self.started)))
             .observer(Arc::new(self.recorder.clone()))
             .clock(self.clock.clone())
     }
@@ -200,6 +201,14 @@ impl Worker {
     pub async fn end(self) -> Result<(), WorkerError> {
         self.task.await.unwrap()
     }
+}
+
+/// Tests run side by side in one process. Fleets with the same seeds would have the same worker
+/// ids, and take each other's hints for theirs.
+fn seed_of_test() -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::thread::current().name().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Shard ids as the engine gives them.

@@ -6,6 +6,7 @@ mod budget;
 mod data;
 mod doors;
 mod fleet;
+mod giving_up;
 mod latest;
 mod liveness;
 mod moving;

@@ -4,7 +4,7 @@ use kcl_protocol::moves::{Child, receiver};
 use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
 
 use super::ops::{Claim, Done, EndOutcome, LetGo, operation};
-use super::{After, Again, Control};
+use super::{After, Again, Control, GaveUp};
 use crate::consumer::{Exit, ExitReason, StopReason};
 use crate::consumers::Stopped;
 use crate::event::{EventKind, HoldReason};
@@ -14,7 +14,7 @@ use crate::source::ChildShard;
 
 impl Control<'_> {
     pub(super) fn on_stopped(&mut self, stopped: Stopped) {
-        let Stopped { key, fence, exit } = stopped;
+        let Stopped { key, fence, from, exit } = stopped;
         if let Some((lease, permit, reason, from)) = self.deferred.remove(&key) {
             let after = self.after.remove(&key);
             self.drop_from_ask(after);
@@ -44,8 +44,7 @@ impl Control<'_> {
             Some(ExitReason::Yield { error }) => {
                 tracing::warn!(lease = %key, %error, "the shard is yielded");
                 self.drop_from_ask(after);
-                self.ban(&key);
-                self.give_away(key, fence, checkpoint);
+                self.pass_on(key, fence, checkpoint, from.as_ref());
             }
             Some(ExitReason::SourceFailed(error)) => {
                 tracing::error!(lease = %key, %error, "the shard cannot be read; it is yielded");
@@ -54,8 +53,7 @@ impl Control<'_> {
                     lease: key.clone(),
                     error: error.to_string(),
                 });
-                self.ban(&key);
-                self.give_away(key, fence, checkpoint);
+                self.pass_on(key, fence, checkpoint, from.as_ref());
             }
             Some(ExitReason::StopWorker { error }) => {
                 self.parting_error
@@ -69,9 +67,33 @@ impl Control<'_> {
         }
     }
 
-    fn ban(&mut self, key: &LeaseKey) {
+    /// Gives up a shard that does not work here: rather not to whom it came from, who may have
+    /// given it up too.
+    fn pass_on(
+        &mut self,
+        key: LeaseKey,
+        fence: Fence,
+        checkpoint: Option<Checkpoint>,
+        from: Option<&WorkerId>,
+    ) {
+        self.ban(&key, GaveUp::Failed);
+        let view = self.registration.view();
+        let others = view.workers.values().filter(|row| Some(&row.id) != from);
+        let to = receiver(&key, others, &self.registration.me).or_else(|| self.receiver(&key));
+        self.let_go(key, fence, to, checkpoint, None);
+    }
+
+    /// True for a shard that failed here and was handed back within the time this worker leaves it
+    /// alone: nobody else could do better. It is released then, or it would go round and round.
+    pub(super) fn is_to_be_left_alone(&self, key: &LeaseKey) -> bool {
+        let has_failed =
+            self.banned.get(key).is_some_and(|(_, gave_up)| *gave_up == GaveUp::Failed);
+        has_failed && !self.consumers.is_running(key) && !self.busy.contains_key(key)
+    }
+
+    fn ban(&mut self, key: &LeaseKey, gave_up: GaveUp) {
         let until = self.now() + self.settings.config.yield_for;
-        self.banned.insert(key.clone(), until);
+        self.banned.insert(key.clone(), (until, gave_up));
         // Nobody else may want it: then this worker tries again itself.
         self.timers
             .entry(until)
@@ -82,7 +104,7 @@ impl Control<'_> {
     /// Gives up leases on purpose: each goes to the least loaded other worker.
     pub(super) fn give_up(&mut self, which: impl Fn(&LeaseKey) -> bool) {
         for key in self.consumers.keys().into_iter().filter(which) {
-            self.ban(&key);
+            self.ban(&key, GaveUp::OnRequest);
             self.let_go_of(&key);
         }
     }
@@ -103,7 +125,7 @@ impl Control<'_> {
         self.let_go(key, fence, to, checkpoint, None);
     }
 
-    fn let_go(
+    pub(super) fn let_go(
         &mut self,
         key: LeaseKey,
         fence: Fence,

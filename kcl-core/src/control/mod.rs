@@ -74,6 +74,15 @@ pub(super) enum After {
     Release,
 }
 
+/// Why this worker gave a shard up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GaveUp {
+    /// Somebody asked for it: it may come back if the new owner leaves.
+    OnRequest,
+    /// It does not work here.
+    Failed,
+}
+
 /// How a registration's control loop ended.
 #[derive(Debug)]
 pub(crate) enum ControlEnd {
@@ -106,7 +115,7 @@ pub(crate) struct Control<'a> {
     asks: BTreeMap<EntryId, OpenAsk>,
     balance: balance::Balance,
     /// Shards this worker gave up, and until when it leaves them alone.
-    banned: BTreeMap<LeaseKey, Moment>,
+    banned: BTreeMap<LeaseKey, (Moment, GaveUp)>,
     reconcile: reconcile::Rounds,
     leaving: Option<leaving::Leaving>,
     failure: Option<WorkerError>,
@@ -256,7 +265,7 @@ impl<'a> Control<'a> {
                 }
             }
         }
-        self.banned.retain(|_, until| now < *until);
+        self.banned.retain(|_, (until, _)| now < *until);
         self.note_parked();
         self.tend_asks();
         self.tend_balance();
@@ -365,6 +374,9 @@ impl<'a> Control<'a> {
             from: from.clone(),
             reason,
         });
+        if self.is_to_be_left_alone(&key) {
+            return self.let_go(key, permit.fence(), None, None, None);
+        }
         if self.consumers.is_running(&key) {
             self.deferred.insert(key, (lease, permit, reason, from));
             return;
