@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::{ConsumerConfig, Scheduler, StreamSource};
+use kcl_core::{ConsumerConfig, HintAddress, Scheduler, StreamSource};
 use kcl_stream_local::StreamOptions;
 
-use crate::fleet::{Cable, Fleet};
+use crate::fleet::{Cable, Fleet, shard};
 
 fn refusal(fleet: &Fleet, config: kcl_core::Config) -> String {
     let table = Arc::new(fleet.table.clone());
@@ -21,7 +21,7 @@ fn refusal(fleet: &Fleet, config: kcl_core::Config) -> String {
 async fn values_out_of_bounds_are_refused_by_name_when_the_scheduler_is_built() {
     let mut fleet = Fleet::new(1);
     let (short, none) = (Duration::from_millis(1), Duration::ZERO);
-    let batch = ConsumerConfig { batch_records: 0, ..ConsumerConfig::default() };
+    let (long, unreachable) = (Duration::from_secs(1_000_000), "0.0.0.0:9".parse().unwrap());
     for (config, name) in [
         (fleet.config().lease_duration(short), "lease_duration is 1ms: expected 300ms to 300s"),
         (fleet.config().worker_name("a b"), "worker_name is \"a b\""),
@@ -30,13 +30,49 @@ async fn values_out_of_bounds_are_refused_by_name_when_the_scheduler_is_built() 
         (fleet.config().reconcile_every(short), "reconcile_every is 1ms"),
         (fleet.config().yield_for(none), "yield_for is 0ns"),
         (fleet.config().shutdown_timeout(none), "shutdown_timeout is 0ns"),
-        (fleet.config().consumer(batch), "batch_records is 0"),
+        (fleet.config().blocking_grace(long), "blocking_grace is 1000000s"),
+        (fleet.config().hint_address(HintAddress::new(unreachable)), "hint_address is 0.0.0.0:9"),
         (kcl_core::Config::new(""), "application is \"\""),
     ] {
         let refused = refusal(&fleet, config);
         assert!(refused.starts_with(name), "{refused}");
     }
     assert_eq!(refusal(&fleet, kcl_core::Config::new("fine")), "accepted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_of_consumers_out_of_bounds_are_refused_by_name_too() {
+    type Change = fn(&mut ConsumerConfig);
+    let mut fleet = Fleet::new(1);
+    let changes: [(Change, &str); 8] = [
+        (|c| c.checkpoint_interval = Duration::ZERO, "checkpoint_interval is 0ns"),
+        (|c| c.batch_records = 0, "batch_records is 0"),
+        (|c| c.batch_bytes = 0, "batch_bytes is 0"),
+        (|c| c.prefetch_records = 0, "prefetch_records is 0"),
+        (|c| c.prefetch_bytes = 0, "prefetch_bytes is 0"),
+        (|c| c.max_unacked_records = 0, "max_unacked_records is 0"),
+        (|c| c.stop_timeout = Duration::from_secs(601), "stop_timeout is 601s"),
+        (|c| c.max_progress = Some(Duration::ZERO), "max_progress is 0ns"),
+    ];
+    for (change, name) in changes {
+        let mut consumer = ConsumerConfig::default();
+        change(&mut consumer);
+        let config = fleet.config().consumer(consumer);
+        let refused = refusal(&fleet, config);
+        assert!(refused.starts_with(name), "{refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_for_a_shard_that_is_not_here_or_a_worker_that_stopped_are_refused() {
+    let mut fleet = Fleet::new(1);
+    let worker = fleet.start();
+    fleet.pass(Duration::from_secs(5)).await;
+    let refused = worker.handle.pause(&shard(7)).await.unwrap_err().to_string();
+    assert!(refused.contains("does not run shard shardId-000000000007"), "{refused}");
+    worker.handle.shutdown().await;
+    let refused = worker.handle.resume(&shard(0)).await.unwrap_err().to_string();
+    assert_eq!(refused, "the worker has stopped");
 }
 
 #[tokio::test(start_paused = true)]
