@@ -1,8 +1,7 @@
 //! Counts flights with a fleet of workers that join, die, leave, and follow a resharding stream.
 
 use std::error::Error;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use examples::flights::feed::{FeedError, Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::Fleet;
 use examples::flights::hot::hot_shards;
+use examples::flights::json_file::JsonFile;
 use examples::flights::report::{KEYS_REPORTED, Report};
 use examples::flights::rows;
 use examples::flights::script::Script;
@@ -56,7 +56,7 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     }
     let rows = Arc::new(rows::read(args.input.as_deref(), &args.partition_key)?);
     // Made before the run: a path that cannot be written is known before the work, not after it.
-    let json = args.json.as_deref().map(Unfinished::create).transpose()?;
+    let json = args.json.as_deref().map(JsonFile::create).transpose()?;
     let engine = Engine::new(Arc::new(SystemClock));
     let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
     let producer = stream.producer(ProducerOptions::default());
@@ -95,33 +95,6 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     }
     fleet.shut_down_all();
     Ok(report)
-}
-
-/// A report under another name, until it is whole: a run that fails leaves an older one as it was.
-struct Unfinished {
-    part: PathBuf,
-    path: PathBuf,
-    file: File,
-}
-
-impl Unfinished {
-    fn create(path: &Path) -> Result<Self, String> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let failed = |error| format!("{}: {error}", path.display());
-        if path.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        let file = File::create(&part).map_err(failed)?;
-        Ok(Self { part, path: path.to_owned(), file })
-    }
-
-    fn finish(self, report: &Report) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", self.path.display());
-        serde_json::to_writer_pretty(&self.file, report).map_err(|error| failed(error.into()))?;
-        std::fs::rename(&self.part, &self.path).map_err(failed)
-    }
 }
 
 fn is_same_file(a: &Path, b: &Path) -> bool {

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long)]
     pub plain: bool,
 
-    /// Write the final report as JSON (the file is made, or emptied, before the run)
+    /// Write the final report as JSON; an older file stays until it is whole
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

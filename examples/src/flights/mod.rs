@@ -8,6 +8,7 @@ pub mod feed;
 pub mod figures;
 pub mod fleet;
 pub mod hot;
+pub mod json_file;
 pub mod ledger;
 pub mod processor;
 pub mod report;

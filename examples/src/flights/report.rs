@@ -83,7 +83,7 @@ impl Report {
         }
         let same = if self.matches_direct { "all equal" } else { "DIFFERENT" };
         let count = self.figures.len();
-        say(format!("\n{count} figures, {same} to those of a direct pass over the file"));
+        say(format!("\n{count} lines, {same} to those of a direct pass over the file"));
         say(format!(
             "put {}, processed {}, lost {}, redelivered {} (counted once), out of order {}",
             self.put, self.processed, self.lost, self.redelivered, self.out_of_order

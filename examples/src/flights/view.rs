@@ -11,14 +11,16 @@ use crate::say;
 
 /// Without a live view a line is printed this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
-/// Columns of the progress bar.
-const BAR: usize = 40;
-/// Workers shown at once, so that the view fits on a terminal of 24 lines: the cursor cannot go
-/// back to what has scrolled away.
-const WORKERS_SHOWN: usize = 20;
-/// Tells the terminal to cut long lines, so that a line drawn is a line to draw over; and not to.
-const CUT_LINES: &str = "\x1b[?7l";
-const WRAP_LINES: &str = "\x1b[?7h";
+/// Columns of the progress bar: with the numbers beside it the line fits in 80.
+const BAR: usize = 24;
+/// Lines drawn at most, and where the terminal does not tell its height.
+const MOST_LINES: usize = 22;
+/// Where the terminal does not tell its width.
+const COLUMNS: usize = 80;
+/// Tells the terminal to clear the rest of the line, and all lines from here on. The screen is not
+/// cleared as a whole: terminals that keep what was cleared would keep every picture.
+const CLEAR_LINE: &str = "\x1b[K";
+const CLEAR_BELOW: &str = "\x1b[J";
 
 /// A live view on a terminal, or a line now and then.
 pub struct View {
@@ -50,8 +52,11 @@ impl View {
 
     /// Prints a sentence that stays.
     pub fn say(&mut self, sentence: &str) {
-        self.erase();
-        say(sentence);
+        if self.drawn == 0 {
+            return say(sentence);
+        }
+        say(format!("{}{sentence}{CLEAR_LINE}", self.back()));
+        self.clear_below();
     }
 
     /// Prints a change of owner.
@@ -64,12 +69,13 @@ impl View {
     pub fn draw(&mut self, scene: &Scene) {
         let now = SystemClock.monotonic();
         if self.is_live {
-            self.erase();
-            let lines = live_lines(scene);
+            let (rows, columns) = terminal_size();
+            let lines = live_lines(scene, rows);
+            let lines: Vec<_> = lines.iter().map(|line| cut(line, columns)).collect();
+            let back = self.back();
             self.drawn = lines.len();
-            say(format!("{CUT_LINES}{}{WRAP_LINES}", lines.join("\n")));
-            // A terminal that is gone shows nothing, and that is no reason to stop counting.
-            let _ = std::io::stdout().flush();
+            say(format!("{back}{}{CLEAR_LINE}", lines.join(&format!("{CLEAR_LINE}\n"))));
+            self.clear_below();
         } else if now.since(self.last) >= PLAIN_EVERY {
             self.last = now;
             say(summary(scene));
@@ -79,21 +85,32 @@ impl View {
     /// Takes the live part away.
     pub fn erase(&mut self) {
         if self.drawn > 0 {
-            let _ = write!(std::io::stdout(), "\x1b[{}A\x1b[J", self.drawn);
-            self.drawn = 0;
+            let _ = write!(std::io::stdout(), "{}", self.back());
+            self.clear_below();
         }
+    }
+
+    /// What moves the cursor to where the live part begins, which is then drawn over.
+    fn back(&mut self) -> String {
+        match std::mem::take(&mut self.drawn) {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A"),
+        }
+    }
+
+    /// Takes away what was drawn below before.
+    fn clear_below(&self) {
+        // A terminal that is gone shows nothing, and that is no reason to stop counting.
+        let _ = write!(std::io::stdout(), "{CLEAR_BELOW}");
+        let _ = std::io::stdout().flush();
     }
 }
 
 fn summary(scene: &Scene) -> String {
-    let behind = scene.put.saturating_sub(scene.processed);
-    format!(
-        "{} of {} rows put, {} processed, {behind} behind, {} workers",
-        scene.put,
-        scene.rows,
-        scene.processed,
-        scene.workers.len()
-    )
+    let Scene { rows, put, processed, .. } = scene;
+    // A row may be processed before the producer hears that it was put.
+    let behind = put.saturating_sub(*processed);
+    format!("{processed} of {rows} rows done, {behind} behind, {} workers", scene.workers.len())
 }
 
 /// The numbers of a worker's shards, and how far the last of them is behind.
@@ -104,19 +121,38 @@ fn held_in_words(status: &Status) -> String {
     };
     let numbers: Vec<_> = status.shards.iter().map(number).collect();
     let lags = status.shards.iter().map(|shard| shard.consumer.lag_millis);
-    lags.max()
-        .map_or("no shard".to_owned(), |lag| format!("{} ({lag} ms behind)", numbers.join(" ")))
+    lags.max().map_or("no shard".to_owned(), |lag| {
+        format!("shards {}; {lag} ms behind", numbers.join(", "))
+    })
 }
 
-fn live_lines(scene: &Scene) -> Vec<String> {
+/// The lines of the terminal but the one the cursor stands in (it cannot go back to what has
+/// scrolled away), and its columns.
+fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let (rows, columns) = size.map_or((0, 0), |size| (size.ws_row, size.ws_col));
+    let rows = if rows == 0 { MOST_LINES } else { usize::from(rows - 1).clamp(1, MOST_LINES) };
+    (rows, if columns == 0 { COLUMNS } else { usize::from(columns) })
+}
+
+/// A line that wrapped would be two to draw over. The last column stays free: with the cursor on
+/// it, terminals differ in what they clear.
+fn cut(line: &str, columns: usize) -> String {
+    line.chars().take(columns.saturating_sub(1)).collect()
+}
+
+/// At most so many lines, at least one.
+fn live_lines(scene: &Scene, most: usize) -> Vec<String> {
     let done = scene.processed * BAR / scene.rows.max(1);
     let bar = format!("[{}{}]", "=".repeat(done), " ".repeat(BAR.saturating_sub(done)));
     let mut lines = vec![format!("{bar} {}", summary(scene))];
-    for (_, name, status) in scene.workers.iter().take(WORKERS_SHOWN) {
+    let (workers, room) = (&scene.workers, most.saturating_sub(1));
+    let shown = if workers.len() <= room { workers.len() } else { room.saturating_sub(1) };
+    for (_, name, status) in workers.iter().take(shown) {
         lines.push(format!("  {name:<10} {}", held_in_words(status)));
     }
-    if scene.workers.len() > WORKERS_SHOWN {
-        lines.push(format!("  and {} workers more", scene.workers.len() - WORKERS_SHOWN));
+    if shown < workers.len() && room > 0 {
+        lines.push(format!("  and {} workers more", workers.len() - shown));
     }
     lines
 }
@@ -134,17 +170,20 @@ mod tests {
 
     #[test]
     fn the_bar_shows_what_is_processed_and_the_line_what_is_behind() {
-        let lines = live_lines(&scene(2));
+        let lines = live_lines(&scene(2), MOST_LINES);
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].matches('=').count(), BAR / 4);
-        assert!(lines[0].ends_with("50 of 100 rows put, 25 processed, 25 behind, 2 workers"));
+        assert!(lines[0].ends_with("25 of 100 rows done, 25 behind, 2 workers"), "{lines:?}");
         assert_eq!(lines[1], "  worker-0   no shard");
     }
 
     #[test]
     fn the_view_fits_on_a_terminal_however_many_workers_there_are() {
-        let lines = live_lines(&scene(64));
-        assert_eq!(lines.len(), WORKERS_SHOWN + 2);
-        assert_eq!(lines[WORKERS_SHOWN + 1], "  and 44 workers more");
+        for most in 1..=MOST_LINES {
+            assert_eq!(live_lines(&scene(64), most).len(), most);
+        }
+        assert_eq!(live_lines(&scene(64), MOST_LINES)[21], "  and 44 workers more");
+        assert_eq!(live_lines(&scene(3), 4)[3], "  worker-2   no shard");
+        assert_eq!(live_lines(&scene(3), 3)[2], "  and 2 workers more");
     }
 }
