@@ -112,10 +112,15 @@ impl Stream {
         let keeping = keeper.zip(commit);
         let keeping = keeping.map(|(keeper, commit)| Keeping { journal: &*keeper.journal, commit });
         let map = self.map();
+        let settings = &self.state.settings;
+        if let [place] = places {
+            // One record needs no sorting.
+            let shard = &map.open()[map.slot(hash_keys[*place as usize])];
+            return shard.append(now, settings, places, records, results, keeping.as_ref());
+        }
         let groups = Groups::new(places, map.open().len(), |at| map.slot(hash_keys[at as usize]));
         for (slot, group) in groups.iter() {
             let shard = &map.open()[slot];
-            let settings = &self.state.settings;
             shard.append(now, settings, group, records, results, keeping.as_ref());
         }
     }

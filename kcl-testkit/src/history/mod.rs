@@ -186,6 +186,11 @@ impl Recorder {
         self.entries().clone()
     }
 
+    /// Takes the history so far; what follows is a new one.
+    pub fn take(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries())
+    }
+
     fn note(&self, what: What) {
         let at = self.clock.monotonic();
         self.entries().push(Entry { at, what });

@@ -1,6 +1,6 @@
 //! P2: records come in order per shard, and parents before children.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kcl_core::protocol::{Position, ShardId};
 
@@ -11,13 +11,16 @@ use super::{Entry, Violation, What, lineage};
 /// record comes after every record of its parents was delivered.
 pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
     let lineage = lineage(history);
-    let mut put: BTreeMap<ShardId, BTreeSet<Position>> = BTreeMap::new();
+    let mut put: BTreeMap<ShardId, Vec<Position>> = BTreeMap::new();
     let mut highest: BTreeMap<ShardId, Position> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
         let (lease, positions) = match &entry.what {
             What::Put { shard, position } => {
-                put.entry(shard.clone()).or_default().insert(*position);
+                let put = put.entry(shard.clone()).or_default();
+                // At the end, where records come as they were put.
+                let at = put.partition_point(|before| before < position);
+                put.insert(at, *position);
                 continue;
             }
             What::Trimmed { shard, positions } => {
@@ -34,7 +37,7 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
         };
         if !highest.contains_key(&shard) {
             for parent in lineage.get(&shard).into_iter().flatten() {
-                let last = put.get(parent).and_then(BTreeSet::last);
+                let last = put.get(parent).and_then(|put| put.last());
                 if last > highest.get(parent) {
                     broken(format!("{shard} started before its parent {parent} was done"));
                 }
@@ -46,8 +49,9 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
         let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
         let seen = highest.get(&shard).copied();
         // What lies between the highest delivered so far and the start of this batch.
-        let before = put.entry(shard.clone()).or_default();
-        let skipped = before.range(..first).next_back().filter(|record| Some(**record) > seen);
+        let put = put.get(&shard).map(Vec::as_slice).unwrap_or_default();
+        let before = &put[..put.partition_point(|record| record < first)];
+        let skipped = before.last().filter(|record| Some(**record) > seen);
         if let Some(skipped) = skipped {
             broken(format!("{shard} went on at {first} although {skipped} was not delivered"));
         }

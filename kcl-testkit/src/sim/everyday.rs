@@ -2,13 +2,15 @@
 //! says. Each seed has it written in another way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::event::EventKind;
 use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
 use kcl_core::{
-    Checkpointer, Config, Effects, ProcessorError, Record, RecordBatch, RecordProcessor, ShardStart,
+    Checkpointer, Config, Effects, PartitionKey, ProcessorError, Record, RecordBatch,
+    RecordProcessor, ShardStart,
 };
 use kcl_lease_local::{LocalEffects, MemoryLeaseTable};
 use kcl_stream_local::NewRecord;
@@ -19,6 +21,10 @@ use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
 use crate::history::What;
 
+/// The keys of all records.
+static KEYS: LazyLock<Vec<PartitionKey>> =
+    LazyLock::new(|| (0..5000).map(|number| format!("key-{number}").into()).collect());
+
 /// The application of the harness, as a seed has it.
 pub(super) struct Everyday(pub Habits);
 
@@ -28,7 +34,8 @@ impl Work for Everyday {
     }
     fn record(&self, number: u64, draw: u64) -> NewRecord {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        NewRecord::new(format!("key-{}", draw % 5000), number.to_le_bytes().to_vec())
+        let key = KEYS[usize::try_from(draw).unwrap_or(0) % KEYS.len()].clone();
+        NewRecord::new(key, number.to_le_bytes().to_vec())
     }
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let lease = LeaseKey::new(start.shard.as_str());

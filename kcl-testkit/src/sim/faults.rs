@@ -135,13 +135,32 @@ pub struct Faults {
     clock: Arc<dyn Clock>,
     /// Faults strike before this moment only.
     until: Moment,
+    /// Of each kind, in the order of [`Kind::ALL`].
+    switches: Arc<[Switch]>,
     struck: Arc<Mutex<Vec<Struck>>>,
+}
+
+/// What a seed draws for a kind, once: a run asks for faults tens of thousands of times.
+struct Switch {
+    /// Its name, of which its faults are drawn.
+    name: String,
+    /// Each seed leaves out about half of the kinds, so that rare combinations come up.
+    is_on: bool,
+}
+
+impl Switch {
+    fn of(kind: Kind, draws: &Draws) -> Self {
+        let name = format!("{kind:?}");
+        let is_on = draws.below("kinds", &name, 0, 2) == 0;
+        Self { name, is_on }
+    }
 }
 
 impl Faults {
     /// The faults of a seed, until a moment of this clock.
     pub fn new(draws: Draws, clock: Arc<dyn Clock>, until: Moment) -> Self {
-        Self { draws: Arc::new(draws), clock, until, struck: Arc::default() }
+        let switches = Kind::ALL.map(|kind| Switch::of(kind, &draws)).into();
+        Self { draws: Arc::new(draws), clock, until, switches, struck: Arc::default() }
     }
     /// True time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -151,31 +170,35 @@ impl Faults {
     pub fn draws(&self) -> &Draws {
         &self.draws
     }
-    /// Each seed leaves out about half of the kinds, so that rare combinations come up.
+    /// Is this kind among those of the seed?
     pub fn is_on(&self, kind: Kind) -> bool {
-        self.draws.below("kinds", &format!("{kind:?}"), 0, 2) == 0
+        self.switch(kind).is_on
     }
     /// Does this kind strike the actor now? The number names the fault.
     pub fn strike(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
-        if self.clock.monotonic() >= self.until || !self.is_on(kind) {
-            return None;
-        }
-        let id = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille)?;
+        let id = self.drawn(kind, actor, ordinal, permille)?;
         self.note(kind, actor, id);
         Some(id)
     }
     /// Like [`Faults::strike`] for what keeps striking the same thing: noted the first time only.
     pub fn haunts(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> bool {
-        if self.clock.monotonic() >= self.until || !self.is_on(kind) {
-            return false;
-        }
-        let struck = self.draws.strikes(actor, &format!("{kind:?}"), ordinal, permille);
-        let Some(id) = struck else { return false };
+        let Some(id) = self.drawn(kind, actor, ordinal, permille) else { return false };
         let is_noted = self.all().iter().any(|noted| (noted.kind, noted.id) == (kind, id));
         if !is_noted {
             self.note(kind, actor, id);
         }
         true
+    }
+    fn drawn(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
+        let Switch { name, is_on } = self.switch(kind);
+        if !is_on {
+            return None;
+        }
+        let id = self.draws.strikes(actor, name, ordinal, permille)?;
+        self.are_on().then_some(id)
+    }
+    fn switch(&self, kind: Kind) -> &Switch {
+        &self.switches[kind as usize]
     }
     /// When faults end.
     pub fn until(&self) -> Moment {
@@ -201,5 +224,16 @@ impl Faults {
     /// True while faults may strike.
     pub fn are_on(&self) -> bool {
         self.clock.monotonic() < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_own_place() {
+        let places = Kind::ALL.map(|kind| kind as usize);
+        assert!(places.into_iter().eq(0..Kind::ALL.len()), "{places:?}");
     }
 }

@@ -17,8 +17,9 @@ const QUIET: Duration = Duration::from_secs(20);
 
 impl World {
     /// After the faults stopped: nothing lost, every open shard held, the fleet even and at rest.
-    pub(super) async fn judge(&mut self, end: Moment) {
-        let history = self.recorder.history();
+    /// Gives back the history that was judged.
+    pub(super) async fn judge(&mut self, end: Moment) -> Vec<Entry> {
+        let history = self.recorder.take();
         self.violations.extend(check_safety(&history));
         self.violations.extend(every_record_is_delivered(&history));
         let mut broken = |property, what| {
@@ -78,6 +79,7 @@ impl World {
         for (property, what) in self.yard.work.judge(&end) {
             broken(property, what);
         }
+        history
     }
 }
 

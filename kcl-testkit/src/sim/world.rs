@@ -8,7 +8,7 @@ use std::time::Duration;
 use kcl_core::protocol::{LeaseKey, Moment, Position, Row, ShardId};
 use kcl_core::{Clock, LeaseTable, MemoryDeadLetters, Scan, Shard, StreamSource, TokioClock};
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_local::{Engine, Stream, StreamOptions};
+use kcl_stream_local::{Engine, ShardNumber, Stream, StreamOptions};
 
 use super::draw::Draws;
 use super::everyday::Everyday;
@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) yard: Yard,
     places: Vec<Place>,
     known_shards: BTreeSet<ShardId>,
+    /// Of shards that took records.
+    ids: BTreeMap<ShardNumber, ShardId>,
     rows_since: BTreeMap<LeaseKey, Moment>,
     pub(super) violations: Vec<Violation>,
     pub(super) put: Vec<Put>,
@@ -86,6 +88,7 @@ impl World {
             yard,
             places,
             known_shards: BTreeSet::new(),
+            ids: BTreeMap::new(),
             rows_since: BTreeMap::new(),
             violations: Vec::new(),
             put: Vec::new(),
@@ -112,7 +115,7 @@ impl World {
             self.clock.sleep_until(started + STEP * step).await;
         }
         let records = self.put.len();
-        self.judge(end).await;
+        let history = self.judge(end).await;
         for place in &mut self.places {
             place.crash_all();
         }
@@ -123,7 +126,7 @@ impl World {
             struck: self.faults.struck(),
             records,
             simulated: self.options.faults + self.options.healing,
-            history: self.recorder.history(),
+            history,
         }
     }
 
@@ -139,7 +142,8 @@ impl World {
             );
             let record = self.yard.work.record(self.put.len() as u64, draw);
             if let Ok(receipt) = self.stream.put(record.clone()) {
-                let (shard, position) = (receipt.shard.id(), Position::from(receipt.sequence));
+                let shard = self.ids.entry(receipt.shard).or_insert_with(|| receipt.shard.id());
+                let (shard, position) = (shard.clone(), Position::from(receipt.sequence));
                 self.recorder.put(&shard, position);
                 self.put.push(Put { shard, position, record });
             }
