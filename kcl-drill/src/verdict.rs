@@ -75,7 +75,7 @@ fn history(lines: &[Line], puts: &BTreeMap<u64, Put>, lineage: &Lineage) -> Vec<
     // Known before it was read, whatever the clock of the producer says.
     entries.extend(puts.values().map(|put| Entry {
         at: moment(0.0),
-        what: What::Put { shard: ShardId::new(&put.shard), position: put.position },
+        what: What::Put { shard: ShardId::new(&put.shard), positions: vec![put.position] },
     }));
     let mut timed = Vec::new();
     for line in lines {

@@ -158,7 +158,7 @@ impl Fleet {
     pub fn put(&self, count: u32) {
         for number in 0..count {
             let receipt = self.stream.put(NewRecord::new(format!("k{number}"), "data")).unwrap();
-            self.recorder.put(&receipt.shard.id(), Position::from(receipt.sequence));
+            self.recorder.put(&receipt.shard.id(), [Position::from(receipt.sequence)]);
         }
     }
 

@@ -31,7 +31,9 @@ pub fn no_checkpoint_passes_an_unacked_record(history: &[Entry]) -> Vec<Violatio
             }
             What::Acked { lease, fence, positions } => {
                 if let Some((_, out)) = out.get_mut(lease).filter(|(of, _)| of == fence) {
-                    positions.iter().for_each(|position| drop(out.remove(position)));
+                    for position in positions {
+                        out.remove(position);
+                    }
                 }
             }
             What::Event(event) => match &event.kind {

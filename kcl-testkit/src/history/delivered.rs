@@ -12,8 +12,9 @@ pub fn every_record_is_delivered(history: &[Entry]) -> Vec<Violation> {
     let mut settled: BTreeMap<ShardId, Vec<Position>> = BTreeMap::new();
     for entry in history {
         match &entry.what {
-            What::Put { shard, position } => {
-                put.entry(shard).or_default().push((*position, entry.at));
+            What::Put { shard, positions } => {
+                let of_shard = put.entry(shard).or_default();
+                of_shard.extend(positions.iter().map(|position| (*position, entry.at)));
             }
             What::Trimmed { shard, positions } => {
                 settled.entry(shard.clone()).or_default().extend(positions);
@@ -29,7 +30,11 @@ pub fn every_record_is_delivered(history: &[Entry]) -> Vec<Violation> {
     for (shard, mut records) in put {
         let settled = settled.get(shard).map(Vec::as_slice).unwrap_or_default();
         records.sort_unstable();
-        records.retain(|(position, _)| settled.binary_search(position).is_err());
+        let mut settled = settled.iter().peekable();
+        records.retain(|(position, _)| {
+            while settled.next_if(|before| *before < position).is_some() {}
+            settled.peek() != Some(&position)
+        });
         if let Some((first, at)) = records.first() {
             let what =
                 format!("{} records of {shard} were never delivered, from {first}", records.len());

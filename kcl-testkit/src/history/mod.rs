@@ -38,12 +38,12 @@ pub struct Entry {
 pub enum What {
     /// A worker told of an event.
     Event(Event),
-    /// A record was put into the stream.
+    /// Records were put into the stream at once.
     Put {
-        /// The shard that took it.
+        /// The shard that took them.
         shard: ShardId,
-        /// Its place there.
-        position: Position,
+        /// Their places there.
+        positions: Vec<Position>,
     },
     /// A processor was given these records.
     Given {
@@ -109,7 +109,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Event(event) => write!(f, "{event}"),
-            Self::Put { shard, position } => write!(f, "put {position} into {shard}"),
+            Self::Put { shard, positions } => write!(f, "{shard} took {}", ends(positions)),
             Self::Given { lease, positions } => write!(f, "{lease} got {}", ends(positions)),
             Self::Acked { lease, positions, .. } => {
                 write!(f, "{lease} is done with {}", ends(positions))
@@ -147,9 +147,10 @@ impl Recorder {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, entries: Arc::default() }
     }
-    /// Notes that a record is in the stream.
-    pub fn put(&self, shard: &ShardId, position: Position) {
-        self.note(What::Put { shard: shard.clone(), position });
+    /// Notes that records are in the stream.
+    pub fn put(&self, shard: &ShardId, positions: impl IntoIterator<Item = Position>) {
+        let positions = positions.into_iter().collect();
+        self.note(What::Put { shard: shard.clone(), positions });
     }
     /// Notes that a processor was given records.
     pub fn given(&self, lease: &LeaseKey, records: &[Record]) {

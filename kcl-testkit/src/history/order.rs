@@ -16,11 +16,13 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for entry in history {
         let (lease, positions) = match &entry.what {
-            What::Put { shard, position } => {
+            What::Put { shard, positions } => {
                 let put = put.entry(shard.clone()).or_default();
-                // At the end, where records come as they were put.
-                let at = put.partition_point(|before| before < position);
-                put.insert(at, *position);
+                let follow = put.last() < positions.first() && positions.is_sorted();
+                put.extend(positions);
+                if !follow {
+                    put.sort_unstable();
+                }
                 continue;
             }
             What::Trimmed { shard, positions } => {

@@ -67,6 +67,9 @@ impl<A: Application> Work for Users<A> {
         let inner = self.0.processor(start, &bench.host);
         Box::new(Observed { inner, start: start.clone(), bench: bench.clone() })
     }
+    fn wants_put(&self) -> bool {
+        true
+    }
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
         self.0.check(end).into_iter().map(|what| ("application", what)).collect()
     }

@@ -13,7 +13,7 @@ use kcl_core::{
     RecordProcessor, ShardStart,
 };
 use kcl_lease_local::{LocalEffects, MemoryLeaseTable};
-use kcl_stream_local::NewRecord;
+use kcl_stream_local::{NewRecord, hash_key};
 
 use super::draw::Draws;
 use super::faults::Kind;
@@ -21,9 +21,11 @@ use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
 use crate::history::What;
 
-/// The keys of all records.
-static KEYS: LazyLock<Vec<PartitionKey>> =
-    LazyLock::new(|| (0..5000).map(|number| format!("key-{number}").into()).collect());
+/// The keys of all records, hashed once for all runs.
+static KEYS: LazyLock<Vec<(PartitionKey, u128)>> = LazyLock::new(|| {
+    let keys = (0..5000).map(|number| format!("key-{number}"));
+    keys.map(|key| (PartitionKey::from(key.as_str()), hash_key(&key))).collect()
+});
 
 /// The application of the harness, as a seed has it.
 pub(super) struct Everyday(pub Habits);
@@ -34,13 +36,17 @@ impl Work for Everyday {
     }
     fn record(&self, number: u64, draw: u64) -> NewRecord {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let key = KEYS[usize::try_from(draw).unwrap_or(0) % KEYS.len()].clone();
-        NewRecord::new(key, number.to_le_bytes().to_vec())
+        let (key, hash) = &KEYS[usize::try_from(draw).unwrap_or(0) % KEYS.len()];
+        NewRecord::new(key.clone(), number.to_le_bytes().to_vec()).with_hash_key(*hash)
     }
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let lease = LeaseKey::new(start.shard.as_str());
         let (bench, start) = (bench.clone(), start.clone());
         Box::new(SimProcessor { bench, acking: self.0.acking, fence: start.fence, lease, start })
+    }
+    fn wants_put(&self) -> bool {
+        // The history tells it as much as it needs.
+        false
     }
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
         match self.0.acking {
@@ -173,8 +179,8 @@ fn sums_amiss(end: &End<'_>) -> Vec<String> {
     let mut without = BTreeSet::new();
     for entry in end.history {
         match &entry.what {
-            What::Put { shard, position } => {
-                put.entry(LeaseKey::new(shard.as_str())).or_default().insert(*position);
+            What::Put { shard, positions } => {
+                put.entry(LeaseKey::new(shard.as_str())).or_default().extend(positions);
             }
             What::RowDeleted { lease } => drop(without.insert(lease.clone())),
             What::Trimmed { shard, .. } => drop(without.insert(LeaseKey::new(shard.as_str()))),

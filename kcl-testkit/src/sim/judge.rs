@@ -67,10 +67,13 @@ impl World {
         for what in letters_missing(&history, &letters) {
             broken("P1", what);
         }
-        let trimmed = trimmed(&history);
-        self.put.retain(|put| !trimmed.contains(&(put.shard.clone(), put.position)));
+        let mut put = self.producer.take_put();
+        if !put.is_empty() {
+            let trimmed = trimmed(&history);
+            put.retain(|put| !trimmed.contains(&(put.shard.clone(), put.position)));
+        }
         let end = End {
-            put: &self.put,
+            put: &put,
             dead_letters: &letters,
             table: &self.table,
             leases: &leases,

@@ -4,6 +4,7 @@
 
 mod application;
 mod campaign;
+mod clock;
 pub mod draw;
 mod everyday;
 mod failure;
@@ -12,6 +13,7 @@ mod fleet;
 mod gate;
 mod habits;
 mod judge;
+mod producer;
 mod run;
 mod source;
 mod table;

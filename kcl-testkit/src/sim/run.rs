@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kcl_core::protocol::{Rules, hash};
 
+use super::clock::SimClock;
 use super::faults::{Kind, Struck};
 use super::work::Work;
 use super::world::World;
@@ -96,10 +97,13 @@ pub fn run(options: &Options) -> Report {
 
 /// Runs a simulation of this work, or of the harness's own.
 pub(super) fn run_work(options: &Options, work: Option<Arc<dyn Work>>) -> Report {
+    let clock = SimClock::default();
+    let woken = clock.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
+        .on_thread_unpark(move || woken.refresh())
         .build()
         .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"));
-    runtime.block_on(async { World::new(options, work).await.run().await })
+    runtime.block_on(async { World::new(options, work, clock).await.run().await })
 }

@@ -39,8 +39,8 @@ pub struct Put {
 
 /// A run that is over, healed and drained.
 pub struct End<'a> {
-    /// Every record that the stream took, in this order; without those that retention passed
-    /// before anybody had read them.
+    /// Every record that the stream took, those of one shard in their order; without those that
+    /// retention passed before anybody had read them.
     pub put: &'a [Put],
     /// Records that the error policy gave up on.
     pub dead_letters: &'a [DeadLetter],
@@ -60,6 +60,8 @@ pub(super) trait Work: Send + Sync + 'static {
     fn record(&self, number: u64, draw: u64) -> NewRecord;
     /// A processor for a shard.
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor>;
+    /// Whether [`End::put`] is to be filled.
+    fn wants_put(&self) -> bool;
     /// What is wrong at the end: the property, and the words.
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)>;
 }

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::protocol::{LeaseKey, Moment, Position, Row, ShardId};
-use kcl_core::{Clock, LeaseTable, MemoryDeadLetters, Scan, Shard, StreamSource, TokioClock};
+use kcl_core::protocol::{LeaseKey, Moment, Row, ShardId};
+use kcl_core::{Clock, LeaseTable, MemoryDeadLetters, Scan, Shard, StreamSource};
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_local::{Engine, ShardNumber, Stream, StreamOptions};
+use kcl_stream_local::{Engine, Stream, StreamOptions};
 
+use super::clock::SimClock;
 use super::draw::Draws;
 use super::everyday::Everyday;
 use super::faults::{Faults, Kind};
 use super::fleet::{Place, Yard};
 use super::habits::Habits;
+use super::producer::Producer;
 use super::run::{Options, Report};
-use super::work::{Put, Work};
+use super::work::Work;
 use crate::history::{Recorder, Violation};
 
 /// What happens to the fleet is decided once a second.
@@ -34,7 +36,7 @@ const MOST_LETTERS: usize = 10_000;
 
 pub(super) struct World {
     options: Options,
-    pub(super) clock: Arc<TokioClock>,
+    pub(super) clock: SimClock,
     faults: Faults,
     pub(super) recorder: Recorder,
     pub(super) table: MemoryLeaseTable,
@@ -42,17 +44,20 @@ pub(super) struct World {
     pub(super) yard: Yard,
     places: Vec<Place>,
     known_shards: BTreeSet<ShardId>,
-    /// Of shards that took records.
-    ids: BTreeMap<ShardNumber, ShardId>,
     rows_since: BTreeMap<LeaseKey, Moment>,
     pub(super) violations: Vec<Violation>,
-    pub(super) put: Vec<Put>,
+    pub(super) producer: Producer,
 }
 
 impl World {
-    pub(super) async fn new(options: &Options, work: Option<Arc<dyn Work>>) -> Self {
-        let clock = Arc::new(TokioClock::starting_at(WALL_MILLIS));
-        let shared: Arc<dyn Clock> = clock.clone();
+    /// Within the runtime that refreshes the clock.
+    pub(super) async fn new(
+        options: &Options,
+        work: Option<Arc<dyn Work>>,
+        clock: SimClock,
+    ) -> Self {
+        clock.start(WALL_MILLIS);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let draws = Draws::new(options.seed).without(options.without.iter().copied());
         let everyday = || Everyday(Habits::of(&draws, options.workers, options.shards));
         let work = work.unwrap_or_else(|| Arc::new(everyday()));
@@ -62,6 +67,7 @@ impl World {
         let stream = engine
             .create_stream("simulated", options.shards, StreamOptions::unlimited())
             .unwrap_or_else(|error| panic!("the simulated stream: {error}"));
+        let producer = Producer::new(stream.clone(), recorder.clone(), work.wants_put());
         let table = MemoryLeaseTable::new();
         let source: Arc<dyn StreamSource> = Arc::new(stream.source());
         let yard = Yard {
@@ -88,10 +94,9 @@ impl World {
             yard,
             places,
             known_shards: BTreeSet::new(),
-            ids: BTreeMap::new(),
             rows_since: BTreeMap::new(),
             violations: Vec::new(),
-            put: Vec::new(),
+            producer,
         };
         world.note_shards().await;
         world
@@ -114,7 +119,6 @@ impl World {
             step += 1;
             self.clock.sleep_until(started + STEP * step).await;
         }
-        let records = self.put.len();
         let history = self.judge(end).await;
         for place in &mut self.places {
             place.crash_all();
@@ -124,30 +128,17 @@ impl World {
             violations: self.violations,
             faults: self.faults.by_kind(),
             struck: self.faults.struck(),
-            records,
+            records: self.producer.records(),
             simulated: self.options.faults + self.options.healing,
             history,
         }
     }
 
-    /// A second's records, all at once: the engine pushes each shard's in one wake.
+    /// A second's records, all at once.
     fn put(&mut self, step: u32) {
         let open = u32::try_from(self.known_shards.len()).unwrap_or(u32::MAX);
         let count = self.options.rate.saturating_mul(self.options.shards.min(open));
-        for number in 0..count {
-            let draw = self.faults.draws().number(
-                "producer",
-                "key",
-                u64::from(step) << 32 | u64::from(number),
-            );
-            let record = self.yard.work.record(self.put.len() as u64, draw);
-            if let Ok(receipt) = self.stream.put(record.clone()) {
-                let shard = self.ids.entry(receipt.shard).or_insert_with(|| receipt.shard.id());
-                let (shard, position) = (shard.clone(), Position::from(receipt.sequence));
-                self.recorder.put(&shard, position);
-                self.put.push(Put { shard, position, record });
-            }
-        }
+        self.producer.put(count, step, &*self.yard.work, self.faults.draws());
     }
 
     /// Lets faults of the second strike the fleet, the stream and the table.
@@ -230,7 +221,9 @@ impl World {
     }
 
     async fn note_shards(&mut self) {
-        for shard in self.shards().await {
+        let shards = self.shards().await;
+        self.producer.shards_are(&shards);
+        for shard in shards {
             if self.known_shards.insert(shard.id.clone()) {
                 self.recorder.shard_made(&shard.id, shard.parents);
             }
