@@ -2,7 +2,6 @@
 //! says. Each seed has it written in another way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,11 +20,14 @@ use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
 use crate::history::What;
 
-/// The keys of all records, hashed once for all runs.
-static KEYS: LazyLock<Vec<(PartitionKey, u128)>> = LazyLock::new(|| {
-    let keys = (0..5000).map(|number| format!("key-{number}"));
-    keys.map(|key| (PartitionKey::from(key.as_str()), hash_key(&key))).collect()
-});
+thread_local! {
+    /// The keys of all records, hashed once for the runs of a thread. Threads that shared them
+    /// would wait for each other's counts of references.
+    static KEYS: Vec<(PartitionKey, u128)> = {
+        let keys = (0..5000).map(|number| format!("key-{number}"));
+        keys.map(|key| (PartitionKey::from(key.as_str()), hash_key(&key))).collect()
+    };
+}
 
 /// The application of the harness, as a seed has it.
 pub(super) struct Everyday(pub Habits);
@@ -36,8 +38,10 @@ impl Work for Everyday {
     }
     fn record(&self, number: u64, draw: u64) -> NewRecord {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let (key, hash) = &KEYS[usize::try_from(draw).unwrap_or(0) % KEYS.len()];
-        NewRecord::new(key.clone(), number.to_le_bytes().to_vec()).with_hash_key(*hash)
+        KEYS.with(|keys| {
+            let (key, hash) = &keys[usize::try_from(draw).unwrap_or(0) % keys.len()];
+            NewRecord::new(key.clone(), number.to_le_bytes().to_vec()).with_hash_key(*hash)
+        })
     }
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let lease = LeaseKey::new(start.shard.as_str());
