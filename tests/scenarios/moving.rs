@@ -65,6 +65,27 @@ async fn the_last_worker_releases_its_leases() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn workers_that_leave_together_or_one_after_the_other_write_little_on_the_way() {
+    for at_once in [true, false] {
+        let mut fleet = Fleet::new(6);
+        let workers = [fleet.start(), fleet.start(), fleet.start()];
+        fleet.pass(SETTLED).await;
+        if at_once {
+            let [one, two, three] = &workers;
+            tokio::join!(one.handle.shutdown(), two.handle.shutdown(), three.handle.shutdown());
+        } else {
+            for worker in &workers {
+                worker.handle.shutdown().await;
+            }
+        }
+        let leases = fleet.leases().await;
+        assert!(leases.iter().all(|lease| lease.owner.is_none()), "{leases:?}");
+        // Taken, moved for balance, handed on twice at most, kept on the way, released.
+        assert!(leases.iter().all(|lease| lease.fence.0 <= 8), "{leases:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drained_shard_goes_to_another_worker_and_stays_there() {
     let mut fleet = Fleet::new(4);
     let (one, other) = (fleet.start(), fleet.start());

@@ -83,12 +83,14 @@ impl Control<'_> {
         self.let_go(key, fence, to, checkpoint, None);
     }
 
-    /// True for a shard that failed here and was handed back within the time this worker leaves it
-    /// alone: nobody else could do better. It is released then, or it would go round and round.
-    pub(super) fn is_to_be_left_alone(&self, key: &LeaseKey) -> bool {
-        let has_failed =
-            self.banned.get(key).is_some_and(|(_, gave_up)| *gave_up == GaveUp::Failed);
-        has_failed && !self.consumers.is_running(key) && !self.busy.contains_key(key)
+    /// True for a lease that goes on without being worked on: this worker leaves; or its shard
+    /// failed here and was handed back within the time it is left alone. Nobody else could do
+    /// better then; it is released, or it would go round and round.
+    pub(super) fn is_unwanted(&self, key: &LeaseKey) -> bool {
+        let gave_up = self.banned.get(key).map(|(_, gave_up)| *gave_up);
+        (self.leaving.is_some() || gave_up == Some(GaveUp::Failed))
+            && !self.consumers.is_running(key)
+            && !self.busy.contains_key(key)
     }
 
     fn ban(&mut self, key: &LeaseKey, gave_up: GaveUp) {
@@ -116,7 +118,7 @@ impl Control<'_> {
         self.consumers.stop(key, StopReason::HandOver);
     }
 
-    fn receiver(&self, key: &LeaseKey) -> Option<WorkerId> {
+    pub(super) fn receiver(&self, key: &LeaseKey) -> Option<WorkerId> {
         receiver(key, self.registration.view().workers.values(), &self.registration.me)
     }
 

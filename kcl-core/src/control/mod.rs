@@ -374,8 +374,9 @@ impl<'a> Control<'a> {
             from: from.clone(),
             reason,
         });
-        if self.is_to_be_left_alone(&key) {
-            return self.let_go(key, permit.fence(), None, None, None);
+        if self.is_unwanted(&key) {
+            let to = if self.leaving.is_some() { self.receiver(&key) } else { None };
+            return self.let_go(key, permit.fence(), to, None, None);
         }
         if self.consumers.is_running(&key) {
             self.deferred.insert(key, (lease, permit, reason, from));

@@ -193,9 +193,20 @@ impl Registration {
         Ok(back.map_or(LetGo::Gone, |(lease, permit)| LetGo::Kept(lease, permit)))
     }
 
+    /// If not, the view learns it now and not at the next scan: the next choice is another one.
     async fn is_receiving(&self, to: &WorkerId) -> Result<bool, TableError> {
         let row = self.read_worker(to).await?;
-        Ok(row.is_some_and(|row| row.state == WorkerState::Live && !row.draining))
+        if row.as_ref().is_some_and(|row| row.state == WorkerState::Live && !row.draining) {
+            return Ok(true);
+        }
+        self.change_view(|view| {
+            let workers = Arc::make_mut(&mut view.workers);
+            match row {
+                Some(row) => drop(workers.insert(to.clone(), row)),
+                None => drop(workers.remove(to)),
+            }
+        });
+        Ok(false)
     }
 
     /// A strong read of a worker row, however often it takes.
