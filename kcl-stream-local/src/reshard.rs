@@ -110,6 +110,8 @@ impl Stream {
             return Ok(());
         }
         let now = plan.now;
+        // Nobody sweeps the shards that are forgotten below.
+        self.sweep(now);
         let after = before.next(plan.open.clone(), &plan.added);
         let after = after.without(|shard| shard.is_gone(now, &self.state.settings));
         let mut map = self.state.map.write().unwrap_or_else(PoisonError::into_inner);

@@ -177,6 +177,17 @@ async fn a_closed_shard_is_listed_until_its_records_expired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_closed_shard_that_a_reshard_forgets_gives_its_memory_back() {
+    let stream = engine().create_stream("s", 1, StreamOptions::unlimited()).unwrap();
+    stream.put(NewRecord::new("k", "x")).unwrap();
+    stream.split_shard(&zero(), 1 << 127).unwrap();
+    assert!(stream.describe().unwrap().memory_used_bytes > 0);
+    tokio::time::advance(DAY).await;
+    stream.update_shard_count(1).unwrap();
+    assert_eq!(stream.describe().unwrap().memory_used_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shard_filters_tell_what_was_open_when() {
     let stream = engine().create_stream("s", 1, StreamOptions::unlimited()).unwrap();
     tokio::time::advance(Duration::from_secs(10)).await;
