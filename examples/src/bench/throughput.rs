@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kcl_core::{Bytes, Clock, PartitionKey, SystemClock};
-use kcl_stream_local::{Engine, NewRecord, StreamOptions, hash_key};
+use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions, hash_key};
 
 use super::probe::{Fleet, wait};
 use super::{Number, percentile};
 
 const SHARDS: u32 = 8;
 const WORKERS: usize = 2;
+/// Threads that put, as many as those that hash alone: each hashes the keys of what it puts.
+const PRODUCERS: usize = 2;
 const RECORD_BYTES: usize = 100;
 const RECORDS: usize = 2_000_000;
 const KEYS: usize = 10_000;
@@ -75,17 +77,35 @@ fn end_to_end_rate(keys: &[PartitionKey]) -> Result<f64, Box<dyn Error>> {
     })?;
     let data = Bytes::from(vec![7; RECORD_BYTES]);
     let started = SystemClock.monotonic();
-    for batch in 0..RECORDS / BATCH {
-        let record = |n: usize| NewRecord::new(keys[n % KEYS].clone(), data.clone());
-        let records = (batch * BATCH..(batch + 1) * BATCH).map(record).collect();
-        if stream.put_many(records)?.failed_count() > 0 {
-            return Err("a put was refused".into());
-        }
-    }
+    std::thread::scope(|scope| {
+        let (stream, data) = (&stream, &data);
+        let producer = |number| scope.spawn(move || put_part(stream, keys, data, number));
+        let producers: Vec<_> = (0..PRODUCERS).map(producer).collect();
+        let mut parts = producers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        parts.try_for_each(|part| part.unwrap_or_else(|_| Err("a producer panicked".to_owned())))
+    })?;
     wait("the records to be processed", || {
         fleet.processed.load(Ordering::Relaxed) >= RECORDS as u64
     })?;
     let took = SystemClock.monotonic().since(started);
     workers.iter_mut().for_each(super::probe::Worker::shut_down);
     Ok(RECORDS as f64 / took.as_secs_f64())
+}
+
+/// Puts every batch of one of the producers.
+fn put_part(
+    stream: &Stream,
+    keys: &[PartitionKey],
+    data: &Bytes,
+    producer: usize,
+) -> Result<(), String> {
+    for batch in (producer..RECORDS / BATCH).step_by(PRODUCERS) {
+        let record = |n: usize| NewRecord::new(keys[n % KEYS].clone(), data.clone());
+        let records = (batch * BATCH..(batch + 1) * BATCH).map(record).collect();
+        let put = stream.put_many(records).map_err(|error| error.to_string())?;
+        if put.failed_count() > 0 {
+            return Err("a put was refused".to_owned());
+        }
+    }
+    Ok(())
 }
