@@ -227,6 +227,7 @@ mod tests {
                 partition_key: "a \"key\"\n".into(),
                 data: Bytes::from_static(data),
                 arrival_millis: 5,
+                unreadable: None,
             },
             error: "bad \\ record".into(),
             attempts: 6,

@@ -56,6 +56,6 @@ pub use retry::Backoff;
 pub use scheduler::{Scheduler, WorkerError};
 pub use source::{
     ChildShard, PartitionKey, ReadFrom, ReadLimit, ReadOutcome, Record, Shard, ShardReader,
-    SourceError, StreamDescription, StreamSource,
+    SourceError, StreamDescription, StreamSource, Unreadable,
 };
 pub use table::{Effects, LeaseTable, Scan, TableError};

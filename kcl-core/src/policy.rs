@@ -35,7 +35,8 @@ pub enum Action {
     StopWorker,
 }
 
-/// Answers every failure of a processor: errors and panics of any of its calls.
+/// Answers every failure of a processor: errors and panics of any of its calls; and records that
+/// could not be opened, which no processor sees.
 ///
 /// Any `Fn(&ProcessorError, Attempt) -> Action` is one.
 pub trait ErrorPolicy: Send + Sync + 'static {

@@ -49,13 +49,25 @@ pub struct Record {
     pub data: Bytes,
     /// When the stream took it (Unix milliseconds).
     pub arrival_millis: u64,
+    /// Set if its bytes could not be opened; `data` then holds them as the stream has them. Such
+    /// a record is never delivered: what stands before it is, and then the error policy is asked
+    /// as if the processor had failed at it. Small, so that a readable record is not made larger.
+    pub unreadable: Option<Arc<Unreadable>>,
 }
 
 impl fmt::Debug for Record {
     /// Leaves payload and key out: neither belongs in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Record({}, {} bytes)", self.position, self.data.len())
+        let unreadable = if self.unreadable.is_some() { ", unreadable" } else { "" };
+        write!(f, "Record({}, {} bytes{unreadable})", self.position, self.data.len())
     }
+}
+
+/// Why a record's bytes could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// For people; goes into events, the lease row and dead letters. Holds nothing of the payload.
+    pub reason: String,
 }
 
 /// What a stream says of itself.

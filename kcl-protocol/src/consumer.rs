@@ -116,6 +116,9 @@ pub enum Instance {
 pub enum Event {
     /// Records may be delivered now. Told only while [`Consumer::may_deliver`].
     Ready,
+    /// The next record cannot be opened, and the policy said this, as if the processor had failed
+    /// at it. Told only while [`Consumer::may_deliver`].
+    Unreadable(Verdict),
     /// The shard is closed, and every record of it is acked.
     Drained,
     /// The running call returned `Ok`.
@@ -198,6 +201,9 @@ impl Consumer {
     pub fn on(&mut self, event: Event) {
         match event {
             Event::Ready => self.call_if_idle(Call::Process),
+            Event::Unreadable(verdict) if self.may_deliver() => {
+                self.answered(Call::Process, verdict);
+            }
             Event::Drained => self.call_if_idle(Call::End),
             Event::Returned => self.returned(),
             Event::Failed(verdict, instance) => self.failed(verdict, instance),
@@ -222,7 +228,7 @@ impl Consumer {
             Event::Lost => self.lost(),
             Event::SourceFailed => self.leave(Why::SourceFailed),
             Event::NoProgress => self.give_up(),
-            Event::DeadLettered | Event::RetryDue => {}
+            Event::Unreadable(_) | Event::DeadLettered | Event::RetryDue => {}
         }
     }
 
@@ -274,15 +280,17 @@ impl Consumer {
             (State::Calling(_), Call::Shutdown | Call::LeaseLost) => self.returned(),
             (State::Outwaiting(_, then), _) => self.follow(then, call),
             _ if self.leaving.is_some() => self.go_on(),
-            (_, Call::Process) if verdict == Verdict::DeadLetter => {
-                self.state = State::DeadLettering;
-            }
-            _ => match verdict {
-                Verdict::Retry => self.state = State::Backoff,
-                Verdict::Stop | Verdict::DeadLetter => self.state = State::Parked,
-                Verdict::Yield => self.leave_from_rest(Why::Yield),
-                Verdict::StopWorker => self.leave_from_rest(Why::StopWorker),
-            },
+            _ => self.answered(call, verdict),
+        }
+    }
+
+    fn answered(&mut self, call: Call, verdict: Verdict) {
+        match verdict {
+            Verdict::DeadLetter if call == Call::Process => self.state = State::DeadLettering,
+            Verdict::Retry => self.state = State::Backoff,
+            Verdict::Stop | Verdict::DeadLetter => self.state = State::Parked,
+            Verdict::Yield => self.leave_from_rest(Why::Yield),
+            Verdict::StopWorker => self.leave_from_rest(Why::StopWorker),
         }
     }
 
@@ -415,5 +423,8 @@ impl Consumer {
     }
 }
 
+mod ahead;
 #[cfg(test)]
 mod tests;
+
+pub use ahead::{Ahead, Step};

@@ -25,6 +25,7 @@ pub(crate) fn record(wire: WireRecord) -> Result<Record, SourceError> {
         partition_key: PartitionKey::from(wire.partition_key.unwrap_or_default()),
         data: Bytes::from(wire.data.into_inner()),
         arrival_millis: arrival.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0),
+        unreadable: None,
     })
 }
 

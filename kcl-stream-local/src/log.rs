@@ -197,6 +197,7 @@ impl Slice {
                     partition_key: record.partition_key.clone(),
                     data: record.data.clone(),
                     arrival_millis: segment.arrival_millis,
+                    unreadable: None,
                 });
             }
         }

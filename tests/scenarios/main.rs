@@ -15,3 +15,4 @@ mod restored;
 mod streams;
 mod syncing;
 mod threads;
+mod unreadable;

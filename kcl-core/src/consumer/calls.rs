@@ -250,7 +250,7 @@ impl Consumer {
         };
         let (error, attempts) =
             self.failure.clone().unwrap_or_else(|| (ProcessorError::new("no reason given"), 0));
-        let at = record.position;
+        let (at, is_unreadable) = (record.position, record.unreadable.is_some());
         let letter = DeadLetter {
             stream: self.start.stream.clone(),
             shard: self.start.shard.clone(),
@@ -267,7 +267,7 @@ impl Consumer {
             let kept = poll_fn(|cx| self.poll_beside(cx, Pin::new(&mut guarded))).await;
             let error = match kept {
                 None => return,
-                Some(Ok(Ok(()))) => return self.dead_lettered(at),
+                Some(Ok(Ok(()))) => return self.dead_lettered(at, is_unreadable),
                 Some(Err(Broken::Denied(denied))) => {
                     return self.machine.on(super::runtime::denied_event(denied));
                 }
@@ -290,12 +290,14 @@ impl Consumer {
         }
     }
 
-    fn dead_lettered(&mut self, at: kcl_protocol::Position) {
+    fn dead_lettered(&mut self, at: kcl_protocol::Position, is_unreadable: bool) {
         let now = self.ctx.clock.monotonic();
         {
             let mut entries = self.ledger.lock();
             match self.ledger.mode {
                 Acks::OnReturn => entries.acks.ack_through(at),
+                // Never delivered, and waited for everything before it.
+                Acks::Explicit if is_unreadable => entries.acks.ack_through(at),
                 Acks::Explicit => {
                     entries.acks.ack(at);
                 }

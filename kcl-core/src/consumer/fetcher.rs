@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use kcl_protocol::consumer::Ahead;
 use kcl_protocol::{Checkpoint, ShardId};
 
 use super::ConsumerConfig;
@@ -48,10 +49,17 @@ struct Limits {
     prefetch: ReadLimit,
 }
 
+/// Records, or a single one that cannot be opened.
 struct Chunk {
     records: Vec<Record>,
     bytes: usize,
     behind_millis: u64,
+}
+
+impl Chunk {
+    fn is_unreadable(&self) -> bool {
+        self.records.first().is_some_and(|record| record.unreadable.is_some())
+    }
 }
 
 /// Every future here is kept over the rounds of the consumer's loop, so that a source never sees a
@@ -125,6 +133,16 @@ impl Fetcher {
 
     pub fn has_records(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// What [`Fetcher::take`] would give.
+    pub fn ahead(&self) -> Ahead {
+        match self.queue.front() {
+            Some(chunk) if chunk.is_unreadable() => Ahead::Unreadable,
+            Some(_) => Ahead::Records,
+            None if self.ended().is_some() => Ahead::End,
+            None => Ahead::Nothing,
+        }
     }
 
     /// How far the last record taken was behind the tip (milliseconds).
@@ -210,6 +228,25 @@ impl Fetcher {
     fn enqueue(&mut self, records: Vec<Record>, behind_millis: u64) {
         let Some(last) = records.last() else { return };
         self.enqueued = Checkpoint::At(last.position);
+        if records.iter().all(|record| record.unreadable.is_none()) {
+            return self.push(records, behind_millis);
+        }
+        let mut before = Vec::new();
+        for record in records {
+            if record.unreadable.is_some() {
+                self.push(std::mem::take(&mut before), behind_millis);
+                self.push(vec![record], behind_millis);
+            } else {
+                before.push(record);
+            }
+        }
+        self.push(before, behind_millis);
+    }
+
+    fn push(&mut self, records: Vec<Record>, behind_millis: u64) {
+        if records.is_empty() {
+            return;
+        }
         let bytes = records.iter().map(size).sum();
         self.queued.records += records.len();
         self.queued.bytes += bytes;
@@ -237,7 +274,8 @@ impl Fetcher {
         Fetched::Hiccup(error)
     }
 
-    /// The next records, at most so many; `None` if none is there.
+    /// The next records, at most so many; `None` if none is there. One that cannot be opened
+    /// comes alone.
     pub fn take(&mut self, most: usize) -> Option<(Vec<Record>, u64)> {
         let bound = ReadLimit {
             records: most.min(self.limits.batch.records),
@@ -245,7 +283,9 @@ impl Fetcher {
         };
         let mut taken = self.take_front(bound)?;
         while let Some(next) = self.queue.front() {
-            let fits = taken.records.len() + next.records.len() <= bound.records
+            let is_apart = taken.is_unreadable() || next.is_unreadable();
+            let fits = !is_apart
+                && taken.records.len() + next.records.len() <= bound.records
                 && taken.bytes + next.bytes <= bound.bytes;
             if !fits {
                 break;

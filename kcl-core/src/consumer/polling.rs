@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use kcl_protocol::Checkpoint;
-use kcl_protocol::consumer::{Event, State, Then, Validity};
+use kcl_protocol::consumer::{Event, State, Step, Then, Validity};
 
 use super::fetcher::Fetched;
 use super::runtime::Consumer;
@@ -50,14 +50,7 @@ impl Consumer {
     /// With explicit acks: true if an idle consumer could go on now. A batch to come again waits
     /// until an effect is decided, which is news by itself.
     fn has_room(&self) -> bool {
-        let (unacked, is_undecided) = {
-            let entries = self.ledger.lock();
-            (entries.acks.unacked(), entries.gate.is_undecided())
-        };
-        self.machine.may_deliver()
-            && !(self.batch.is_some() && is_undecided)
-            && ((self.fetcher.has_records() && unacked < self.ctx.config.max_unacked_records)
-                || (self.fetcher.ended().is_some() && unacked == 0))
+        self.machine.may_deliver() && !self.is_being_decided() && self.step() != Step::Wait
     }
 
     /// Commands, the permit, checkpoint writes and timers.
@@ -134,6 +127,7 @@ impl Consumer {
         self.progressed();
         if self.ledger.lock().parked.take().is_some() {
             self.attempts.reset();
+            self.read_anew();
             self.report.tell(|lease, fence| EventKind::Unparked { lease, fence });
         }
         if self.machine.is_paused() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use kcl_protocol::consumer::{
-    Call, Calls, Consumer as Machine, Event, Instance, State, Verdict, Why,
+    Call, Calls, Consumer as Machine, Event, Instance, State, Step, Verdict, Why,
 };
 use kcl_protocol::gate::Gate;
 use kcl_protocol::retry::Attempts;
@@ -163,29 +163,58 @@ impl Consumer {
             self.machine.on(denied_event(denied));
             return true;
         }
-        if self.batch.is_some() && self.ledger.lock().gate.is_undecided() {
-            // Whether these records are done is being decided.
+        if self.is_being_decided() {
             return false;
         }
         self.redeliver();
         if self.batch.is_none() {
-            let (unacked, mode) = (self.ledger.lock().acks.unacked(), self.ledger.mode);
-            let room = match mode {
-                Acks::OnReturn => usize::MAX,
-                Acks::Explicit => self.ctx.config.max_unacked_records.saturating_sub(unacked),
+            let most = match self.step() {
+                Step::Wait => return false,
+                Step::End => {
+                    self.machine.on(Event::Drained);
+                    return true;
+                }
+                Step::Deliver { most } => most,
+                Step::Fail => 1,
             };
-            if self.fetcher.ended().is_some() && unacked == 0 {
-                self.machine.on(Event::Drained);
-                return true;
-            }
-            if room == 0 {
-                return false;
-            }
-            let Some((records, behind_millis)) = self.fetcher.take(room) else { return false };
+            let Some((records, behind_millis)) = self.fetcher.take(most) else { return false };
             self.batch = Some(RecordBatch { records, behind_millis, attempt: 0 });
         }
-        self.machine.on(Event::Ready);
+        match self.unreadable() {
+            Some(error) => self.failed(error, Event::Unreadable),
+            None => self.machine.on(Event::Ready),
+        }
         true
+    }
+
+    /// What to do with what was read ahead.
+    pub(super) fn step(&self) -> Step {
+        let limit = match self.ledger.mode {
+            Acks::OnReturn => usize::MAX,
+            Acks::Explicit => self.ctx.config.max_unacked_records,
+        };
+        self.fetcher.ahead().step(self.ledger.lock().acks.unacked(), limit)
+    }
+
+    /// Whether the records of the batch that is to come again are done is being decided.
+    pub(super) fn is_being_decided(&self) -> bool {
+        self.batch.is_some() && self.ledger.lock().gate.is_undecided()
+    }
+
+    /// The failure that a record which cannot be opened stands for. It is alone in its batch.
+    fn unreadable(&self) -> Option<ProcessorError> {
+        let record = self.batch.as_ref()?.records.first()?;
+        let why = record.unreadable.as_ref()?;
+        Some(ProcessorError::at(record.position, &why.reason))
+    }
+
+    /// Somebody resumed a parked shard: perhaps what could not be opened now can, read again.
+    pub(super) fn read_anew(&mut self) {
+        if self.unreadable().is_some() {
+            self.batch = None;
+            let watermark = self.ledger.lock().acks.watermark();
+            self.fetcher.rewind(watermark);
+        }
     }
 
     /// Makes what is left of a batch that did not get through ready to be delivered again.
@@ -232,11 +261,11 @@ impl Consumer {
             CallEnd::Returned(Ok(())) => {
                 self.machine.on(Event::Returned);
             }
-            CallEnd::Returned(Err(error)) => self.failed(error, Instance::Usable),
+            CallEnd::Returned(Err(error)) => self.call_failed(error, Instance::Usable),
             CallEnd::Panicked(message) => {
                 self.instance = None;
                 let error = ProcessorError::new(format!("the processor panicked: {message}"));
-                self.failed(error, Instance::Broken);
+                self.call_failed(error, Instance::Broken);
             }
             CallEnd::Denied(denied) => {
                 self.machine.on(denied_event(denied));
@@ -249,7 +278,12 @@ impl Consumer {
         }
     }
 
-    fn failed(&mut self, error: ProcessorError, instance: Instance) {
+    fn call_failed(&mut self, error: ProcessorError, instance: Instance) {
+        self.failed(error, |verdict| Event::Failed(verdict, instance));
+    }
+
+    /// Asks the error policy.
+    fn failed(&mut self, error: ProcessorError, event: impl FnOnce(Verdict) -> Event) {
         let watermark = self.ack_before(error.at);
         let number = self.attempts.fail(watermark);
         let attempt = Attempt { number, roll: self.report.roll(number) };
@@ -272,7 +306,7 @@ impl Consumer {
             Action::StopWorker => Verdict::StopWorker,
         };
         self.failure = Some((error, number));
-        self.machine.on(Event::Failed(verdict, instance));
+        self.machine.on(event(verdict));
         if self.machine.state() == State::Parked {
             self.park();
         }

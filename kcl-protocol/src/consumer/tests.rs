@@ -30,6 +30,7 @@ fn events() -> Vec<Event> {
     for verdict in verdicts {
         events.push(Event::Failed(verdict, Instance::Usable));
         events.push(Event::Failed(verdict, Instance::Broken));
+        events.push(Event::Unreadable(verdict));
     }
     events
 }
@@ -215,6 +216,33 @@ fn each_verdict_leads_to_its_state() {
     for (verdict, state) in verdicts {
         let events = [Event::Ready, Event::Failed(verdict, Instance::Usable)];
         assert_eq!(after(started(Calls::Cancellable), &events).state(), state);
+        let unreadable = [Event::Unreadable(verdict)];
+        assert_eq!(after(started(Calls::Cancellable), &unreadable).state(), state);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_opened_is_judged_only_when_records_may_be_delivered() {
+    for consumer in everywhere().filter(|consumer| !consumer.may_deliver()) {
+        let judged = after(consumer, &[Event::Unreadable(Verdict::Stop)]);
+        assert_eq!(judged, consumer);
+    }
+}
+
+#[test]
+fn what_was_read_ahead_is_delivered_within_the_limit_and_the_rest_waits_for_acks() {
+    for (ahead, unacked, limit, step) in [
+        (Ahead::Nothing, 0, 10, Step::Wait),
+        (Ahead::Records, 0, 10, Step::Deliver { most: 10 }),
+        (Ahead::Records, 7, 10, Step::Deliver { most: 3 }),
+        (Ahead::Records, 10, 10, Step::Wait),
+        (Ahead::Records, 11, 10, Step::Wait),
+        (Ahead::Unreadable, 0, 10, Step::Fail),
+        (Ahead::Unreadable, 1, 10, Step::Wait),
+        (Ahead::End, 0, 10, Step::End),
+        (Ahead::End, 1, 10, Step::Wait),
+    ] {
+        assert_eq!(ahead.step(unacked, limit), step, "{ahead:?} with {unacked} of {limit}");
     }
 }
 

@@ -6,4 +6,5 @@ mod effects;
 mod failures;
 mod quiet;
 mod stopping;
+mod unreadable;
 pub(super) mod world;

@@ -39,6 +39,7 @@ pub fn record(number: u128) -> Record {
         partition_key: "k".into(),
         data: Bytes::from_static(b"data"),
         arrival_millis: 0,
+        unreadable: None,
     }
 }
 
@@ -64,6 +65,13 @@ impl Shelf {
     pub fn put(&self, numbers: impl IntoIterator<Item = u128>) {
         self.state().records.extend(numbers.into_iter().map(record));
         self.changed.notify_waiters();
+    }
+    /// Makes a record that is there one that cannot be opened, or one that can.
+    pub fn mark(&self, number: u128, reason: Option<&str>) {
+        let mut state = self.state();
+        let marked = state.records.iter_mut().find(|record| record.position == p(number));
+        let reason = reason.map(|reason| Arc::new(Unreadable { reason: reason.into() }));
+        marked.unwrap().unreadable = reason;
     }
     pub fn end(&self, children: Vec<ChildShard>) {
         self.state().children = Some(children);
