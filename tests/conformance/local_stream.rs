@@ -32,12 +32,16 @@ impl SourceHarness for Local {
         self.0.merge_shards(shard, adjacent).unwrap();
     }
     async fn next_millisecond(&self) -> u64 {
-        let before = SystemClock.wall_millis();
-        while SystemClock.wall_millis() == before {
-            SystemClock.sleep(Duration::from_micros(100)).await;
-        }
-        SystemClock.wall_millis()
+        next_millisecond().await
     }
+}
+
+pub async fn next_millisecond() -> u64 {
+    let before = SystemClock.wall_millis();
+    while SystemClock.wall_millis() == before {
+        SystemClock.sleep(Duration::from_micros(100)).await;
+    }
+    SystemClock.wall_millis()
 }
 
 kcl_testkit::stream_source_suite!(fresh());

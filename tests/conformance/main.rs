@@ -11,3 +11,4 @@ mod memory_table {
 mod effects;
 mod file_table;
 mod local_stream;
+mod unpacked;

@@ -15,4 +15,5 @@ mod restored;
 mod streams;
 mod syncing;
 mod threads;
+mod unpacked;
 mod unreadable;

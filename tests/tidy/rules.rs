@@ -117,7 +117,8 @@ fn long_functions(name: &str, lines: &[&str]) -> Vec<Finding> {
 }
 
 /// Crates that plug into the core: none of them may know another.
-const PLUG_INS: [&str; 6] = [
+const PLUG_INS: [&str; 7] = [
+    "kcl-records",
     "kcl-lease-local",
     "kcl-lease-dynamo",
     "kcl-stream-local",
@@ -127,7 +128,8 @@ const PLUG_INS: [&str; 6] = [
 ];
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 8] = [
+const AWS: [&str; 9] = [
+    "kcl-records",
     "kcl-drill",
     "kcl-lease-dynamo",
     "kcl-stream-kinesis",

@@ -1,0 +1,221 @@
+//! Reads one shard of an [`UnpackedSource`].
+//!
+//! Records go through three queues, and leave one only when they enter the next, so that a call
+//! dropped at any await loses none: `pages` as the stream has them, `sealed` taken apart, `ready`
+//! to be returned.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kcl_core::{
+    ReadLimit, ReadOutcome, Record, ShardReader, SourceError, StreamSource, Unreadable,
+};
+use kcl_protocol::{HashKeyRange, Position, ShardId};
+
+use super::{Opening, UnpackedSource};
+use crate::aggregate::{Decoded, MAGIC, SubRecord, decode};
+
+pub(super) struct UnpackedReader<S> {
+    source: UnpackedSource<S>,
+    shard: ShardId,
+    inner: Box<dyn ShardReader>,
+    /// Records up to here were returned by an earlier reader. `None` once one is past it.
+    after: Option<Position>,
+    /// The shard's range once it was asked for: `Some(None)` if it has none.
+    range: Option<Option<HashKeyRange>>,
+    page: VecDeque<Record>,
+    sealed: VecDeque<Record>,
+    ready: VecDeque<Record>,
+    ready_bytes: usize,
+    /// The tip, as far as the page tells: how far its last record was behind, and when it came.
+    behind_millis: u64,
+    last_arrival_millis: u64,
+}
+
+impl<S: StreamSource> UnpackedReader<S> {
+    pub fn new(
+        source: UnpackedSource<S>,
+        shard: ShardId,
+        inner: Box<dyn ShardReader>,
+        after: Option<Position>,
+    ) -> Self {
+        Self {
+            source,
+            shard,
+            inner,
+            after,
+            range: None,
+            page: VecDeque::new(),
+            sealed: VecDeque::new(),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            behind_millis: 0,
+            last_arrival_millis: 0,
+        }
+    }
+
+    /// True if there is nothing to do to these records.
+    fn passes(&self, records: &[Record]) -> bool {
+        let is_plain = |record: &Record| !record.data.starts_with(&MAGIC);
+        self.after.is_none() && !self.source.opening.is_on() && records.iter().all(is_plain)
+    }
+
+    /// Goes on with the page until enough is ready.
+    async fn unpack(&mut self, limit: ReadLimit) -> Result<(), SourceError> {
+        while self.ready.len() < limit.records && self.ready_bytes < limit.bytes {
+            if let Some(record) = self.sealed.front() {
+                let opened = self.source.opening.open(record).await?;
+                if let Some(record) = self.sealed.pop_front() {
+                    let record = opened.record(record);
+                    self.ready_bytes += size(&record);
+                    self.ready.push_back(record);
+                }
+                continue;
+            }
+            let Some(record) = self.page.front() else { break };
+            let is_aggregate = record.unreadable.is_none() && record.data.starts_with(&MAGIC);
+            if is_aggregate && self.range.is_none() {
+                self.range = Some(self.source.range(&self.shard).await?);
+            }
+            if let Some(record) = self.page.pop_front() {
+                take_apart(record, self.range.flatten(), self.after, &mut self.sealed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is ready, within the limit; at least one record.
+    fn take(&mut self, limit: ReadLimit) -> ReadOutcome {
+        let (mut count, mut bytes) = (0, 0);
+        for record in self.ready.iter().take(limit.records.max(1)) {
+            bytes += size(record);
+            if count > 0 && bytes > limit.bytes {
+                break;
+            }
+            count += 1;
+        }
+        let records: Vec<_> = self.ready.drain(..count).collect();
+        self.ready_bytes -= records.iter().map(size).sum::<usize>();
+        let last = records.last();
+        // Positions rise, so there is nothing left to compare.
+        self.after = None;
+        let arrival_millis = last.map_or(self.last_arrival_millis, |last| last.arrival_millis);
+        let since = self.last_arrival_millis.saturating_sub(arrival_millis);
+        // A record held back is a sign of not being at the tip.
+        let is_rest = [&self.ready, &self.sealed, &self.page].iter().any(|queue| !queue.is_empty());
+        let behind_millis = (self.behind_millis + since).max(u64::from(is_rest));
+        ReadOutcome::Records { records, behind_millis }
+    }
+}
+
+#[async_trait]
+impl<S: StreamSource> ShardReader for UnpackedReader<S> {
+    async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
+        loop {
+            let unpacked = self.unpack(limit).await;
+            if !self.ready.is_empty() {
+                // Whatever stopped it comes up again with the next call.
+                return Ok(self.take(limit));
+            }
+            unpacked?;
+            match self.inner.next(limit).await? {
+                ReadOutcome::Records { records, behind_millis } if !self.passes(&records) => {
+                    self.behind_millis = behind_millis;
+                    self.last_arrival_millis = records.last().map_or(0, |last| last.arrival_millis);
+                    self.page = records.into();
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+}
+
+/// Puts what is in a record, and comes after a position, into a queue.
+fn take_apart(
+    record: Record,
+    range: Option<HashKeyRange>,
+    after: Option<Position>,
+    into: &mut VecDeque<Record>,
+) {
+    let is_new = |position: Position| after.is_none_or(|after| position > after);
+    let decoded = if record.unreadable.is_some() { Decoded::Plain } else { decode(&record.data) };
+    match decoded {
+        Decoded::Plain => into.extend(Some(record).filter(|record| is_new(record.position))),
+        Decoded::Broken(broken) => {
+            let unreadable = Some(Arc::new(Unreadable { reason: broken.to_string() }));
+            let broken = Record { unreadable, ..record };
+            into.extend(Some(broken).filter(|record| is_new(record.position)));
+        }
+        Decoded::Records(records) => {
+            let sequence = record.position.sequence;
+            let is_ours =
+                |sub: &SubRecord| range.is_none_or(|range| range.contains(sub.hash_key()));
+            into.extend((0..).zip(records).filter_map(|(subsequence, sub)| {
+                let position = Position { sequence, subsequence };
+                (is_new(position) && is_ours(&sub)).then(|| Record {
+                    position,
+                    partition_key: sub.partition_key,
+                    data: sub.data,
+                    arrival_millis: record.arrival_millis,
+                    unreadable: None,
+                })
+            }));
+        }
+    }
+}
+
+fn size(record: &Record) -> usize {
+    record.data.len() + record.partition_key.as_str().len()
+}
+
+/// What became of a payload.
+enum Opened {
+    AsItIs,
+    #[cfg(feature = "encryption")]
+    Payload(bytes::Bytes),
+    #[cfg(feature = "encryption")]
+    Unreadable(String),
+}
+
+impl Opened {
+    fn record(self, record: Record) -> Record {
+        match self {
+            Self::AsItIs => record,
+            #[cfg(feature = "encryption")]
+            Self::Payload(data) => Record { data, ..record },
+            #[cfg(feature = "encryption")]
+            Self::Unreadable(reason) => {
+                Record { unreadable: Some(Arc::new(Unreadable { reason })), ..record }
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "encryption"))]
+impl Opening {
+    fn is_on(&self) -> bool {
+        false
+    }
+    async fn open(&self, _: &Record) -> Result<Opened, SourceError> {
+        Ok(Opened::AsItIs)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl Opening {
+    fn is_on(&self) -> bool {
+        self.opener.is_some()
+    }
+    async fn open(&self, record: &Record) -> Result<Opened, SourceError> {
+        let Some(opener) = self.opener.as_ref().filter(|_| record.unreadable.is_none()) else {
+            return Ok(Opened::AsItIs);
+        };
+        match opener.open(&record.partition_key, &record.data).await {
+            Ok(data) => Ok(Opened::Payload(data)),
+            // No fault of the record: it is read on later.
+            Err(error) if error.is_transient() => Err(SourceError::Unavailable(error.to_string())),
+            Err(error) => Ok(Opened::Unreadable(error.to_string())),
+        }
+    }
+}
