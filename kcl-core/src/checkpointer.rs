@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::task::AtomicWaker;
 use kcl_protocol::acks::{Acked, Acks as Watermark};
 use kcl_protocol::gate::{Gate, Progress};
-use kcl_protocol::{Checkpoint, Fence, Moment, Parked, Position};
+use kcl_protocol::{Checkpoint, Fence, Moment, Parked, Position, Prepared};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
@@ -42,6 +42,28 @@ pub enum CheckpointError {
     /// Single acks belong to [`Acks::Explicit`].
     #[error("acks are OnReturn, so returning Ok acks the batch: set acks to Explicit to ack alone")]
     NotExplicit,
+    /// Every record up to this one must be acked before a checkpoint there can be committed.
+    #[error("{first_open} is not acked yet: ack everything up to {position}, then commit")]
+    NotAcked {
+        /// The prepared position.
+        position: Position,
+        /// The first record that is not acked.
+        first_open: Position,
+    },
+    /// The record is acked already: a checkpoint is prepared before its records are acked.
+    #[error("record {position} is acked already: prepare before acking")]
+    AlreadyAcked {
+        /// The position to prepare.
+        position: Position,
+    },
+    /// The state to keep is too large.
+    #[error("the state is {bytes} bytes, at most {most} are kept: keep a reference instead")]
+    StateTooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        most: usize,
+    },
     /// The lease table refused the write, and will next time: nothing was applied.
     #[error("the lease table refused the write, nothing was applied: {0}")]
     Refused(String),
@@ -161,7 +183,11 @@ impl Checkpointer {
         decided.await.unwrap_or_else(|_| Err(self.ledger.lost()))
     }
 
-    fn entries(&self) -> Result<MutexGuard<'_, Entries>, CheckpointError> {
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn entries(&self) -> Result<MutexGuard<'_, Entries>, CheckpointError> {
         let entries = self.ledger.lock();
         let is_lost = entries.closed || self.ledger.permit.check() == Err(Denied::Lost);
         if is_lost { Err(self.ledger.lost()) } else { Ok(entries) }
@@ -195,10 +221,17 @@ pub(crate) struct Entries {
     pub flush: bool,
     /// Effects to send next.
     pub effects: Option<EffectsRequest>,
+    /// A prepared checkpoint to write next.
+    pub prepare: Option<PrepareRequest>,
     /// Plain checkpoints refused so far, and what the table said last.
     pub refusals: u64,
     pub refusal: String,
     pub closed: bool,
+}
+
+pub(crate) struct PrepareRequest {
+    pub prepared: Prepared,
+    pub answer: oneshot::Sender<Result<(), CheckpointError>>,
 }
 
 pub(crate) struct EffectsRequest {
@@ -222,6 +255,7 @@ impl Ledger {
             parked: None,
             flush: false,
             effects: None,
+            prepare: None,
             refusals: 0,
             refusal: String::new(),
             closed: false,
@@ -240,7 +274,7 @@ impl Ledger {
         let dropped = {
             let mut entries = self.lock();
             entries.closed = true;
-            entries.effects.take()
+            (entries.effects.take(), entries.prepare.take())
         };
         drop(dropped);
         self.settled.notify_waiters();
@@ -255,6 +289,6 @@ impl Entries {
     /// What the row should say now.
     pub fn progress(&self) -> Progress {
         let checkpoint = self.acks.checkpoint(self.gate.rules());
-        Progress { checkpoint, parked: self.parked.clone() }
+        self.gate.progress(checkpoint, self.parked.clone())
     }
 }

@@ -222,6 +222,15 @@ pub enum EventKind {
         /// How far past the validity, grace not taken off.
         past: Duration,
     },
+    /// A checkpoint in two phases stands prepared in the lease row.
+    Prepared {
+        /// The lease.
+        lease: LeaseKey,
+        /// Under which fence.
+        fence: Fence,
+        /// Where.
+        at: Position,
+    },
     /// A checkpoint is in the table.
     Checkpointed {
         /// Which lease.

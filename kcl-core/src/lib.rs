@@ -15,6 +15,7 @@ pub mod limits;
 mod liveness;
 pub mod permit;
 pub mod policy;
+pub mod prepare;
 pub mod processor;
 mod random;
 mod registration;
@@ -47,6 +48,7 @@ pub use event::{Event, EventKind, HoldReason, Observer};
 pub use handle::{CommandError, Handle, ShardStatus, Status, WorkerPhase};
 pub use hints::HintAddress;
 pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
+pub use prepare::PreparedCheckpoint;
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use kcl_protocol::{Checkpoint, Fence, Position, ShardId, StreamName, WorkerId};
+use kcl_protocol::{Checkpoint, Fence, Position, Prepared, ShardId, StreamName, WorkerId};
 
 use crate::checkpointer::Checkpointer;
 use crate::source::Record;
@@ -21,6 +21,11 @@ pub struct ShardStart {
     pub fence: Fence,
     /// Where the work goes on: everything up to here is done.
     pub checkpoint: Checkpoint,
+    /// A checkpoint beyond it that was prepared and neither committed nor passed, by this worker or
+    /// an earlier owner, with its state: the work up to it may be half done. Its records are
+    /// delivered again all the same. It stands until a checkpoint reaches it, or another is
+    /// prepared.
+    pub prepared: Option<Prepared>,
 }
 
 /// The end of a shard.

@@ -109,7 +109,8 @@ pub enum ReadFrom {
     Latest,
     /// This record and all after it.
     At(SequenceNumber),
-    /// The first record (or sub-record) after this position.
+    /// The first record (or sub-record) after this position. A source that gives several records
+    /// with one sequence number goes on within them: `sequence/0` is followed by `sequence/1`.
     After(Position),
     /// The first record that arrived at or after this time (Unix milliseconds).
     AtTimestamp(u64),

@@ -7,7 +7,8 @@
 //! **Standard output**: one JSON object a line, each with `ts` (Unix seconds with fraction),
 //! `worker` (the `WORKER_ID`) and `event`:
 //! - `shard_start {shard, seq}`: a shard is processed from here on (`seq` may be null);
-//! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq`; `ids` are their
+//! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq` (`number`, or
+//!   `number/subsequence` within an aggregate); `ids` are their
 //!   payloads as text. Written before the checkpoint that covers them;
 //! - `shard_end {shard}`, `lease_lost {shard}`, `shutdown`.
 //!

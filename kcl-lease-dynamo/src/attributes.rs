@@ -64,6 +64,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub fn bytes_if_any(self, name: &str) -> Decoded<Option<&'a [u8]>> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::B(bytes)) => Ok(Some(bytes.as_ref())),
+            Some(other) => Err(wrong(name, "B", other)),
+        }
+    }
+
     pub fn text(self, name: &str) -> Decoded<&'a str> {
         needed(name, self.text_if_any(name)?)
     }

@@ -1,9 +1,11 @@
 //! Lease rows and positions to and from items. Decoding is strict: a row that is not understood
 //! is never acted upon. Unknown attributes are ignored.
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use kcl_core::Bytes;
 use kcl_protocol::{
-    Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, Ordinal, Parked, Position, WorkerId,
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, Ordinal, Parked, Position, Prepared, WorkerId,
 };
 
 use crate::attributes::{Decoded, Item, Reader, number, shard_set, text};
@@ -45,15 +47,46 @@ pub(crate) fn checkpoint_attributes(
     }
 }
 
+/// The attributes of a prepared checkpoint, each with its value or none.
+pub(crate) fn prepared_attributes(
+    prepared: Option<&Prepared>,
+) -> [(&'static str, Option<AttributeValue>); 4] {
+    let (checkpoint, subsequence, millis) = prepared
+        .map(|prepared| checkpoint_attributes(prepared.checkpoint))
+        .map_or((None, None, None), |(at, sub, millis)| (Some(at), Some(sub), millis));
+    let state = prepared.map(|prepared| &prepared.state).filter(|state| !state.is_empty());
+    let state = state.map(|state| AttributeValue::B(Blob::new(state.to_vec())));
+    [
+        (s::PENDING, checkpoint),
+        (s::PENDING_SUB, subsequence),
+        (s::PENDING_MILLIS, millis),
+        (s::PENDING_STATE, state),
+    ]
+}
+
 fn checkpoint(row: Reader<'_>) -> Decoded<Checkpoint> {
-    Ok(match row.text(s::CHECKPOINT)? {
+    parse_checkpoint(row, row.text(s::CHECKPOINT)?, s::CHECKPOINT_SUB, s::CHECKPOINT_MILLIS)
+}
+
+/// The Java KCL takes an empty text for none, so it is none here too.
+fn prepared(row: Reader<'_>) -> Decoded<Option<Prepared>> {
+    let Some(text) = row.text_if_any(s::PENDING)?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let checkpoint = parse_checkpoint(row, text, s::PENDING_SUB, s::PENDING_MILLIS)?;
+    let state = row.bytes_if_any(s::PENDING_STATE)?.unwrap_or_default();
+    Ok(Some(Prepared { checkpoint, state: Bytes::copy_from_slice(state) }))
+}
+
+fn parse_checkpoint(row: Reader<'_>, text: &str, sub: &str, millis: &str) -> Decoded<Checkpoint> {
+    Ok(match text {
         s::TRIM_HORIZON => Checkpoint::TrimHorizon,
         s::LATEST => Checkpoint::Latest,
         s::SHARD_END => Checkpoint::ShardEnd,
-        s::AT_TIMESTAMP => Checkpoint::AtTimestamp(row.number(s::CHECKPOINT_MILLIS)?),
+        s::AT_TIMESTAMP => Checkpoint::AtTimestamp(row.number(millis)?),
         digits => Checkpoint::At(Position {
             sequence: digits.parse().map_err(|error| format!("{}: {error}", s::CHECKPOINT))?,
-            subsequence: row.number_if_any(s::CHECKPOINT_SUB)?.unwrap_or(0),
+            subsequence: row.number_if_any(sub)?.unwrap_or(0),
         }),
     })
 }
@@ -84,7 +117,8 @@ pub(crate) fn encode_lease(lease: &Lease) -> Item {
         (s::PARKED_AT, parked.and_then(|parked| parked.at).map(|at| text(position_text(at)))),
         (s::UNLISTED_SINCE, lease.unlisted_since_millis.map(number)),
     ];
-    let present = if_any.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    let if_any = if_any.into_iter().chain(prepared_attributes(lease.prepared.as_ref()));
+    let present = if_any.filter_map(|(name, value)| value.map(|value| (name, value)));
     always.into_iter().chain(present).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -113,6 +147,7 @@ pub(crate) fn decode_lease(item: &Item) -> Decoded<Lease> {
         fence: Fence(row.number(s::LEASE_COUNTER)?),
         ordinal: Ordinal(row.number_if_any(s::ORDINAL)?.unwrap_or(0)),
         checkpoint: checkpoint(row)?,
+        prepared: prepared(row)?,
         parents: row.shards(s::PARENTS)?,
         children: row.shards(s::CHILDREN)?,
         range,

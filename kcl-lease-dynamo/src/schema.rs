@@ -13,6 +13,12 @@ pub const LEASE_COUNTER: &str = "leaseCounter";
 pub const CHECKPOINT: &str = "checkpoint";
 /// Subsequence number (N).
 pub const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
+/// A prepared checkpoint, as [`CHECKPOINT`] (S); absent if there is none.
+pub const PENDING: &str = "pendingCheckpoint";
+/// Its subsequence number (N).
+pub const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
+/// The application's state for it (B); absent if empty.
+pub const PENDING_STATE: &str = "pendingCheckpointState";
 /// Changes of owner since the last checkpoint (N).
 pub const OWNER_SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
 /// Parents (SS, in spite of the name); absent if there are none.
@@ -36,6 +42,8 @@ pub const CHECKPOINT_OWNER: &str = "checkpointOwner";
 pub const ORDINAL: &str = "checkpointOrdinal";
 /// Unix milliseconds of an `AT_TIMESTAMP` checkpoint (N); ours.
 pub const CHECKPOINT_MILLIS: &str = "checkpointTimestampMillis";
+/// Unix milliseconds of an `AT_TIMESTAMP` in [`PENDING`] (N); ours.
+pub const PENDING_MILLIS: &str = "pendingCheckpointTimestampMillis";
 /// Why a lease is parked (S); ours.
 pub const PARKED_REASON: &str = "parkedReason";
 /// The position it was parked at, `sequence` or `sequence/subsequence` (S); ours.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::{
     Checkpoint, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease, LeaseKey, Ordinal,
-    Parked, Position, Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart,
-    TableRow, WorkerId, WorkerRow, WorkerState,
+    Parked, Position, Prepared, Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow,
+    StreamStart, TableRow, WorkerId, WorkerRow, WorkerState,
 };
 
 /// A value or what is wrong with its bytes.
@@ -71,10 +71,11 @@ struct_fields! {
     Position { sequence, subsequence }
     HashKeyRange { start, end }
     Parked { reason, at }
+    Prepared { checkpoint, state }
     HeldDigest { count, hashes }
     Lease {
-        key, owner, fence, ordinal, checkpoint, parents, children, range, parked, owner_switches,
-        unlisted_since_millis
+        key, owner, fence, ordinal, checkpoint, prepared, parents, children, range, parked,
+        owner_switches, unlisted_since_millis
     }
     WorkerRow {
         id, heartbeat, state, draining, duration, grace, load, max_leases, digest, inbox, list,
@@ -127,6 +128,17 @@ impl Field for bool {
             1 => Ok(true),
             other => Err(format!("{other} is neither yes nor no")),
         }
+    }
+}
+
+impl Field for kcl_core::Bytes {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u64).put(out);
+        out.extend(self.iter());
+    }
+    fn take(from: &mut Bytes<'_>) -> Decoded<Self> {
+        let length = usize::try_from(u64::take(from)?).map_err(|_| "a value is too long")?;
+        Ok(Self::copy_from_slice(from.take(length)?))
     }
 }
 

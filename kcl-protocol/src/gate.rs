@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::ids::{Fence, LeaseKey, Ordinal, WorkerId};
-use crate::rows::{Lease, Parked};
+use crate::rows::{Lease, Parked, Prepared};
 use crate::rules::{Mutant, Rules};
 use crate::sequence::Checkpoint;
 use crate::time::Moment;
@@ -18,15 +18,20 @@ use crate::writes::{ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite};
 pub struct Progress {
     /// How far the shard is done.
     pub checkpoint: Checkpoint,
+    /// A checkpoint announced beyond it, if any.
+    pub prepared: Option<Prepared>,
     /// Why nothing is delivered, if so.
     pub parked: Option<Parked>,
 }
 
-/// Whether effects of the user's own go with a write.
+/// What goes with a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Carries {
     /// The checkpoint alone.
     CheckpointOnly,
+    /// A prepared checkpoint that somebody waits for: repeated as it is until it is decided, so
+    /// that he is told what became of it.
+    Prepare,
     /// Effects, which must be applied once: only while no write with this ordinal has applied.
     Effects,
 }
@@ -95,7 +100,11 @@ impl Gate {
             fence: lease.fence,
             interval,
             ordinal: lease.ordinal,
-            written: Progress { checkpoint: lease.checkpoint, parked: lease.parked.clone() },
+            written: Progress {
+                checkpoint: lease.checkpoint,
+                prepared: lease.prepared.clone(),
+                parked: lease.parked.clone(),
+            },
             dirty_since: None,
             pending: None,
             doubtful: false,
@@ -132,6 +141,24 @@ impl Gate {
     pub fn is_undecided(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.carries == Carries::Effects)
     }
+    /// True while the write that is out must be decided before any other: effects, or a prepared
+    /// checkpoint.
+    pub fn is_fixed(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.carries != Carries::CheckpointOnly)
+    }
+    /// The prepared checkpoint that the row has, or has as soon as the write that is out applies.
+    pub fn prepared(&self) -> Option<&Prepared> {
+        match &self.pending {
+            Some(pending) if pending.carries == Carries::Prepare => &pending.progress.prepared,
+            _ => &self.written.prepared,
+        }
+        .as_ref()
+    }
+    /// What the row should say at this checkpoint: what is prepared beyond it stays.
+    pub fn progress(&self, checkpoint: Checkpoint, parked: Option<Parked>) -> Progress {
+        let prepared = Prepared::beyond(self.written.prepared.clone(), checkpoint, self.rules);
+        Progress { checkpoint, prepared, parked }
+    }
     /// Notes that the work came further.
     pub fn moved(&mut self, now: Moment) {
         self.dirty_since.get_or_insert(now);
@@ -145,12 +172,14 @@ impl Gate {
         self.written != *progress
     }
 
-    /// Starts a write of this value. A pending write with effects is repeated as it is, whatever
-    /// the value; a pending plain one is overtaken by a newer value under a new ordinal.
+    /// Starts a write of this value. A pending write with effects or of a prepared checkpoint is
+    /// repeated as it is, whatever the value; a pending plain one is overtaken by a newer value
+    /// under a new ordinal.
     pub fn send(&mut self, progress: Progress, carries: Carries) -> ConditionalWrite {
         let past_effects = self.rules.breaks(Mutant::CheckpointPastEffect);
         let repeat = self.pending.as_ref().is_some_and(|pending| {
             (pending.carries == Carries::Effects && !past_effects)
+                || pending.carries == Carries::Prepare
                 || (pending.progress == progress && pending.carries == carries)
         });
         if !repeat {
@@ -158,7 +187,7 @@ impl Gate {
             self.doubtful = false;
             self.pending = Some(Pending { progress, ordinal: self.ordinal, carries });
         }
-        if !self.is_undecided() {
+        if !self.is_fixed() {
             self.dirty_since = None;
         }
         self.render()
@@ -180,6 +209,7 @@ impl Gate {
             change.push(LeaseChange::Ordinal(pending.ordinal));
             // An overtaken write may have applied, so what `written` says is no reason to leave
             // this out.
+            change.push(LeaseChange::Prepared(pending.progress.prepared.clone()));
             change.push(LeaseChange::Parked(pending.progress.parked.clone()));
         }
         ConditionalWrite::Lease(LeaseWrite::Update { key: self.key.clone(), when, change })
@@ -195,8 +225,8 @@ impl Gate {
                 self.again(now)
             }
             Answer::NotApplied => self.again(now),
-            // An earlier try of the same effects may still apply: they stay undecided.
-            Answer::Refused if self.doubtful && pending.carries == Carries::Effects => {
+            // An earlier try of the same may still apply: it stays undecided.
+            Answer::Refused if self.doubtful && pending.carries != Carries::CheckpointOnly => {
                 self.again(now)
             }
             Answer::Refused => {

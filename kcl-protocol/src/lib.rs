@@ -32,7 +32,7 @@ pub use holdings::{Holdings, Standing};
 pub use ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
 pub use liveness::{Beat, Due, Liveness};
 pub use rows::{
-    HeldDigest, InboxEntry, Lease, Parked, Row, RowKey, StreamRow, StreamStart, TableRow,
+    HeldDigest, InboxEntry, Lease, Parked, Prepared, Row, RowKey, StreamRow, StreamStart, TableRow,
     WorkerRow, WorkerState,
 };
 pub use rules::{Mutant, Rules};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::holdings::Holdings;
 use crate::ids::{EntryId, Fence, LeaseKey, ShardId, WorkerId};
 use crate::limits::INBOX_ENTRIES;
-use crate::rows::{InboxEntry, Lease, WorkerRow, WorkerState};
+use crate::rows::{InboxEntry, Lease, Prepared, WorkerRow, WorkerState};
 use crate::rules::{Mutant, Rules};
 use crate::sequence::Checkpoint;
 use crate::writes::{
@@ -57,16 +57,32 @@ pub fn adopt(key: &LeaseKey, fence: Fence, me: &WorkerId, terms: impl Into<Terms
     let_go(key, fence, me, terms.into(), Some(me.clone()), None)
 }
 
-/// Hands a lease that is no longer held to another worker, with the final checkpoint in it.
+/// How far the work has come when a lease is let go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Final {
+    /// Everything up to here is done.
+    pub checkpoint: Checkpoint,
+    /// A prepared checkpoint beyond it, for the next owner.
+    pub prepared: Option<Prepared>,
+}
+
+impl From<Checkpoint> for Final {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, prepared: None }
+    }
+}
+
+/// Hands a lease that is no longer held to another worker, with the final checkpoint in it. Without
+/// one, the row keeps its own and what is prepared.
 pub fn hand_over(
     key: &LeaseKey,
     fence: Fence,
     me: &WorkerId,
     terms: impl Into<Terms>,
     to: &WorkerId,
-    checkpoint: Option<Checkpoint>,
+    done: Option<Final>,
 ) -> LeaseWrite {
-    let_go(key, fence, me, terms.into(), Some(to.clone()), checkpoint)
+    let_go(key, fence, me, terms.into(), Some(to.clone()), done)
 }
 
 /// Releases a lease that is no longer held: nobody owns it afterwards.
@@ -75,9 +91,9 @@ pub fn release(
     fence: Fence,
     me: &WorkerId,
     terms: impl Into<Terms>,
-    checkpoint: Option<Checkpoint>,
+    done: Option<Final>,
 ) -> LeaseWrite {
-    let_go(key, fence, me, terms.into(), None, checkpoint)
+    let_go(key, fence, me, terms.into(), None, done)
 }
 
 fn let_go(
@@ -86,9 +102,13 @@ fn let_go(
     me: &WorkerId,
     terms: Terms,
     to: Option<WorkerId>,
-    checkpoint: Option<Checkpoint>,
+    done: Option<Final>,
 ) -> LeaseWrite {
-    let mut change: Vec<_> = checkpoint.map(LeaseChange::Checkpoint).into_iter().collect();
+    let mut change = Vec::new();
+    if let Some(Final { checkpoint, prepared }) = done {
+        change.push(LeaseChange::Checkpoint(checkpoint));
+        change.push(LeaseChange::Prepared(prepared));
+    }
     change.push(LeaseChange::Owner(to));
     change.push(LeaseChange::Fence(fence.next(terms.generation)));
     LeaseWrite::Update {
@@ -120,6 +140,7 @@ pub fn end(
     let Terms { generation, rules } = terms.into();
     let mut change = vec![
         LeaseChange::Checkpoint(Checkpoint::ShardEnd),
+        LeaseChange::Prepared(None),
         LeaseChange::Children(children.iter().map(|child| child.id.clone()).collect()),
         LeaseChange::Owner(None),
     ];

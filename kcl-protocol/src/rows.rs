@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::hash_range::HashKeyRange;
 use crate::ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
+use crate::rules::{Mutant, Rules};
 use crate::sequence::{Checkpoint, Position};
 use crate::time::LeaseTiming;
 
@@ -21,6 +24,8 @@ pub struct Lease {
     pub ordinal: Ordinal,
     /// How far the shard is done.
     pub checkpoint: Checkpoint,
+    /// A checkpoint announced and not reached yet, with the application's state for it.
+    pub prepared: Option<Prepared>,
     /// The shards this one came from: none, one (split) or two (merge).
     pub parents: BTreeSet<ShardId>,
     /// The shards that follow; known once the shard has ended.
@@ -45,6 +50,7 @@ impl Lease {
             fence: Fence(0),
             ordinal: Ordinal(0),
             checkpoint,
+            prepared: None,
             parents: BTreeSet::new(),
             children: BTreeSet::new(),
             range,
@@ -56,6 +62,25 @@ impl Lease {
     /// True once the shard is finished; the row is then final and never owned again.
     pub fn is_ended(&self) -> bool {
         self.checkpoint.is_shard_end()
+    }
+}
+
+/// The first phase of a checkpoint in two phases: where it will be, and what the application wants
+/// to know there if another owner has to finish it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Prepared {
+    /// Where.
+    pub checkpoint: Checkpoint,
+    /// The application's own; at most [`crate::limits::PREPARED_STATE_BYTES`].
+    pub state: Bytes,
+}
+
+impl Prepared {
+    /// What is left of a prepared checkpoint once the work is done up to `done`: reaching or
+    /// passing it ends it.
+    pub fn beyond(prepared: Option<Self>, done: Checkpoint, rules: Rules) -> Option<Self> {
+        let erased = rules.breaks(Mutant::CheckpointErasesPrepared);
+        prepared.filter(|prepared| prepared.checkpoint > done && !erased)
     }
 }
 

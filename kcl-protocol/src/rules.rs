@@ -100,6 +100,8 @@ pub enum Mutant {
     CachedCheckpoint,
     /// A checkpoint passes a record that was delivered and not acknowledged.
     CheckpointPastUnacked,
+    /// A checkpoint erases a prepared one that it has not reached.
+    CheckpointErasesPrepared,
     /// The end of a shard and the leases of its children are written one after the other.
     EndInTwoWrites,
     /// The end of a shard leaves the fence as it is.

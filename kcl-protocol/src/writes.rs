@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
 use crate::rows::{
-    HeldDigest, InboxEntry, Lease, Parked, Row, RowKey, StreamRow, TableRow, WorkerRow, WorkerState,
+    HeldDigest, InboxEntry, Lease, Parked, Prepared, Row, RowKey, StreamRow, TableRow, WorkerRow,
+    WorkerState,
 };
 use crate::sequence::Checkpoint;
 
@@ -204,6 +205,8 @@ pub enum LeaseChange {
     Ordinal(Ordinal),
     /// The new checkpoint; also resets the count of owner switches.
     Checkpoint(Checkpoint),
+    /// The prepared checkpoint, or none.
+    Prepared(Option<Prepared>),
     /// The shards that follow.
     Children(BTreeSet<ShardId>),
     /// Parked, or no longer.
@@ -392,6 +395,7 @@ impl LeaseChange {
                 row.checkpoint = *checkpoint;
                 row.owner_switches = 0;
             }
+            Self::Prepared(prepared) => row.prepared.clone_from(prepared),
             Self::Children(children) => row.children.clone_from(children),
             Self::Parked(parked) => row.parked.clone_from(parked),
             Self::UnlistedSince(since) => row.unlisted_since_millis = *since,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_protocol::gate::{Carries, Gate, Progress};
+use kcl_protocol::gate::{Carries, Gate};
 use kcl_protocol::writes::apply_all;
 use kcl_protocol::{
     Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease,
@@ -110,11 +110,12 @@ impl Walk {
                 self.own(number, lease.fence, moves::adopt(&key(), lease.fence, &me, 0));
             }
             (2, Some(fence)) => {
-                let write = moves::hand_over(&key(), fence, &me, 0, &worker(other), Some(done));
+                let write =
+                    moves::hand_over(&key(), fence, &me, 0, &worker(other), Some(done.into()));
                 self.own(number, fence, write);
             }
             (3, Some(fence)) => {
-                self.own(number, fence, moves::release(&key(), fence, &me, 0, Some(done)));
+                self.own(number, fence, moves::release(&key(), fence, &me, 0, Some(done.into())));
             }
             (4, Some(fence)) if other == 0 => {
                 let end = moves::end(&key(), fence, &me, 0, &[]).remove(0);
@@ -125,8 +126,9 @@ impl Walk {
             (5..=7, Some(_)) => {
                 let holder = &mut self.holders[usize::from(number)];
                 holder.progress += u64::from(other);
-                let progress = Progress { checkpoint: at(holder.progress), parked: None };
+                let checkpoint = at(holder.progress);
                 if let Some((_, gate)) = &mut holder.gate {
+                    let progress = gate.progress(checkpoint, None);
                     let write = gate.send(progress, Carries::CheckpointOnly);
                     self.sent.push(Sent { write, is_ownership: false, won: None });
                 }

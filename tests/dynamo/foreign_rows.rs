@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue as V;
-use kcl_core::{LeaseTable, Scan, TableError};
+use kcl_core::{Bytes, LeaseTable, Scan, TableError};
 use kcl_lease_dynamo::DynamoLeaseTable;
 use kcl_protocol::{
     Checkpoint, ConditionalWrite, Fence, HashKeyRange, Lease, LeaseChange, LeaseCondition,
-    LeaseKey, LeaseWrite, Ordinal, Position, RowKey, ShardId, WorkerId,
+    LeaseKey, LeaseWrite, Ordinal, Position, Prepared, RowKey, ShardId, WorkerId,
 };
 
 use crate::local::{lease, table};
@@ -64,6 +65,7 @@ async fn a_row_of_the_java_kcl_is_read_whole() {
         checkpoint: Checkpoint::At(Position::from(
             SEQUENCE.parse::<kcl_protocol::SequenceNumber>().unwrap(),
         )),
+        prepared: None,
         parents: [ShardId::new("shardId-000000000001")].into(),
         children: [].into(),
         range: HashKeyRange { start: 0, end: u128::MAX >> 1 },
@@ -96,6 +98,37 @@ async fn a_row_of_the_java_kcl_takes_a_checkpoint_and_keeps_what_is_not_ours() {
     assert_eq!(item["checkpoint"], s("SHARD_END"));
     assert_eq!(item["throughputKBps"], n("12.25"));
     assert_eq!(item["leaseCounter"], n("1042"));
+}
+
+/// As `prepareCheckpoint` with application state leaves it.
+fn prepared_java_row() -> HashMap<String, V> {
+    let mut row = java_row();
+    row.insert("pendingCheckpoint".into(), s(SEQUENCE));
+    row.insert("pendingCheckpointSubSequenceNumber".into(), n("3"));
+    row.insert("pendingCheckpointState".into(), V::B(Blob::new([0, 255, 7])));
+    row
+}
+
+#[tokio::test]
+async fn a_pending_checkpoint_of_the_java_kcl_is_read_with_its_state_and_written_alike() {
+    let Some((client, table)) = table("java-pending").await else { return };
+    put(&client, &table, prepared_java_row()).await;
+    let sequence = SEQUENCE.parse().unwrap();
+    let prepared = Prepared {
+        checkpoint: Checkpoint::At(Position { sequence, subsequence: 3 }),
+        state: Bytes::from_static(&[0, 255, 7]),
+    };
+    let key = "shardId-000000000003";
+    let found = read(&table, key).await.unwrap().unwrap();
+    assert_eq!(found.prepared, Some(prepared.clone()));
+    for (change, wanted) in [(None, java_row()), (Some(prepared), prepared_java_row())] {
+        let change = vec![LeaseChange::Prepared(change)];
+        let write = LeaseWrite::Update { key: LeaseKey::new(key), when: vec![], change };
+        assert!(table.write(&ConditionalWrite::Lease(write)).await.unwrap().is_won());
+        let get = client.get_item().table_name(table.lease_table_name()).consistent_read(true);
+        let item = get.key("leaseKey", s(key)).send().await.unwrap().item.unwrap();
+        assert_eq!(item, wanted);
+    }
 }
 
 #[tokio::test]
@@ -149,6 +182,7 @@ async fn a_row_that_does_not_decode_is_named_with_the_reason() {
         ("leaseCounter", Some(n("1.5")), "out of range"),
         ("checkpoint", Some(s("SOON")), "not a sequence number"),
         ("checkpoint", Some(s("AT_TIMESTAMP")), "checkpointTimestampMillis is missing"),
+        ("pendingCheckpoint", Some(s("SOON")), "not a sequence number"),
         ("endingHashKey", None, "endingHashKey is missing"),
         ("startingHashKey", Some(s("-1")), "decimal number"),
         ("parentShardId", Some(s("shardId-1")), "expected SS"),

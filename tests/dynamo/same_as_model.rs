@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kcl_core::{LeaseTable, Scan};
+use kcl_core::{Bytes, LeaseTable, Scan};
 use kcl_protocol::writes::apply_all;
 use kcl_protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry,
-    Lease, LeaseChange, LeaseCondition, LeaseKey, LeaseWrite, Ordinal, Parked, Position, Row,
-    RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite, TableRow,
-    TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState, WorkerWrite,
+    Lease, LeaseChange, LeaseCondition, LeaseKey, LeaseWrite, Ordinal, Parked, Position, Prepared,
+    Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite,
+    TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState,
+    WorkerWrite,
 };
 
 use crate::draw::Draw;
@@ -61,12 +62,17 @@ impl Draw {
             owner: self.some(2, Self::worker_id),
             fence: Fence(self.below(3)),
             ordinal: Ordinal(self.below(3)),
+            prepared: self.prepared(),
             children: self.shards(),
             parked: self.parked(),
             owner_switches: self.below(5),
             unlisted_since_millis: self.some(2, |d| d.below(99)),
             ..self.fresh_lease()
         }
+    }
+    fn prepared(&mut self) -> Option<Prepared> {
+        let state = Bytes::from(vec![7; self.below(3) as usize]);
+        self.some(2, |d| Prepared { checkpoint: d.checkpoint(), state })
     }
     fn lease_condition(&mut self) -> LeaseCondition {
         match self.below(7) {
@@ -80,7 +86,8 @@ impl Draw {
         }
     }
     fn lease_change(&mut self) -> LeaseChange {
-        match self.below(7) {
+        match self.below(8) {
+            7 => LeaseChange::Prepared(self.prepared()),
             0 => LeaseChange::Owner(self.some(3, Self::worker_id)),
             1 => LeaseChange::Fence(Fence(self.below(3))),
             2 => LeaseChange::Ordinal(Ordinal(self.below(3))),

@@ -9,9 +9,10 @@ use kcl_core::protocol::Rules;
 use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that showed it last.
-const BROKEN: [(Mutant, u64); 22] = [
+const BROKEN: [(Mutant, u64); 23] = [
     (CheckpointPastUnacked, 0),
     (CachedCheckpoint, 0),
+    (CheckpointErasesPrepared, 0),
     (CheckpointWithoutOrdinal, 28),
     (CheckpointPastEffect, 5),
     (EffectsAtSameOrdinal, 5),

@@ -86,6 +86,7 @@ fn as_json(found: &Found) -> Value {
         json!({
             "lease": row.key.as_str(), "owner": row.owner.as_ref().map(|owner| owner.as_str()),
             "fence": row.fence.0, "checkpoint": row.checkpoint.to_string(),
+            "prepared": row.prepared.as_ref().map(|prepared| prepared.checkpoint.to_string()),
             "ended": row.is_ended(), "owner_switches": row.owner_switches,
             "parked": row.parked.as_ref().map(|parked| parked.reason.as_str()),
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kcl_protocol::consumer::{Call, Event, State};
+use kcl_protocol::{Prepared, Rules};
 
 use super::guarded::{Broken, Guarded, caught};
 use super::runtime::Consumer;
@@ -106,7 +107,12 @@ impl Consumer {
         if let Some(instance) = self.instance.take() {
             return Some(instance);
         }
-        self.start.checkpoint = self.ledger.lock().acks.watermark();
+        {
+            let entries = self.ledger.lock();
+            self.start.checkpoint = entries.acks.watermark();
+            let prepared = entries.gate.written().prepared.clone();
+            self.start.prepared = Prepared::beyond(prepared, self.start.checkpoint, Rules::ALL);
+        }
         let (ctx, start) = (Arc::clone(&self.ctx), self.start.clone());
         match caught(move || ctx.factory.make(&start)) {
             Ok(instance) => Some(instance),

@@ -1,5 +1,6 @@
 //! What others see of a consumer: its status while it runs, and how it ended.
 
+use kcl_protocol::Prepared;
 use kcl_protocol::consumer::{Call, State, Why};
 
 use super::runtime::Consumer;
@@ -57,9 +58,11 @@ impl Consumer {
         };
         // Closed before the watermark is read: no ack may be accepted that the exit leaves out.
         self.ledger.close();
-        let (acked, is_undecided) = {
+        let (acked, prepared, is_undecided) = {
             let entries = self.ledger.lock();
-            (entries.acks.watermark(), entries.gate.is_undecided())
+            let (acked, gate) = (entries.acks.watermark(), &entries.gate);
+            let prepared = Prepared::beyond(gate.prepared().cloned(), acked, gate.rules());
+            (acked, prepared, gate.is_undecided())
         };
         let word = reason.word();
         self.report.tell(|lease, fence| EventKind::ConsumerStopped {
@@ -68,7 +71,7 @@ impl Consumer {
             acked,
             reason: word,
         });
-        Exit { reason, acked, is_undecided }
+        Exit { reason, acked, prepared, is_undecided }
     }
 }
 

@@ -16,7 +16,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use kcl_protocol::{Checkpoint, Lease, Moment, Parked, Rules, StreamName, WorkerId};
+use kcl_protocol::{Checkpoint, Lease, Moment, Parked, Prepared, Rules, StreamName, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -163,6 +163,8 @@ pub(crate) struct Exit {
     pub reason: ExitReason,
     /// The acked watermark: goes into the ownership write that follows.
     pub acked: Checkpoint,
+    /// What is prepared beyond it: goes there too.
+    pub prepared: Option<Prepared>,
     /// An effect was sent and its outcome is unknown. It may have moved the row's checkpoint above
     /// the watermark, so the ownership write that follows must leave that as it is.
     pub is_undecided: bool,

@@ -13,7 +13,7 @@ use kcl_protocol::consumer::{
 };
 use kcl_protocol::gate::Gate;
 use kcl_protocol::retry::Attempts;
-use kcl_protocol::{Checkpoint, Moment, Parked, Position};
+use kcl_protocol::{Checkpoint, Moment, Parked, Position, Prepared, Rules};
 use tokio::sync::{mpsc, watch};
 
 use super::alarm::Alarm;
@@ -81,6 +81,7 @@ impl Consumer {
             worker: worker.clone(),
             fence: lease.fence,
             checkpoint: lease.checkpoint,
+            prepared: Prepared::beyond(lease.prepared.clone(), lease.checkpoint, Rules::ALL),
         };
         let report = Reporter {
             observer: Arc::clone(&ctx.observer),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use kcl_protocol::gate::{Answer, Carries, Pending, Progress, Ruling};
-use kcl_protocol::{CasOutcome, Checkpoint, ConditionalWrite, Row, RowKey};
+use kcl_protocol::gate::{Answer, Carries, Pending, Ruling};
+use kcl_protocol::{CasOutcome, Checkpoint, ConditionalWrite, Prepared, Row, RowKey, Rules};
 
 use super::alarm::Alarm;
 use super::{ConsumerContext, Reporter};
-use crate::checkpointer::{CheckpointError, EffectsRequest, Ledger};
+use crate::checkpointer::{CheckpointError, EffectsRequest, Entries, Ledger, PrepareRequest};
 use crate::consumer::Acks;
 use crate::event::EventKind;
 use crate::limits::WRITE_TIMEOUT;
@@ -24,6 +24,8 @@ pub(super) struct Writer {
     out: Option<BoxFuture<'static, (Answer, String)>>,
     /// The effects that are out or have to be repeated.
     effects: Option<EffectsRequest>,
+    /// The prepared checkpoint that is out or has to be repeated.
+    prepare: Option<PrepareRequest>,
     retry: Alarm,
     due: Alarm,
     failures: u32,
@@ -41,6 +43,7 @@ impl Writer {
             ledger: Arc::clone(ledger),
             out: None,
             effects: None,
+            prepare: None,
             retry: Alarm::new(&ctx.clock),
             due: Alarm::new(&ctx.clock),
             failures: 0,
@@ -105,7 +108,12 @@ impl Writer {
                 entries.effects = None;
                 self.ledger.settled.notify_waiters();
             }
-            if entries.gate.pending().is_some() || entries.effects.is_some() {
+            if entries.prepare.as_ref().is_some_and(|request| request.answer.is_closed()) {
+                entries.prepare = None;
+                self.ledger.settled.notify_waiters();
+            }
+            let asked = entries.effects.is_some() || entries.prepare.is_some();
+            if asked || entries.gate.pending().is_some() {
                 return true;
             }
             if entries.parked != entries.gate.written().parked {
@@ -126,20 +134,29 @@ impl Writer {
     }
 
     fn send(&mut self) {
-        let mut entries = self.ledger.lock();
-        let undecided = entries.gate.is_undecided();
-        if !undecided && let Some(request) = entries.effects.take() {
+        let ledger = Arc::clone(&self.ledger);
+        let mut entries = ledger.lock();
+        let fixed = entries.gate.is_fixed();
+        if !fixed && let Some(request) = entries.effects.take() {
             let watermark = entries.acks.watermark();
             let checkpoint = match (self.ledger.mode, request.through) {
                 (Acks::OnReturn, Some(last)) => watermark.max(Checkpoint::At(last)),
                 (Acks::OnReturn, None) | (Acks::Explicit, _) => watermark,
             };
-            let progress = Progress { checkpoint, parked: entries.parked.clone() };
+            let progress = entries.gate.progress(checkpoint, entries.parked.clone());
             let write = entries.gate.send(progress, Carries::Effects);
             self.effects = Some(request);
             drop(entries);
             self.start(write);
             // The slot is free for the next request.
+            self.ledger.settled.notify_waiters();
+            return;
+        }
+        if !fixed && let Some(request) = entries.prepare.take() {
+            let write = prepare(&mut entries, &request.prepared);
+            self.prepare = Some(request);
+            drop(entries);
+            self.start(write);
             self.ledger.settled.notify_waiters();
             return;
         }
@@ -214,19 +231,32 @@ impl Writer {
             checkpoint,
             ordinal,
         });
-        if pending.carries == Carries::Effects
-            && let Some(request) = self.effects.take()
-        {
-            // Nobody may wait any more; the effects are applied all the same.
-            let _ = request.answer.send(Ok(()));
+        let asked = match pending.carries {
+            Carries::Effects => self.effects.take().map(|request| request.answer),
+            Carries::Prepare => {
+                if let Some(Prepared { checkpoint: Checkpoint::At(at), .. }) =
+                    pending.progress.prepared
+                {
+                    self.report.tell(|lease, fence| EventKind::Prepared { lease, fence, at });
+                }
+                self.prepare.take().map(|request| request.answer)
+            }
+            Carries::CheckpointOnly => None,
+        };
+        if let Some(answer) = asked {
+            // Nobody may wait any more; it is applied all the same.
+            let _ = answer.send(Ok(()));
         }
     }
 
     fn refused(&mut self, pending: &Pending, error: String) {
-        if pending.carries == Carries::Effects
-            && let Some(request) = self.effects.take()
-        {
-            let _ = request.answer.send(Err(CheckpointError::Refused(error.clone())));
+        let asked = match pending.carries {
+            Carries::Effects => self.effects.take().map(|request| request.answer),
+            Carries::Prepare => self.prepare.take().map(|request| request.answer),
+            Carries::CheckpointOnly => None,
+        };
+        if let Some(answer) = asked {
+            let _ = answer.send(Err(CheckpointError::Refused(error.clone())));
         } else {
             // What is wrong with the table will be wrong for a while; a parked mark waits as long.
             let now = self.ctx.clock.monotonic();
@@ -234,6 +264,14 @@ impl Writer {
         }
         self.report.tell(|lease, fence| EventKind::CheckpointFailed { lease, fence, error });
     }
+}
+
+/// The write of a prepared checkpoint; the watermark may have passed it since it was asked for, and
+/// then it is over as soon as it is written.
+fn prepare(entries: &mut Entries, prepared: &Prepared) -> ConditionalWrite {
+    let mut progress = entries.progress();
+    progress.prepared = Prepared::beyond(Some(prepared.clone()), progress.checkpoint, Rules::ALL);
+    entries.gate.send(progress, Carries::Prepare)
 }
 
 async fn execute(

@@ -1,6 +1,6 @@
 //! What follows when a consumer has ended.
 
-use kcl_protocol::moves::{Child, receiver};
+use kcl_protocol::moves::{Child, Final, receiver};
 use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
 
 use super::ops::{Claim, Done, EndOutcome, LetGo, operation};
@@ -22,20 +22,20 @@ impl Control<'_> {
             return;
         }
         let after = self.after.remove(&key);
-        let checkpoint = exit.as_ref().and_then(progress);
+        let done = exit.as_ref().and_then(progress);
         match exit.map(|exit| exit.reason) {
             Some(ExitReason::Ended { children }) => {
                 self.drop_from_ask(after);
                 self.end_shard(key, fence, children);
             }
             Some(ExitReason::HandedBack) => match after {
-                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), checkpoint, ask),
-                Some(After::Release) => self.let_go(key, fence, None, checkpoint, None),
-                None => self.give_away(key, fence, checkpoint),
+                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), done, ask),
+                Some(After::Release) => self.let_go(key, fence, None, done, None),
+                None => self.give_away(key, fence, done),
             },
             Some(ExitReason::Lost) | None => match after {
-                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), checkpoint, ask),
-                Some(After::Release) => self.let_go(key, fence, None, checkpoint, None),
+                Some(After::Give(to, ask)) => self.let_go(key, fence, Some(to), done, ask),
+                Some(After::Release) => self.let_go(key, fence, None, done, None),
                 None => {
                     self.registration.spend(&key, fence);
                     self.claim(&key, Claim::Read, HoldReason::Adopted, None);
@@ -44,7 +44,7 @@ impl Control<'_> {
             Some(ExitReason::Yield { error }) => {
                 tracing::warn!(lease = %key, %error, "the shard is yielded");
                 self.drop_from_ask(after);
-                self.pass_on(key, fence, checkpoint, from.as_ref());
+                self.pass_on(key, fence, done, from.as_ref());
             }
             Some(ExitReason::SourceFailed(error)) => {
                 tracing::error!(lease = %key, %error, "the shard cannot be read; it is yielded");
@@ -53,13 +53,13 @@ impl Control<'_> {
                     lease: key.clone(),
                     error: error.to_string(),
                 });
-                self.pass_on(key, fence, checkpoint, from.as_ref());
+                self.pass_on(key, fence, done, from.as_ref());
             }
             Some(ExitReason::StopWorker { error }) => {
                 self.parting_error
                     .get_or_insert(WorkerError::Processor { lease: key.clone(), error });
                 self.drop_from_ask(after);
-                self.give_away(key, fence, checkpoint);
+                self.give_away(key, fence, done);
                 if self.leaving.is_none() {
                     self.leave();
                 }
@@ -73,14 +73,14 @@ impl Control<'_> {
         &mut self,
         key: LeaseKey,
         fence: Fence,
-        checkpoint: Option<Checkpoint>,
+        done: Option<Final>,
         from: Option<&WorkerId>,
     ) {
         self.ban(&key, GaveUp::Failed);
         let view = self.registration.view();
         let others = view.workers.values().filter(|row| Some(&row.id) != from);
         let to = receiver(&key, others, &self.registration.me).or_else(|| self.receiver(&key));
-        self.let_go(key, fence, to, checkpoint, None);
+        self.let_go(key, fence, to, done, None);
     }
 
     /// True for a lease that goes on without being worked on: this worker leaves; or its shard
@@ -122,9 +122,9 @@ impl Control<'_> {
         receiver(key, self.registration.view().workers.values(), &self.registration.me)
     }
 
-    fn give_away(&mut self, key: LeaseKey, fence: Fence, checkpoint: Option<Checkpoint>) {
+    fn give_away(&mut self, key: LeaseKey, fence: Fence, done: Option<Final>) {
         let to = self.receiver(&key);
-        self.let_go(key, fence, to, checkpoint, None);
+        self.let_go(key, fence, to, done, None);
     }
 
     pub(super) fn let_go(
@@ -132,7 +132,7 @@ impl Control<'_> {
         key: LeaseKey,
         fence: Fence,
         to: Option<WorkerId>,
-        checkpoint: Option<Checkpoint>,
+        done: Option<Final>,
         ask: Option<EntryId>,
     ) {
         if self.busy.insert(key.clone(), Again::No).is_some() {
@@ -140,7 +140,7 @@ impl Control<'_> {
             return;
         }
         self.operations.push(operation(&self.registration, |registration| async move {
-            let outcome = registration.let_go(&key, fence, to.as_ref(), checkpoint).await?;
+            let outcome = registration.let_go(&key, fence, to.as_ref(), done).await?;
             if let LetGo::Given(to, fence) = &outcome {
                 let wake = Hint::Wake { lease: key.clone(), fence: *fence };
                 let told = registration.hint(to, wake);
@@ -186,7 +186,7 @@ impl Control<'_> {
 
 /// The checkpoint to hand on: only what a processor acknowledged, and nothing while an effect is
 /// undecided, for that may have put a higher one into the row.
-fn progress(exit: &Exit) -> Option<Checkpoint> {
+fn progress(exit: &Exit) -> Option<Final> {
     let may_write = !exit.is_undecided && matches!(exit.acked, Checkpoint::At(_));
-    may_write.then_some(exit.acked)
+    may_write.then(|| Final { checkpoint: exit.acked, prepared: exit.prepared.clone() })
 }

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kcl_protocol::lineage::all_ended;
-use kcl_protocol::moves::{self, Child, Settled};
+use kcl_protocol::moves::{self, Child, Final, Settled};
 use kcl_protocol::{
-    CasOutcome, Checkpoint, ConditionalWrite, EntryId, Fence, InboxEntry, Lease, LeaseKey,
-    LeaseWrite, Moment, Row, RowKey, Standing, WorkerId, WorkerRow, WorkerState, WorkerWrite,
+    CasOutcome, ConditionalWrite, EntryId, Fence, InboxEntry, Lease, LeaseKey, LeaseWrite, Moment,
+    Row, RowKey, Standing, WorkerId, WorkerRow, WorkerState, WorkerWrite,
 };
 
 use crate::event::HoldReason;
@@ -162,7 +162,7 @@ impl Registration {
         key: &LeaseKey,
         fence: Fence,
         to: Option<&WorkerId>,
-        checkpoint: Option<Checkpoint>,
+        done: Option<Final>,
     ) -> Result<LetGo, TableError> {
         let to = match to {
             Some(to) if self.is_receiving(to).await? => Some(to),
@@ -171,8 +171,8 @@ impl Registration {
         };
         self.change_holdings(|holdings| holdings.lets_go(key, fence));
         let write = match to {
-            Some(to) => moves::hand_over(key, fence, &self.me, self.terms(), to, checkpoint),
-            None => moves::release(key, fence, &self.me, self.terms(), checkpoint),
+            Some(to) => moves::hand_over(key, fence, &self.me, self.terms(), to, done),
+            None => moves::release(key, fence, &self.me, self.terms(), done),
         };
         #[cfg(feature = "mutants")]
         let write = self.keep_ordinal(key, write).await?;

@@ -94,6 +94,9 @@ impl EventKind {
             Self::Checkpointed { lease, fence, checkpoint, ordinal } => {
                 write!(f, "{lease} is checkpointed at {checkpoint} ({fence}, {})", ordinal.0)
             }
+            Self::Prepared { lease, fence, at } => {
+                write!(f, "{lease} has a checkpoint prepared at {at} ({fence})")
+            }
             Self::CheckpointFailed { lease, error, .. } => {
                 write!(f, "checkpoint of {lease} failed: {error}")
             }

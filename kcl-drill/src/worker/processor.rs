@@ -37,7 +37,7 @@ impl Processor {
 impl RecordProcessor for Processor {
     async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
         let seq = match start.checkpoint {
-            Checkpoint::At(position) => Some(position.sequence.to_string()),
+            Checkpoint::At(position) => Some(position.to_string()),
             _ => None,
         };
         let (shard, fence) = (self.shard.clone(), Some(self.fence));
@@ -67,7 +67,7 @@ impl RecordProcessor for Processor {
         self.lines.say(LineEvent::Records {
             shard: self.shard.clone(),
             n: ids.len(),
-            seq: last.position.sequence.to_string(),
+            seq: last.position.to_string(),
             ids,
             fence: Some(self.fence),
             started: Some(started),

@@ -8,7 +8,7 @@ use kcl_protocol::{Lease, LeaseChange, LeaseCondition, Ordinal, Row, WorkerId};
 
 use super::Action;
 use crate::attributes::{number, shard_set, text};
-use crate::codec::{checkpoint_attributes, encode_lease, position_text};
+use crate::codec::{checkpoint_attributes, encode_lease, position_text, prepared_attributes};
 use crate::expressions::Expression;
 use crate::schema as s;
 
@@ -97,6 +97,7 @@ pub(super) fn change(
                 last.insert(s::CHECKPOINT_MILLIS, millis);
                 switches = Switches::Is(0);
             }
+            LeaseChange::Prepared(prepared) => last.extend(prepared_attributes(prepared.as_ref())),
             LeaseChange::Children(children) => drop(last.insert(s::CHILDREN, shard_set(children))),
             LeaseChange::Parked(parked) => {
                 let parked = parked.as_ref();
@@ -122,12 +123,13 @@ pub(super) fn change(
 pub(super) fn ensure(to: &mut Expression, lease: &Lease) -> Result<Action, TableError> {
     let fresh = lease.owner.is_none()
         && lease.children.is_empty()
+        && lease.prepared.is_none()
         && lease.parked.is_none()
         && lease.unlisted_since_millis.is_none();
     if !fresh {
         return Err(TableError::Refused(format!(
-            "lease {}: a transaction ensures only fresh leases (no owner, no children, not parked, \
-             listed); write this one by itself",
+            "lease {}: a transaction ensures only fresh leases (no owner, no children, nothing \
+             prepared, not parked, listed); write this one by itself",
             lease.key
         )));
     }

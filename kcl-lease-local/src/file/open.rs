@@ -17,7 +17,7 @@ use super::overlay::Overlay;
 
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("kcl_about");
 /// The layout of the file, row codec included.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// The first bytes of every redb file.
 const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
 /// Bytes of the file that the check keeps in memory at once: far more than its deepest path.

@@ -11,7 +11,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 fn at(number: u128) -> Progress {
     let position = SequenceNumber::from_parts(0, number).into();
-    Progress { checkpoint: Checkpoint::At(position), parked: None }
+    Progress { checkpoint: Checkpoint::At(position), prepared: None, parked: None }
 }
 
 fn now(seconds: u64) -> Moment {
@@ -233,6 +233,58 @@ impl Store {
             }
         }
     }
+}
+
+fn prepared(number: u128) -> Option<Prepared> {
+    let state = bytes::Bytes::from_static(b"half done");
+    Some(Prepared { checkpoint: at(number).checkpoint, state })
+}
+
+fn preparing(gate: &mut Gate, number: u128) -> ConditionalWrite {
+    let progress = Progress { prepared: prepared(number), ..gate.progress(at(2).checkpoint, None) };
+    gate.send(progress, Carries::Prepare)
+}
+
+#[test]
+fn a_checkpoint_below_a_prepared_one_leaves_it_and_one_that_reaches_it_ends_it() {
+    let (mut gate, mut row) = (gate(), row());
+    let write = preparing(&mut gate, 5);
+    gate.answered(apply(&write, &mut row), now(0));
+    for (done, left) in [(4, prepared(5)), (5, None), (6, None)] {
+        let progress = gate.progress(at(done).checkpoint, None);
+        let write = gate.send(progress, Carries::CheckpointOnly);
+        gate.answered(apply(&write, &mut row), now(0));
+        assert_eq!((row.checkpoint, &row.prepared), (at(done).checkpoint, &left));
+    }
+}
+
+#[test]
+fn a_prepared_checkpoint_whose_reply_was_lost_is_repeated_as_it_is_until_it_is_decided() {
+    let (mut gate, mut row) = (gate(), row());
+    let write = preparing(&mut gate, 5);
+    apply(&write, &mut row);
+    gate.answered(Answer::Unknown, now(0));
+    gate.moved(now(0));
+    // A checkpoint that comes meanwhile waits, and is still due.
+    assert_eq!(gate.send(at(9), Carries::CheckpointOnly), write);
+    assert!(gate.is_fixed() && !gate.is_undecided() && gate.due().is_some());
+    // It may still apply, so nobody is told that it was refused.
+    assert_eq!(gate.answered(Answer::Refused, now(0)), Ruling::Again);
+    assert_eq!(gate.prepared(), prepared(5).as_ref(), "what is out may be in the row");
+    gate.send(at(9), Carries::CheckpointOnly);
+    let ruling = gate.answered(Answer::Lost(Some(row)), now(0));
+    assert!(matches!(ruling, Ruling::Written(pending) if pending.carries == Carries::Prepare));
+    assert_eq!(gate.written().prepared, prepared(5));
+}
+
+#[test]
+fn a_refused_prepared_checkpoint_leaves_the_former_one() {
+    let (mut gate, mut row) = (gate(), row());
+    let write = preparing(&mut gate, 5);
+    gate.answered(apply(&write, &mut row), now(0));
+    preparing(&mut gate, 7);
+    assert!(matches!(gate.answered(Answer::Refused, now(0)), Ruling::Refused(_)));
+    assert_eq!(gate.prepared(), prepared(5).as_ref());
 }
 
 proptest! {

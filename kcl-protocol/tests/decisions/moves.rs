@@ -45,7 +45,7 @@ fn a_later_generation_lifts_fences_above_all_earlier_ones() {
 fn letting_go_needs_owner_and_fence_and_carries_the_checkpoint() {
     let (me, to) = (id("me"), id("to"));
     let mine = Lease { ordinal: Ordinal(3), ..lease(Some("me"), 4) };
-    let given = hand_over(&key("a"), Fence(4), &me, 0, &to, Some(at(9)));
+    let given = hand_over(&key("a"), Fence(4), &me, 0, &to, Some(at(9).into()));
     let after = applied(&given, &mine).unwrap();
     assert_eq!((after.owner, after.fence, after.checkpoint), (Some(to), Fence(5), at(9)));
     assert_eq!(after.ordinal, Ordinal(0));

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kcl_core::Bytes;
+use kcl_core::protocol::limits::PREPARED_STATE_BYTES;
 use kcl_core::protocol::writes::apply_all;
 use kcl_core::protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, Fence, HashKeyRange, InboxEntry, Lease, LeaseChange,
-    LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position, Row, RowKey,
-    SequenceNumber, ShardId, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow,
-    WorkerWrite,
+    LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position, Prepared, Row,
+    RowKey, SequenceNumber, ShardId, TableWrite, WorkerChange, WorkerCondition, WorkerId,
+    WorkerRow, WorkerWrite,
 };
 use kcl_core::{Effects, LeaseTable, Scan, TableError};
 
@@ -54,6 +56,8 @@ pub async fn rows_read_back_as_they_were_written(table: Table) {
     full.ordinal = Ordinal(u64::MAX);
     let at = Position { sequence: SequenceNumber::MAX, subsequence: u64::MAX };
     full.checkpoint = Checkpoint::At(at);
+    let state = Bytes::from(vec![255; PREPARED_STATE_BYTES]);
+    full.prepared = Some(Prepared { checkpoint: Checkpoint::ShardEnd, state });
     full.parents = [ShardId::new("shardId-000000000000")].into();
     full.children = [ShardId::new("a"), ShardId::new("b")].into();
     full.range = HashKeyRange { start: 1, end: u128::MAX - 1 };

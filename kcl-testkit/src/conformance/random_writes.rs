@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use kcl_core::Bytes;
 use kcl_core::protocol::{
     Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease,
     LeaseChange, LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position,
-    RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite, TableRow,
-    TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState, WorkerWrite, hash,
+    Prepared, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite,
+    TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState,
+    WorkerWrite, hash,
 };
 
 /// A stream of random writes that follows from its seed.
@@ -176,11 +178,13 @@ impl RandomWrites {
             }
             1 => vec![
                 LeaseChange::Checkpoint(self.checkpoint()),
+                LeaseChange::Prepared(self.prepared()),
                 LeaseChange::Owner(Some(worker(self.below(3)))),
                 LeaseChange::Fence(Fence(self.below(4))),
             ],
             2 => vec![
                 LeaseChange::Checkpoint(self.checkpoint()),
+                LeaseChange::Prepared(self.prepared()),
                 LeaseChange::Ordinal(Ordinal(self.below(4))),
             ],
             3 => vec![
@@ -199,6 +203,13 @@ impl RandomWrites {
                 ]
             }
         }
+    }
+
+    /// None, with state, or without any.
+    fn prepared(&mut self) -> Option<Prepared> {
+        let length = usize::try_from(self.below(3)).unwrap_or(0);
+        let state = Bytes::copy_from_slice(&[0, 255, 7][..length]);
+        (self.below(2) == 0).then(|| Prepared { checkpoint: self.checkpoint(), state })
     }
 
     fn checkpoint(&mut self) -> Checkpoint {

@@ -8,13 +8,16 @@ mod effects;
 mod order;
 mod overlap;
 mod ownership;
+mod prepared;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_core::protocol::{Fence, LeaseKey, Moment, Ordinal, Position, ShardId};
-use kcl_core::{Clock, Event, Observer, Record};
+use kcl_core::protocol::{
+    Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, Prepared, ShardId,
+};
+use kcl_core::{Clock, Event, Observer, Record, ShardStart};
 
 pub use acked::no_checkpoint_passes_an_unacked_record;
 pub use checkpoints::checkpoints_only_rise;
@@ -23,6 +26,7 @@ pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};
+pub use prepared::prepared_checkpoints_are_found_until_reached;
 
 /// One entry of a history, at a time that is the same for all workers.
 #[derive(Clone, Debug)]
@@ -69,6 +73,24 @@ pub enum What {
         fence: Fence,
         /// The ordinal of their checkpoint.
         ordinal: Ordinal,
+    },
+    /// A processor asks for a checkpoint to be prepared; its state is the position in decimal.
+    Preparing {
+        /// The lease.
+        lease: LeaseKey,
+        /// Where.
+        position: Position,
+    },
+    /// What a processor was told as it was made.
+    Found {
+        /// The lease.
+        lease: LeaseKey,
+        /// The fence it was made for.
+        fence: Fence,
+        /// Where it goes on.
+        checkpoint: Checkpoint,
+        /// What stands prepared beyond.
+        prepared: Option<Prepared>,
     },
     /// Retention has passed these records before they were read: nobody owes them.
     Trimmed {
@@ -117,6 +139,11 @@ impl fmt::Display for What {
             Self::Effects { lease, fence, ordinal } => {
                 write!(f, "effects of {lease} applied at fence {fence}, ordinal {}", ordinal.0)
             }
+            Self::Preparing { lease, position } => write!(f, "{lease} prepares {position}"),
+            Self::Found { lease, checkpoint, prepared, .. } => {
+                let at = prepared.as_ref().map(|prepared| prepared.checkpoint);
+                write!(f, "{lease} goes on at {checkpoint}, prepared {at:?}")
+            }
             Self::Trimmed { shard, positions } => {
                 write!(f, "{shard} was trimmed of {}", ends(positions))
             }
@@ -164,6 +191,15 @@ impl Recorder {
     /// Notes that effects were applied.
     pub fn effects(&self, lease: &LeaseKey, fence: Fence, ordinal: Ordinal) {
         self.note(What::Effects { lease: lease.clone(), fence, ordinal });
+    }
+    /// Notes that a processor is about to prepare a checkpoint.
+    pub fn preparing(&self, lease: &LeaseKey, position: Position) {
+        self.note(What::Preparing { lease: lease.clone(), position });
+    }
+    /// Notes what a processor was told as it was made.
+    pub fn found(&self, lease: &LeaseKey, start: &ShardStart) {
+        let ShardStart { fence, checkpoint, prepared, .. } = start.clone();
+        self.note(What::Found { lease: lease.clone(), fence, checkpoint, prepared });
     }
     /// Notes that records are gone before they were read.
     pub fn trimmed(&self, shard: &ShardId, positions: Vec<Position>) {
@@ -234,6 +270,7 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         no_checkpoint_passes_an_unacked_record,
         effects_apply_once_and_never_below_an_accepted_fence,
         every_ownership_has_a_higher_fence,
+        prepared_checkpoints_are_found_until_reached,
     ];
     checks.iter().flat_map(|check| check(history)).collect()
 }

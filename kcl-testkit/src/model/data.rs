@@ -54,7 +54,7 @@ impl Work {
         records(self.acks.watermark())
     }
     fn progress(&self) -> Progress {
-        Progress { checkpoint: self.acks.checkpoint(self.gate.rules()), parked: None }
+        self.gate.progress(self.acks.checkpoint(self.gate.rules()), None)
     }
     /// True if the row does not say yet what it should, and no write that says so is out.
     pub(super) fn has_news(&self) -> bool {
@@ -129,7 +129,7 @@ impl Case {
             Carries::Effects => {
                 Token::Effects(records(pending.progress.checkpoint), pending.ordinal)
             }
-            Carries::CheckpointOnly => Token::Checkpoint(pending.ordinal),
+            Carries::CheckpointOnly | Carries::Prepare => Token::Checkpoint(pending.ordinal),
         };
         world.seen.acked = world.seen.acked.max(work.acked());
         send(world, worker, token, vec![write]);

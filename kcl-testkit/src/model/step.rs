@@ -273,13 +273,13 @@ impl Case {
         it.holdings.lets_go(key, fence);
         let work = it.runs.get(key).and_then(|run| run.work.as_ref());
         let acked = work.map(|work| work.acks.watermark());
-        let checkpoint = acked.filter(|acked| matches!(acked, Checkpoint::At(_)));
+        let done = acked.filter(|acked| matches!(acked, Checkpoint::At(_))).map(moves::Final::from);
         if it.holdings.fence(key).is_none() {
             it.runs.remove(key);
         }
         let write = match to {
-            Some(to) => moves::hand_over(key, fence, &it.id, self.terms(), &to, checkpoint),
-            None => moves::release(key, fence, &it.id, self.terms(), checkpoint),
+            Some(to) => moves::hand_over(key, fence, &it.id, self.terms(), &to, done),
+            None => moves::release(key, fence, &it.id, self.terms(), done),
         };
         self.send_let_go(world, worker, key, write, because);
         Some(())

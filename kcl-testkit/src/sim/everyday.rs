@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use kcl_core::event::EventKind;
 use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
 use kcl_core::{
-    Checkpointer, Config, Effects, PartitionKey, ProcessorError, Record, RecordBatch,
-    RecordProcessor, ShardStart,
+    Checkpointer, Config, Effects, PartitionKey, PreparedCheckpoint, ProcessorError, Record,
+    RecordBatch, RecordProcessor, ShardStart,
 };
 use kcl_lease_local::{LocalEffects, MemoryLeaseTable};
 use kcl_stream_local::{NewRecord, hash_key};
@@ -45,8 +45,10 @@ impl Work for Everyday {
     }
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let lease = LeaseKey::new(start.shard.as_str());
+        bench.recorder.found(&lease, start);
         let (bench, start) = (bench.clone(), start.clone());
-        Box::new(SimProcessor { bench, acking: self.0.acking, fence: start.fence, lease, start })
+        let Habits { acking, in_two_phases, .. } = self.0;
+        Box::new(SimProcessor { bench, acking, in_two_phases, fence: start.fence, lease, start })
     }
     fn wants_put(&self) -> bool {
         // The history tells it as much as it needs.
@@ -71,6 +73,7 @@ struct SimProcessor {
     bench: Bench,
     /// When records count as done.
     acking: Acking,
+    in_two_phases: bool,
     start: ShardStart,
     lease: LeaseKey,
     fence: Fence,
@@ -109,13 +112,35 @@ impl SimProcessor {
         }
     }
 
+    /// Announces where the batch ends, with that as the state; half of the batches commit there.
+    async fn prepare(
+        &self,
+        records: &[Record],
+        to: &Checkpointer,
+    ) -> Result<Option<PreparedCheckpoint>, ProcessorError> {
+        let Some(last) = records.last().map(|record| record.position) else { return Ok(None) };
+        self.bench.recorder.preparing(&self.lease, last);
+        let prepared = to.prepare(last, last.to_string()).await.map_err(ProcessorError::new)?;
+        self.bench.gate.pass().await;
+        self.bench.recorder.polled(&self.lease, self.fence);
+        Ok(self.bench.next().is_multiple_of(2).then_some(prepared))
+    }
+
     async fn done(&self, records: &[Record], to: &Checkpointer) -> Result<(), ProcessorError> {
         let bench = &self.bench;
         let positions: Vec<_> = records.iter().map(|record| record.position).collect();
+        let prepared = match self.in_two_phases {
+            true => self.prepare(records, to).await?,
+            false => None,
+        };
         match self.acking {
             Acking::OnReturn => {
                 bench.gate.pass().await;
                 bench.recorder.acked(&self.lease, self.fence, positions);
+                if let Some(prepared) = prepared {
+                    prepared.commit().await.map_err(ProcessorError::new)?;
+                    bench.gate.pass().await;
+                }
             }
             Acking::WithEffects => {
                 // What an application would do: the sum so far and this batch, in one transaction

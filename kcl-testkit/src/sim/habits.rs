@@ -34,6 +34,8 @@ enum Giving {
 pub struct Habits {
     /// When records count as done.
     pub acking: Acking,
+    /// Batches are prepared first and committed then, in some seeds.
+    pub in_two_phases: bool,
     giving: Giving,
     /// No worker takes more leases than this, in some seeds.
     most_leases: Option<u32>,
@@ -52,6 +54,7 @@ impl Habits {
                 1 => Acking::Explicit,
                 _ => Acking::OnReturn,
             },
+            in_two_phases: draw("two phases", 4) == 0,
             giving: match draw("giving", 4) {
                 0 => Giving::ToDeadLetters,
                 1 => Giving::ToOthers,

@@ -25,6 +25,10 @@ pub fn p(number: u128) -> Position {
     SequenceNumber::from_parts(0, number).into()
 }
 
+pub fn ps(number: u128, subsequence: u64) -> Position {
+    Position { subsequence, ..p(number) }
+}
+
 pub fn at(number: u128) -> Checkpoint {
     Checkpoint::At(p(number))
 }
@@ -72,6 +76,12 @@ impl Shelf {
         let marked = state.records.iter_mut().find(|record| record.position == p(number));
         let reason = reason.map(|reason| Arc::new(Unreadable { reason: reason.into() }));
         marked.unwrap().unreadable = reason;
+    }
+    /// Sub-records of one aggregate, by their subsequence numbers.
+    pub fn put_subs(&self, number: u128, subs: impl IntoIterator<Item = u64>) {
+        let of = |sub| Record { position: ps(number, sub), ..record(number) };
+        self.state().records.extend(subs.into_iter().map(of));
+        self.changed.notify_waiters();
     }
     pub fn end(&self, children: Vec<ChildShard>) {
         self.state().children = Some(children);
