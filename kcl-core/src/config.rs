@@ -12,6 +12,7 @@ use crate::dead_letter::DeadLetterSink;
 use crate::event::{Observer, Unobserved};
 use crate::hints::HintAddress;
 use crate::policy::{ErrorPolicy, RetryThenStop};
+use crate::source::ReadLimit;
 
 /// How much a lease weighs in balancing.
 pub type Weight = Arc<dyn Fn(&Lease) -> u64 + Send + Sync>;
@@ -50,6 +51,7 @@ pub struct Config {
     pub(crate) max_leases: u32,
     pub(crate) initial_position: InitialPosition,
     pub(crate) consumer: ConsumerConfig,
+    pub(crate) read_budget: ReadLimit,
     pub(crate) max_control_stall: Duration,
     pub(crate) reconcile_every: Duration,
     pub(crate) yield_for: Duration,
@@ -83,6 +85,7 @@ impl Config {
             max_leases: u32::MAX,
             initial_position: InitialPosition::default(),
             consumer: ConsumerConfig::default(),
+            read_budget: ReadLimit { records: 1_000_000, bytes: 256 << 20 },
             max_control_stall: Duration::from_secs(5),
             reconcile_every: limits::RECONCILE_EVERY,
             yield_for: Duration::from_secs(60),
@@ -126,7 +129,8 @@ impl Config {
         self.max_leases = leases;
         self
     }
-    /// Where a new application starts. Default the trim horizon, so that nothing is missed.
+    /// Where a new application starts. Default the trim horizon, so that nothing is missed. A time
+    /// ahead of the stream's own is refused.
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.initial_position = position;
         self
@@ -135,6 +139,14 @@ impl Config {
     /// [`ConsumerConfig`].
     pub fn consumer(mut self, consumer: ConsumerConfig) -> Self {
         self.consumer = consumer;
+        self
+    }
+    /// The most that all shards of the worker together have read and not finished: queued, or in a
+    /// batch that runs. So many records, 1,000 to 1,000,000,000, default 1,000,000; so many bytes
+    /// of data and keys, 1 MiB to 1 TiB, default 256 MiB, up to one record more a shard. On top of
+    /// the bounds of each shard; every shard may always read one piece of up to 256 KiB.
+    pub fn read_budget(mut self, records: usize, bytes: usize) -> Self {
+        self.read_budget = ReadLimit { records, bytes };
         self
     }
     /// When records count as done: on the return of `process_records` (default), or one by one.
@@ -279,6 +291,9 @@ impl Config {
                 bounds: "an address others can reach, or one with `reached_under`".to_owned(),
             });
         }
+        let ReadLimit { records, bytes } = self.read_budget;
+        OutOfBounds::check("read_budget records", records, 1_000, 1_000_000_000)?;
+        OutOfBounds::check("read_budget bytes", bytes, 1 << 20, 1 << 40)?;
         self.consumer.validate()
     }
 }

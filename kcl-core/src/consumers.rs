@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kcl_protocol::{Fence, LeaseKey, Moment, WorkerId};
+use kcl_protocol::{Fence, LeaseKey, Moment, StreamName, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
@@ -33,6 +33,7 @@ pub(crate) type Board = Arc<Mutex<BTreeMap<LeaseKey, Posted>>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Posted {
     pub(crate) fence: Fence,
+    pub(crate) stream: StreamName,
     pub(crate) since: Moment,
     pub(crate) reason: HoldReason,
     pub(crate) from: Option<WorkerId>,
@@ -95,12 +96,14 @@ impl Consumers {
     ) {
         let key = assignment.lease.key.clone();
         let fence = assignment.permit.fence();
+        let stream = assignment.stream.clone();
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, status) = watch::channel(ConsumerStatus::starting(&assignment.lease, since));
         let task = consumer(context, assignment, receiver, sender);
         let id = self.tasks.spawn_on(task, &self.runtime).id();
         self.keys.insert(id, key.clone());
-        let posted = Posted { fence, since, reason, from: from.clone(), status: status.clone() };
+        let posted =
+            Posted { fence, stream, since, reason, from: from.clone(), status: status.clone() };
         self.post(|board| drop(board.insert(key.clone(), posted)));
         self.running.insert(key, Running { fence, from, commands, status });
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_protocol::hash_audit::Fault;
-use kcl_protocol::{Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, WorkerId};
+use kcl_protocol::{Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, StreamName, WorkerId};
 
 /// Hears every event. Called in the middle of the work, so it must return at once: count, or put
 /// the event on a bounded queue of your own.
@@ -106,6 +106,23 @@ pub enum EventKind {
     OwnerMissing {
         /// The worker named.
         worker: WorkerId,
+    },
+    /// The worker reads one more stream.
+    StreamAdded {
+        /// Which.
+        stream: StreamName,
+    },
+    /// The worker reads a stream no more, and holds none of its shards.
+    StreamRemoved {
+        /// Which.
+        stream: StreamName,
+    },
+    /// A stream was deleted and made again: the worker stops reading it.
+    StreamRefused {
+        /// Which.
+        stream: StreamName,
+        /// Why, for people.
+        error: String,
     },
     /// This worker holds a lease from now on.
     LeaseHeld {

@@ -2,24 +2,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kcl_protocol::{Fence, LeaseKey, Moment, ShardId, WorkerId};
-use tokio::sync::{mpsc, watch};
+use kcl_protocol::{Fence, LeaseKey, Moment, ShardId, StreamName, WorkerId};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::ConsumerStatus;
 use crate::consumers::Board;
 use crate::event::HoldReason;
+use crate::processor::ProcessorFactory;
+use crate::scheduler::WorkerError;
+use crate::source::StreamSource;
+use crate::streams::StreamRequest;
 
 /// Commands that may wait for the control loop.
 pub(crate) const COMMANDS: usize = 64;
 
 /// What a handle asks of the control loop.
-#[derive(Clone, Debug)]
 pub(crate) enum Command {
-    Drain(ShardId),
-    Pause(ShardId),
-    Resume(ShardId),
+    Drain(LeaseKey),
+    Pause(LeaseKey),
+    Resume(LeaseKey),
+    AddStream(StreamRequest, StreamAnswer),
+    RemoveStream(StreamName, StreamAnswer),
 }
+
+/// Tells what became of a stream.
+pub(crate) type StreamAnswer = oneshot::Sender<Result<(), StreamError>>;
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +58,8 @@ pub struct Status {
 pub struct ShardStatus {
     /// The lease.
     pub lease: LeaseKey,
+    /// The stream.
+    pub stream: StreamName,
     /// The shard.
     pub shard: ShardId,
     /// The fence it is held under.
@@ -99,6 +109,73 @@ pub enum CommandError {
     /// The worker does not run this shard (now): its status lists those it does.
     #[error("this worker does not run shard {0}: see its status for those it does")]
     NotHere(ShardId),
+    /// Several streams have a shard of this id here: name the stream too.
+    #[error("this worker runs a shard {shard} of each of the streams {streams:?}: name one")]
+    Ambiguous {
+        /// The shard's id.
+        shard: ShardId,
+        /// The streams.
+        streams: Vec<StreamName>,
+    },
+}
+
+/// A shard of a worker, by its id; by its stream too where several are read. Made from a shard id,
+/// or from both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardName {
+    /// The stream; `None` if the id alone tells.
+    pub stream: Option<StreamName>,
+    /// The shard's id.
+    pub shard: ShardId,
+}
+
+impl From<&ShardId> for ShardName {
+    fn from(shard: &ShardId) -> Self {
+        Self { stream: None, shard: shard.clone() }
+    }
+}
+
+impl From<(&StreamName, &ShardId)> for ShardName {
+    fn from((stream, shard): (&StreamName, &ShardId)) -> Self {
+        Self { stream: Some(stream.clone()), shard: shard.clone() }
+    }
+}
+
+/// Why a stream was not added or removed; nothing was changed, unless it says otherwise.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The worker is not running any more, or leaves.
+    #[error("the worker has stopped, or leaves")]
+    Stopped,
+    /// Others declared the worker dead meanwhile; it registers anew. A removal goes on, an addition
+    /// may have been done: look at the shards in its status, or ask again.
+    #[error("the worker registers anew: ask again")]
+    Interrupted,
+    /// The worker was built for one stream.
+    #[error(
+        "this worker was built for one stream, and the lease keys in its table name none: build \
+         the workers with `Scheduler::several_streams` and give them a new lease table"
+    )]
+    OneStream,
+    /// The worker reads it.
+    #[error("this worker reads stream {0} already")]
+    AlreadyRead(StreamName),
+    /// The worker does not read it.
+    #[error("this worker reads no stream {0}")]
+    NotRead(StreamName),
+    /// The worker still lets go of its shards.
+    #[error("this worker still lets go of the shards of stream {0}: add it once that is done")]
+    BeingRemoved(StreamName),
+    /// The worker reads as many as it may.
+    #[error("a worker reads at most {most} streams: give this one to another application")]
+    TooMany {
+        /// So many.
+        most: usize,
+    },
+    /// The stream or the table refuses, for this reason: unknown, made again since, or keys of
+    /// another kind. A transient failure is worth another try.
+    #[error(transparent)]
+    Refused(#[from] WorkerError),
 }
 
 impl Handle {
@@ -109,6 +186,7 @@ impl Handle {
             .iter()
             .map(|(lease, posted)| ShardStatus {
                 lease: lease.clone(),
+                stream: posted.stream.clone(),
                 shard: lease.shard(),
                 fence: posted.fence,
                 since: posted.since,
@@ -139,35 +217,89 @@ impl Handle {
     /// another worker it is released.
     ///
     /// # Errors
-    /// [`CommandError`]: the worker has stopped, or does not run the shard.
-    pub async fn drain(&self, shard: &ShardId) -> Result<(), CommandError> {
-        self.send(shard, Command::Drain(shard.clone())).await
+    /// [`CommandError`]: the worker has stopped, does not run the shard, or runs several of that
+    /// id.
+    pub async fn drain(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
+        self.send(shard.into(), Command::Drain).await
     }
 
     /// Stops delivering a shard without giving up its lease.
     ///
     /// # Errors
     /// As for [`Handle::drain`].
-    pub async fn pause(&self, shard: &ShardId) -> Result<(), CommandError> {
-        self.send(shard, Command::Pause(shard.clone())).await
+    pub async fn pause(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
+        self.send(shard.into(), Command::Pause).await
     }
 
     /// Delivers a paused shard again, or tries a parked one again from its checkpoint.
     ///
     /// # Errors
     /// As for [`Handle::drain`].
-    pub async fn resume(&self, shard: &ShardId) -> Result<(), CommandError> {
-        self.send(shard, Command::Resume(shard.clone())).await
+    pub async fn resume(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
+        self.send(shard.into(), Command::Resume).await
     }
 
-    async fn send(&self, shard: &ShardId, command: Command) -> Result<(), CommandError> {
+    /// Reads one more stream from now on, with processors of its own. Returns once the stream is
+    /// bound to its row; its shards follow within some heartbeats. Each worker is told by itself:
+    /// a lease goes only to workers that read its stream, and waits while there is none.
+    ///
+    /// # Errors
+    /// [`StreamError`], by name: there already, unknown, made again since the application first
+    /// read it, or the worker was built for one stream.
+    ///
+    /// # Cancel safety
+    /// A dropped call may still add it.
+    pub async fn add_stream(
+        &self,
+        source: Arc<dyn StreamSource>,
+        factory: impl ProcessorFactory,
+    ) -> Result<(), StreamError> {
+        let request = StreamRequest { source, factory: Arc::new(factory) };
+        self.ask(|answer| Command::AddStream(request, answer)).await
+    }
+
+    /// Reads a stream no more. Its shards stop as in a shutdown, with what was acked checkpointed,
+    /// and go to workers that read it, or to nobody; returns once this worker holds none of them.
+    /// Adding it again goes on from the checkpoints.
+    ///
+    /// # Errors
+    /// [`StreamError`]: the worker does not read it, or was built for one stream.
+    ///
+    /// # Cancel safety
+    /// A dropped call goes on by itself.
+    pub async fn remove_stream(&self, name: &StreamName) -> Result<(), StreamError> {
+        let name = name.clone();
+        self.ask(|answer| Command::RemoveStream(name, answer)).await
+    }
+
+    async fn ask(&self, command: impl FnOnce(StreamAnswer) -> Command) -> Result<(), StreamError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| StreamError::Stopped)?;
+        answered.await.unwrap_or(Err(StreamError::Interrupted))
+    }
+
+    async fn send(
+        &self,
+        name: ShardName,
+        command: impl FnOnce(LeaseKey) -> Command,
+    ) -> Result<(), CommandError> {
         let status = self.status();
         if status.phase == WorkerPhase::Stopped {
             return Err(CommandError::Stopped);
         }
-        if !status.shards.iter().any(|running| running.shard == *shard) {
-            return Err(CommandError::NotHere(shard.clone()));
-        }
-        self.commands.send(command).await.map_err(|_| CommandError::Stopped)
+        let ShardName { stream, shard } = name;
+        let is_meant = |running: &&ShardStatus| {
+            running.shard == shard && stream.as_ref().is_none_or(|name| running.stream == *name)
+        };
+        let mut found: Vec<_> = status.shards.iter().filter(is_meant).collect();
+        let lease = match (found.pop(), found.is_empty()) {
+            (Some(one), true) => one.lease.clone(),
+            (None, _) => return Err(CommandError::NotHere(shard)),
+            (Some(last), false) => {
+                let streams = found.into_iter().chain([last]).map(|one| one.stream.clone());
+                return Err(CommandError::Ambiguous { shard, streams: streams.collect() });
+            }
+        };
+        self.commands.send(command(lease)).await.map_err(|_| CommandError::Stopped)
     }
 }

@@ -45,7 +45,7 @@ pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterSink, FileDeadLetters, MemoryDeadLetters,
 };
 pub use event::{Event, EventKind, HoldReason, Observer};
-pub use handle::{CommandError, Handle, ShardStatus, Status, WorkerPhase};
+pub use handle::{CommandError, Handle, ShardName, ShardStatus, Status, StreamError, WorkerPhase};
 pub use hints::HintAddress;
 pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
 pub use prepare::PreparedCheckpoint;

@@ -130,10 +130,14 @@ impl LivenessLoop {
             (holdings.load(), holdings.digest(), removed)
         });
         let mut write = heartbeat(registration.rules, &registration.me, load, digest, removed);
-        if let WorkerWrite::Update { change, .. } = &mut write
-            && mine.list
-        {
-            change.push(WorkerChange::List(false));
+        if let WorkerWrite::Update { change, .. } = &mut write {
+            if mine.list {
+                change.push(WorkerChange::List(false));
+            }
+            let reads = registration.reads();
+            if mine.reads != reads {
+                change.push(WorkerChange::Reads(reads));
+            }
         }
         ConditionalWrite::Worker(write)
     }

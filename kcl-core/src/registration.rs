@@ -9,7 +9,8 @@ use std::time::Duration;
 use kcl_protocol::moves::Terms;
 use kcl_protocol::{
     CasOutcome, ConditionalWrite, EntryId, Fence, Holdings, LeaseKey, LeaseTiming, Liveness,
-    Moment, Row, RowKey, Rules, TableRow, TableWrite, WorkerId, WorkerRow, WorkerWrite,
+    Moment, Reads, Row, RowKey, Rules, TableRow, TableWrite, WorkerChange, WorkerCondition,
+    WorkerId, WorkerRow, WorkerState, WorkerWrite,
 };
 use tokio::sync::Notify;
 
@@ -18,6 +19,7 @@ use crate::event::{Event, EventKind, Observer};
 use crate::hints::{Hint, Hints, Listener, Told};
 use crate::permit::{Permit, Validity};
 use crate::random::{Random, WorkerIds};
+use crate::streams::Streams;
 use crate::table::{LeaseTable, TableError};
 
 /// What the loops of one registration share. A worker that was fenced drops all of it and makes a
@@ -41,6 +43,8 @@ pub(crate) struct Registration {
     view: Mutex<View>,
     decided: Mutex<BTreeSet<EntryId>>,
     control_ticked: AtomicU64,
+    /// The streams this worker reads; its row follows with the next heartbeat.
+    reads: Mutex<Reads>,
 }
 
 struct Held {
@@ -154,6 +158,16 @@ impl Registration {
         self.hints.send(to, address, hint)
     }
 
+    /// The streams this worker reads.
+    pub(crate) fn reads(&self) -> Reads {
+        locked(&self.reads).clone()
+    }
+    /// Says from the next heartbeat on, which is now, which streams this worker reads.
+    pub(crate) fn set_reads(&self, reads: Reads) {
+        *locked(&self.reads) = reads;
+        self.hurry.notify_one();
+    }
+
     /// Notes that an inbox entry is done with; a heartbeat removes it.
     pub(crate) fn decide(&self, entry: EntryId) {
         locked(&self.decided).insert(entry);
@@ -223,10 +237,13 @@ impl Registrar {
     ///
     /// # Errors
     /// Only those that trying again does not mend.
-    pub(crate) async fn register(&self) -> Result<(Arc<Registration>, Liveness), TableError> {
+    pub(crate) async fn register(
+        &self,
+        streams: &Streams,
+    ) -> Result<(Arc<Registration>, Liveness), TableError> {
         let mut attempt = 0;
         loop {
-            match self.try_register().await {
+            match self.try_register(streams.reads()).await {
                 Ok(Some(registered)) => return Ok(registered),
                 Err(error) if !error.is_transient() => return Err(error),
                 Ok(None) => {}
@@ -238,8 +255,14 @@ impl Registrar {
         }
     }
 
-    async fn try_register(&self) -> Result<Option<(Arc<Registration>, Liveness)>, TableError> {
+    async fn try_register(
+        &self,
+        reads: Reads,
+    ) -> Result<Option<(Arc<Registration>, Liveness)>, TableError> {
         let table = self.table_row().await?;
+        if table.resetting {
+            return Err(under_reset());
+        }
         let raise =
             TableWrite::RaiseMaxima { duration: self.timing.duration, grace: self.timing.grace };
         if table.max_duration < self.timing.duration || table.max_grace < self.timing.grace {
@@ -248,6 +271,7 @@ impl Registrar {
         let me = self.ids.draw();
         let mut row = WorkerRow::live(me.clone(), self.timing);
         row.max_leases = self.max_leases;
+        row.reads = reads.clone();
         if let Some(listener) = &self.listener {
             listener.set_key(table.hint_key);
             row.address = Some(listener.address.clone());
@@ -257,6 +281,16 @@ impl Registrar {
         match within(&*self.clock, self.timing.own(), self.table.write(&put)).await {
             Some(outcome) if Liveness::is_registered(&outcome.clone()?, self.rules) => {}
             _ => return Ok(None),
+        }
+        // Read after the row is there: a reset either sees this worker, or is seen by it.
+        let read = self.table.read(&RowKey::Table);
+        let Some(Ok(Some(Row::Table(table)))) = within(&*self.clock, self.timing.own(), read).await
+        else {
+            return Ok(None);
+        };
+        if table.resetting {
+            self.leave_at_once(&me).await;
+            return Err(under_reset());
         }
         let now = self.clock.monotonic();
         let liveness = Liveness::registered(self.timing, sent_at, now).with_rules(self.rules);
@@ -287,9 +321,22 @@ impl Registrar {
             }),
             decided: Mutex::default(),
             control_ticked: AtomicU64::new(now.as_nanos()),
+            reads: Mutex::new(reads),
         };
         registration.observe(EventKind::Registered);
         Ok(Some((Arc::new(registration), liveness)))
+    }
+
+    /// If it fails, the row stands still until somebody fences it: nothing was done under it.
+    async fn leave_at_once(&self, me: &WorkerId) {
+        let gone = WorkerWrite::Update {
+            id: me.clone(),
+            when: vec![WorkerCondition::StateIs(WorkerState::Live)],
+            change: vec![WorkerChange::State(WorkerState::Gone)],
+        };
+        if let Err(error) = self.table.write(&ConditionalWrite::Worker(gone)).await {
+            tracing::warn!(%error, "leaving for a reset failed; the row stands until it is fenced");
+        }
     }
 
     /// The table row, made if there is none; refused if it is another table's.
@@ -316,6 +363,7 @@ impl Registrar {
             schema: TableRow::SCHEMA,
             max_duration: self.timing.duration,
             max_grace: self.timing.grace,
+            resetting: false,
             round: 0,
             hint_key: self.random.key(),
         };
@@ -326,6 +374,15 @@ impl Registrar {
             }
         }
     }
+}
+
+/// It ends by itself, or is run again.
+fn under_reset() -> TableError {
+    TableError::Unavailable(
+        "the application is being reset; workers start once that is done. If the reset was broken \
+         off, run it again"
+            .to_owned(),
+    )
 }
 
 pub(crate) fn check_schema(row: &TableRow) -> Result<(), TableError> {

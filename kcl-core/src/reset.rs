@@ -50,13 +50,18 @@ impl Config {
             require_all_open(source, positions).await?;
             require_readable(source, positions).await?;
         }
-        self.require_nobody(table).await?;
         let start = match to {
             ResetTo::After(positions) => StreamStart::After(positions),
-            ResetTo::Start(initial) => {
-                resolve(source, &description, initial).await.map_err(WorkerError::Source)?
-            }
+            ResetTo::Start(initial) => resolve(source, &description, initial).await?,
         };
+        self.require_nobody(table).await?;
+        let door = begin(table).await.map_err(WorkerError::Table)?;
+        // Whoever registered since the first look stands in a row by now; whoever registers from
+        // now on finds the reset under way, after its row is there and before it takes anything.
+        if let Err(error) = self.require_nobody(table).await {
+            end(table, door).await.map_err(WorkerError::Table)?;
+            return Err(error);
+        }
         let prefix = description.lease_prefix;
         let row = StreamRow {
             name: description.name,
@@ -64,7 +69,8 @@ impl Config {
             start,
             first_sync_done: false,
         };
-        rewind(table, row, &prefix).await.map_err(WorkerError::Table)
+        rewind(table, row, &prefix).await.map_err(WorkerError::Table)?;
+        end(table, door).await.map_err(WorkerError::Table)
     }
 
     /// Declares dead every worker whose row stands still.
@@ -127,14 +133,30 @@ async fn live_workers(
     Ok(live.map(|row| (row.id.clone(), row)).collect())
 }
 
-/// A crash between these steps leaves a table that a second reset finishes.
-async fn rewind(table: &dyn LeaseTable, row: StreamRow, prefix: &str) -> Result<(), TableError> {
-    if let Some(Row::Table(TableRow { generation, table_id, .. })) =
-        table.read(&RowKey::Table).await?
-    {
-        let raise = TableWrite::NextGeneration { seen: generation, table_id };
-        table.write(&ConditionalWrite::Table(raise)).await?;
+/// Starts a new generation in which nobody registers; `None` if no worker ever used the table.
+async fn begin(table: &dyn LeaseTable) -> Result<Option<u64>, TableError> {
+    let Some(Row::Table(TableRow { generation, .. })) = table.read(&RowKey::Table).await? else {
+        return Ok(None);
+    };
+    let begin = ConditionalWrite::Table(TableWrite::BeginReset { seen: generation });
+    match table.write(&begin).await? {
+        CasOutcome::Won(Some(Row::Table(row))) => Ok(Some(row.generation)),
+        _ => Err(TableError::Refused("its table row changed meanwhile: look again".into())),
     }
+}
+
+/// Lets workers register again.
+async fn end(table: &dyn LeaseTable, door: Option<u64>) -> Result<(), TableError> {
+    if let Some(generation) = door {
+        let end = ConditionalWrite::Table(TableWrite::EndReset { generation });
+        table.write(&end).await?;
+    }
+    Ok(())
+}
+
+/// A crash between these steps leaves a table on which nobody registers, and that a second reset
+/// finishes.
+async fn rewind(table: &dyn LeaseTable, row: StreamRow, prefix: &str) -> Result<(), TableError> {
     let restart = ConditionalWrite::Stream(StreamWrite::Restart(row.clone()));
     if let CasOutcome::Lost(None) = table.write(&restart).await? {
         table.write(&ConditionalWrite::Stream(StreamWrite::Create(row))).await?;

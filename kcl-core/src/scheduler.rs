@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Placement};
-use crate::consumer::{ConsumerContext, OutOfBounds};
+use crate::consumer::{Budget, ConsumerContext, OutOfBounds};
 use crate::consumers::Consumers;
 use crate::control::{Control, ControlEnd};
 use crate::event::EventKind;
@@ -20,7 +20,7 @@ use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::random::{Random, WorkerIds};
 use crate::registration::{Registrar, Registration};
 use crate::source::{SourceError, StreamSource};
-use crate::streams::{StreamRequest, Streams};
+use crate::streams::{Binding, StreamRequest, Streams};
 use crate::table::{LeaseTable, TableError};
 
 /// Takes under way at once: a big takeover must not flood the table.
@@ -30,6 +30,7 @@ const TAKES_AT_ONCE: usize = 32;
 pub struct Scheduler {
     settings: Arc<Settings>,
     requests: Vec<StreamRequest>,
+    several: bool,
     commands: mpsc::Receiver<Command>,
     handle: Handle,
 }
@@ -40,9 +41,15 @@ pub(crate) struct Settings {
     pub(crate) table: Arc<dyn LeaseTable>,
     pub(crate) liveness_table: Arc<dyn LeaseTable>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Settings {
+    pub(crate) fn binding(&self, several: bool) -> Binding<'_> {
+        let (initial, rules) = (self.config.initial_position, self.config.rules);
+        Binding { table: &*self.table, initial, rules, several }
+    }
+
     pub(crate) fn consumer_context(
         &self,
         factory: Arc<dyn ProcessorFactory>,
@@ -55,6 +62,7 @@ impl Settings {
             policy: Arc::clone(&self.config.policy),
             dead_letters: self.config.dead_letters.clone(),
             config: self.config.consumer.clone(),
+            budget: Arc::clone(&self.budget),
             observer: Arc::clone(&self.config.observer),
             worker: worker.clone(),
             rules: self.config.rules,
@@ -98,6 +106,36 @@ pub enum WorkerError {
         stream: StreamName,
         /// Those in the table.
         bound_to: Vec<StreamName>,
+    },
+    /// The table's lease keys are not of this worker's kind.
+    #[error(
+        "the lease table holds {lease}, and this worker, which reads {stream}, would {}: its keys \
+         {} their stream. All workers of an application are built for one stream or for several \
+         (`Scheduler::several_streams`); give this one a table of its own, or build it alike",
+        if *several { "name streams" } else { "name none" },
+        if *several { "do not name" } else { "name" }
+    )]
+    OtherKeys {
+        /// The worker's stream.
+        stream: StreamName,
+        /// A lease of the other kind.
+        lease: LeaseKey,
+        /// True if this worker was built for several streams.
+        several: bool,
+    },
+    /// The configured start lies ahead of the stream's own time: all that comes before would be
+    /// skipped, or the service refuses to read.
+    #[error(
+        "initial_position is AtTimestamp({at_millis}), but stream {stream} says it is {now_millis} \
+         ms now: choose a time that has passed, or Latest"
+    )]
+    StartInFuture {
+        /// The stream.
+        stream: StreamName,
+        /// The configured start (Unix milliseconds).
+        at_millis: u64,
+        /// The time by the service's clock (Unix milliseconds).
+        now_millis: u64,
     },
     /// A reset, or accepting a restored table, needs every worker of the application stopped.
     #[error("workers {workers:?} still run: stop them first; nothing was changed")]
@@ -171,13 +209,23 @@ impl Scheduler {
         };
         let slots = Arc::new(Semaphore::new(TAKES_AT_ONCE));
         let liveness_table = Arc::clone(&table);
-        let settings = Arc::new(Settings { config, table, liveness_table, slots });
-        Ok(Self { settings, requests: Vec::new(), commands, handle })
+        let budget = Budget::new(config.read_budget);
+        let settings = Arc::new(Settings { config, table, liveness_table, slots, budget });
+        let requests = Vec::new();
+        Ok(Self { settings, requests, several: false, commands, handle })
     }
 
     /// Reads one more stream, with processors of its own.
     pub fn stream(mut self, source: Arc<dyn StreamSource>, factory: impl ProcessorFactory) -> Self {
         self.requests.push(StreamRequest { source, factory: Arc::new(factory) });
+        self
+    }
+
+    /// Lets lease keys name their stream even while this worker reads one or none, so that streams
+    /// can be added and removed while it runs ([`Handle::add_stream`]). Implied by more than one
+    /// stream. All workers of an application, always: its table has keys of one kind.
+    pub fn several_streams(mut self) -> Self {
+        self.several = true;
         self
     }
 
@@ -209,6 +257,7 @@ impl Scheduler {
         let placement = self.settings.config.placement;
         let worker = Worker {
             settings: self.settings,
+            several: self.several || self.requests.len() > 1,
             requests: self.requests,
             commands: self.commands,
             shutdown: self.handle.shutdown.clone(),
@@ -267,6 +316,7 @@ async fn on_thread<T: Send + 'static>(
 struct Worker {
     settings: Arc<Settings>,
     requests: Vec<StreamRequest>,
+    several: bool,
     commands: mpsc::Receiver<Command>,
     shutdown: CancellationToken,
     shared: Arc<HandleShared>,
@@ -296,7 +346,7 @@ impl Worker {
         };
         let streams = Arc::new(streams);
         loop {
-            let registered = self.until_shutdown(registrar.register()).await;
+            let registered = self.until_shutdown(registrar.register(&streams)).await;
             let Some(registered) = registered.transpose().map_err(WorkerError::Table)? else {
                 return Ok(());
             };
@@ -335,8 +385,7 @@ impl Worker {
         loop {
             let bound = async {
                 self.settings.table.prepare().await.map_err(WorkerError::Table)?;
-                let (table, initial) = (&*self.settings.table, config.initial_position);
-                Streams::bind(&self.requests, table, initial, config.rules).await
+                Streams::bind(&self.requests, self.settings.binding(self.several)).await
             };
             match bound.await {
                 Err(WorkerError::Table(error)) if error.is_transient() => {

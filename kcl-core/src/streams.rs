@@ -1,21 +1,20 @@
 //! The streams a worker reads, each bound to its row in the table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kcl_protocol::shard_sync::{ListedShard, goes_by, plan_sync};
 use kcl_protocol::{
-    CasOutcome, Checkpoint, ConditionalWrite, Lease, LeaseKey, Mutant, Row, RowKey, Rules, ShardId,
-    StreamName, StreamRow, StreamStart, StreamWrite,
+    CasOutcome, Checkpoint, ConditionalWrite, Lease, LeaseKey, Mutant, Reads, Row, RowKey, Rules,
+    ShardId, StreamName, StreamRow, StreamStart, StreamTag, StreamWrite,
 };
 
 use crate::config::InitialPosition;
-use crate::consumer::ConsumerContext;
 use crate::event::EventKind;
 use crate::processor::ProcessorFactory;
 use crate::registration::Registration;
-use crate::scheduler::{Settings, WorkerError};
-use crate::source::{Shard, SourceError, StreamDescription, StreamSource};
+use crate::scheduler::WorkerError;
+use crate::source::{Shard, StreamDescription, StreamSource};
 use crate::table::{LeaseTable, Scan, TableError};
 
 /// On a stream whose shards have no known tip, "latest" is this much before the service's time:
@@ -47,79 +46,135 @@ struct Listing {
     deleted: Vec<Lease>,
 }
 
-/// Every stream of a worker.
+/// Every stream of a worker. They outlive its registrations, and come and go while it runs.
 pub(crate) struct Streams {
-    pub(crate) bound: Vec<Bound>,
+    /// Whether lease keys name their stream.
+    several: bool,
+    /// By what stands before the shard id in lease keys; nothing with one stream.
+    bound: RwLock<BTreeMap<String, Arc<Bound>>>,
 }
 
-impl Streams {
-    /// Describes each stream and binds it: the first worker of an application to come decides
-    /// where it starts, for all.
+/// How streams are bound to their rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Binding<'a> {
+    pub(crate) table: &'a dyn LeaseTable,
+    pub(crate) initial: InitialPosition,
+    pub(crate) rules: Rules,
+    /// Whether lease keys name their stream.
+    pub(crate) several: bool,
+}
+
+impl Binding<'_> {
+    /// Describes a stream and binds it: the first worker of an application to come decides where
+    /// it starts, for all.
     ///
     /// # Errors
     /// An unknown or re-created stream, by name; a table that is another stream's.
+    pub(crate) async fn bind(&self, request: &StreamRequest) -> Result<Bound, WorkerError> {
+        let description = request.source.describe().await.map_err(WorkerError::Source)?;
+        let prefix = self.several.then(|| description.lease_prefix.clone());
+        let keys = prefix.as_deref();
+        let source = &*request.source;
+        let row = bind(source, &description, self.table, self.initial, self.rules, keys).await?;
+        Ok(Bound {
+            source: Arc::clone(&request.source),
+            factory: Arc::clone(&request.factory),
+            row,
+            prefix,
+            listing: Mutex::default(),
+        })
+    }
+}
+
+/// What a sync came to.
+pub(crate) struct Synced {
+    /// False if some of it failed and wants to be done again.
+    pub(crate) is_complete: bool,
+    /// Streams that were deleted and made again since they were bound.
+    pub(crate) recreated: Vec<(Arc<Bound>, WorkerError)>,
+}
+
+impl Streams {
+    /// Binds each stream.
+    ///
+    /// # Errors
+    /// As for [`Binding::bind`].
     pub(crate) async fn bind(
         requests: &[StreamRequest],
-        table: &dyn LeaseTable,
-        initial: InitialPosition,
-        rules: Rules,
+        binding: Binding<'_>,
     ) -> Result<Self, WorkerError> {
-        let several = requests.len() > 1;
-        let mut bound = Vec::new();
+        let mut bound = BTreeMap::new();
         for request in requests {
-            let description = request.source.describe().await.map_err(WorkerError::Source)?;
-            let prefix = several.then(|| description.lease_prefix.clone());
-            let keys = prefix.as_deref();
-            let row = bind(&*request.source, &description, table, initial, rules, keys).await?;
-            bound.push(Bound {
-                source: Arc::clone(&request.source),
-                factory: Arc::clone(&request.factory),
-                row,
-                prefix,
-                listing: Mutex::default(),
-            });
+            let stream = binding.bind(request).await?;
+            bound.insert(stream.prefix().to_owned(), Arc::new(stream));
         }
-        Ok(Self { bound })
+        Ok(Self { several: binding.several, bound: RwLock::new(bound) })
     }
 
+    /// Whether lease keys name their stream, so that more may come.
+    pub(crate) fn are_several(&self) -> bool {
+        self.several
+    }
+    /// All of them, in the order of their lease keys.
+    pub(crate) fn all(&self) -> Vec<Arc<Bound>> {
+        self.read(|bound| bound.values().cloned().collect())
+    }
     /// Which stream a lease belongs to; `None` if this worker does not read it.
-    pub(crate) fn index_of(&self, key: &LeaseKey) -> Option<usize> {
-        let prefix = key.stream_prefix();
-        self.bound.iter().position(|stream| stream.prefix.as_deref() == prefix)
+    pub(crate) fn find(&self, key: &LeaseKey) -> Option<Arc<Bound>> {
+        self.read(|bound| bound.get(key.stream_prefix().unwrap_or_default()).cloned())
+    }
+    /// Which streams they are, for the worker's row.
+    pub(crate) fn reads(&self) -> Reads {
+        if !self.several {
+            return Reads::TheOne;
+        }
+        self.read(|bound| {
+            Reads::Streams(bound.keys().map(|prefix| StreamTag::of(prefix)).collect())
+        })
+    }
+    /// Reads one more; false if it is there already.
+    pub(crate) fn insert(&self, stream: Bound) -> bool {
+        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+        let prefix = stream.prefix().to_owned();
+        let is_new = !bound.contains_key(&prefix);
+        if is_new {
+            bound.insert(prefix, Arc::new(stream));
+        }
+        is_new
+    }
+    /// Reads one less.
+    pub(crate) fn remove(&self, name: &StreamName) -> Option<Arc<Bound>> {
+        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+        let found = bound.iter().find(|(_, stream)| stream.row.name == *name);
+        let prefix = found.map(|(prefix, _)| prefix.clone())?;
+        bound.remove(&prefix)
+    }
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<String, Arc<Bound>>) -> T) -> T {
+        look(&self.bound.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The shards the stream last listed.
-    pub(crate) fn listed(&self, index: usize) -> BTreeSet<ShardId> {
-        self.bound[index].listing().shards.clone()
+    /// The shards each stream last listed, by what stands before the shard id in lease keys.
+    pub(crate) fn listed(&self) -> BTreeMap<String, BTreeSet<ShardId>> {
+        let all = self.all();
+        all.iter().map(|stream| (stream.prefix().to_owned(), stream.listed())).collect()
     }
     /// True once every stream has been listed.
     pub(crate) fn are_listed(&self) -> bool {
-        self.bound.iter().all(|stream| stream.listing().is_known)
+        self.all().iter().all(|stream| stream.listing().is_known)
     }
     /// Does the stream of this lease still list its shard?
     pub(crate) fn lists(&self, key: &LeaseKey) -> bool {
-        let index = self.index_of(key);
-        index.is_some_and(|index| self.bound[index].listing().shards.contains(&key.shard()))
+        self.find(key).is_some_and(|stream| stream.listing().shards.contains(&key.shard()))
     }
     /// True if the last sync found deleted rows that were not made anew yet.
     pub(crate) fn have_deleted(&self) -> bool {
-        self.bound.iter().any(|stream| !stream.listing().deleted.is_empty())
+        self.all().iter().any(|stream| !stream.listing().deleted.is_empty())
     }
     /// The leases found deleted that these rows lack too, once.
     pub(crate) fn take_deleted(&self, rows: &BTreeMap<LeaseKey, Lease>) -> Vec<Lease> {
-        let found = self.bound.iter().map(|stream| std::mem::take(&mut stream.listing().deleted));
-        found.flatten().filter(|lease| !rows.contains_key(&lease.key)).collect()
-    }
-
-    pub(crate) fn contexts(
-        &self,
-        settings: &Settings,
-        registration: &Registration,
-    ) -> Vec<Arc<ConsumerContext>> {
-        let context = |bound: &Bound| {
-            Arc::new(settings.consumer_context(Arc::clone(&bound.factory), &registration.me))
-        };
-        self.bound.iter().map(context).collect()
+        let all = self.all();
+        let found = all.iter().flat_map(|stream| std::mem::take(&mut stream.listing().deleted));
+        found.filter(|lease| !rows.contains_key(&lease.key)).collect()
     }
 
     /// Makes the leases that the stream's shards need; see [`plan_sync`]. `Ok(false)`: not all of
@@ -127,16 +182,16 @@ impl Streams {
     ///
     /// # Errors
     /// Only what repeating does not mend.
-    pub(crate) async fn sync(&self, registration: &Registration) -> Result<bool, TableError> {
+    pub(crate) async fn sync(&self, registration: &Registration) -> Result<Synced, TableError> {
         // The stream's row before the leases: read after them, a first sync that ended in between
         // would make rows that stand look deleted.
-        let mut rows = Vec::new();
-        for stream in &self.bound {
+        let (all, mut rows) = (self.all(), Vec::new());
+        for stream in &all {
             rows.push(stream.reread(registration).await);
         }
         let leases = registration.scan_leases().await?;
-        let mut is_complete = true;
-        for (stream, row) in self.bound.iter().zip(rows) {
+        let mut done = Synced { is_complete: true, recreated: Vec::new() };
+        for (stream, row) in all.into_iter().zip(rows) {
             stream.listing().deleted.clear();
             let synced = match row {
                 Ok(row) => stream.sync(registration, &leases, &row).await,
@@ -145,17 +200,32 @@ impl Streams {
             match synced {
                 Ok(()) => {}
                 Err(WorkerError::Table(error)) if !error.is_transient() => return Err(error),
+                Err(error @ WorkerError::StreamRecreated { .. }) => {
+                    done.recreated.push((stream, error));
+                }
                 Err(error) => {
-                    is_complete = false;
+                    done.is_complete = false;
                     registration.observe(EventKind::SyncFailed { error: error.to_string() });
                 }
             }
         }
-        Ok(is_complete)
+        Ok(done)
     }
 }
 
 impl Bound {
+    /// What stands before the shard id in its lease keys; nothing with one stream.
+    pub(crate) fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or_default()
+    }
+    /// Is this lease one of its shards'?
+    pub(crate) fn has(&self, key: &LeaseKey) -> bool {
+        key.stream_prefix() == self.prefix.as_deref()
+    }
+    /// The shards it last listed.
+    pub(crate) fn listed(&self) -> BTreeSet<ShardId> {
+        self.listing().shards.clone()
+    }
     fn listing(&self) -> MutexGuard<'_, Listing> {
         self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,6 +251,9 @@ impl Bound {
         row: &StreamRow,
     ) -> Result<(), WorkerError> {
         let shards = self.source.list_shards().await.map_err(WorkerError::Source)?;
+        // After the listing: whatever it shows is of the stream that is described here, or older.
+        let description = self.source.describe().await.map_err(WorkerError::Source)?;
+        require_same(row, &description)?;
         let table = &registration.table;
         // And after them: read before alone, a first sync that ended in between would make a row
         // that was deleted since look as if it had never been.
@@ -262,10 +335,14 @@ async fn bind(
     rules: Rules,
     prefix: Option<&str>,
 ) -> Result<StreamRow, WorkerError> {
-    let row = match find_stream(table, &description.name, prefix).await? {
+    let found = find_stream(table, &description.name, prefix).await?;
+    if found.as_ref().is_some_and(|row| row.first_sync_done) {
+        require_such_keys(table, &description.name, prefix.is_some()).await?;
+    }
+    let row = match found {
         Some(row) if !rules.breaks(Mutant::LatestResolvedTwice) => row,
         _ => {
-            let start = resolve(source, description, initial).await.map_err(WorkerError::Source)?;
+            let start = resolve(source, description, initial).await?;
             let row = StreamRow {
                 name: description.name.clone(),
                 created_at_millis: description.created_at_millis,
@@ -283,14 +360,37 @@ async fn bind(
             }
         }
     };
-    if row.created_at_millis != description.created_at_millis {
-        return Err(WorkerError::StreamRecreated {
-            stream: row.name,
-            bound_to_millis: row.created_at_millis,
-            found_millis: description.created_at_millis,
-        });
-    }
+    require_same(&row, description)?;
     Ok(row)
+}
+
+/// A stream of the same name that was created at another time is another stream.
+fn require_same(row: &StreamRow, description: &StreamDescription) -> Result<(), WorkerError> {
+    if row.created_at_millis == description.created_at_millis {
+        return Ok(());
+    }
+    Err(WorkerError::StreamRecreated {
+        stream: row.name.clone(),
+        bound_to_millis: row.created_at_millis,
+        found_millis: description.created_at_millis,
+    })
+}
+
+/// Lease keys name their stream, or none does: a worker of the other kind would find no lease, and
+/// make them all anew.
+async fn require_such_keys(
+    table: &dyn LeaseTable,
+    stream: &StreamName,
+    several: bool,
+) -> Result<(), WorkerError> {
+    let rows = table.scan(Scan::Leases).await.map_err(WorkerError::Table)?;
+    let mut leases = rows.into_iter().filter_map(Row::into_lease);
+    match leases.find(|lease| lease.key.stream_prefix().is_some() != several) {
+        Some(lease) => {
+            Err(WorkerError::OtherKeys { stream: stream.clone(), lease: lease.key, several })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Fixes the start position: "latest" becomes a place, so that a worker that starts later, or
@@ -299,17 +399,22 @@ pub(crate) async fn resolve(
     source: &dyn StreamSource,
     description: &StreamDescription,
     initial: InitialPosition,
-) -> Result<StreamStart, SourceError> {
+) -> Result<StreamStart, WorkerError> {
+    let now_millis = description.service_time_millis;
     Ok(match initial {
         InitialPosition::TrimHorizon => StreamStart::TrimHorizon,
+        InitialPosition::AtTimestamp(at_millis) if at_millis > now_millis => {
+            let stream = description.name.clone();
+            return Err(WorkerError::StartInFuture { stream, at_millis, now_millis });
+        }
         InitialPosition::AtTimestamp(millis) => StreamStart::AtTimestamp(millis),
         InitialPosition::Latest => {
-            let shards = source.list_shards().await?;
+            let shards = source.list_shards().await.map_err(WorkerError::Source)?;
             let tips =
                 shards.iter().filter_map(|shard| Some((shard.id.clone(), shard.tip?.into())));
             let tips: BTreeMap<_, _> = tips.collect();
             if tips.is_empty() {
-                let time = description.service_time_millis.saturating_sub(LATEST_SLACK_MILLIS);
+                let time = now_millis.saturating_sub(LATEST_SLACK_MILLIS);
                 StreamStart::AtTimestamp(time)
             } else {
                 StreamStart::After(tips)

@@ -105,6 +105,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub fn flag_if_any(self, name: &str) -> Decoded<bool> {
+        if self.0.contains_key(name) { self.flag(name) } else { Ok(false) }
+    }
+
     pub fn map(self, name: &str) -> Decoded<&'a Item> {
         match needed(name, self.0.get(name))? {
             AttributeValue::M(map) => Ok(map),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_protocol::{
-    EntryId, Fence, HeldDigest, InboxEntry, LeaseKey, Row, ShardId, StreamName, StreamRow,
-    StreamStart, TableRow, WorkerId, WorkerRow, WorkerState,
+    EntryId, Fence, HeldDigest, InboxEntry, LeaseKey, Reads, Row, ShardId, StreamName, StreamRow,
+    StreamStart, StreamTag, TableRow, WorkerId, WorkerRow, WorkerState,
 };
 
 use crate::attributes::{Decoded, Item, Reader, hex, nanos, number, text};
@@ -25,6 +25,7 @@ pub(crate) fn encode_table(row: &TableRow) -> Item {
         (s::SCHEMA_VERSION, number(row.schema)),
         (s::MAX_DURATION, nanos(row.max_duration)),
         (s::MAX_GRACE, nanos(row.max_grace)),
+        (s::RESETTING, AttributeValue::Bool(row.resetting)),
         (s::ROUND, number(row.round)),
         (s::HINT_KEY, text(format!("{:032x}", row.hint_key))),
     ])
@@ -37,6 +38,7 @@ fn decode_table(row: Reader<'_>) -> Decoded<TableRow> {
         schema: row.number(s::SCHEMA_VERSION)?,
         max_duration: row.duration(s::MAX_DURATION)?,
         max_grace: row.duration(s::MAX_GRACE)?,
+        resetting: row.flag_if_any(s::RESETTING)?,
         round: row.number(s::ROUND)?,
         hint_key: hex(row.text(s::HINT_KEY)?, s::HINT_KEY)?,
     })
@@ -106,6 +108,28 @@ fn parse_state(text: &str) -> Decoded<WorkerState> {
         .ok_or_else(|| format!("{} is {text:?}, which is unknown", s::WORKER_STATE))
 }
 
+/// The tags of the streams, or nothing in an application of one.
+pub(crate) fn reads_text(reads: &Reads) -> Option<String> {
+    match reads {
+        Reads::TheOne => None,
+        Reads::Streams(tags) => {
+            let tags: Vec<_> = tags.iter().map(|tag| format!("{:016x}", tag.0)).collect();
+            Some(tags.join(","))
+        }
+    }
+}
+
+fn parse_reads(row: Reader<'_>) -> Decoded<Reads> {
+    let Some(list) = row.text_if_any(s::READS)? else { return Ok(Reads::TheOne) };
+    let tag = |digits: &str| {
+        let is_tag = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let tag = is_tag.then(|| u64::from_str_radix(digits, 16).ok()).flatten();
+        tag.map(StreamTag).ok_or_else(|| format!("{} holds {digits:?}", s::READS))
+    };
+    let tags = list.split(',').filter(|_| !list.is_empty()).map(tag);
+    tags.collect::<Decoded<_>>().map(Reads::Streams)
+}
+
 pub(crate) fn encode_worker(row: &WorkerRow) -> Item {
     let inbox = row.inbox.iter().map(|(id, entry)| (id.to_string(), encode_entry(entry)));
     let mut item = item([
@@ -125,6 +149,9 @@ pub(crate) fn encode_worker(row: &WorkerRow) -> Item {
     if row.max_leases < u32::MAX {
         item.insert(s::MAX_LEASES.to_owned(), number(row.max_leases));
     }
+    if let Some(reads) = reads_text(&row.reads) {
+        item.insert(s::READS.to_owned(), text(reads));
+    }
     if let Some(address) = &row.address {
         item.insert(s::ADDRESS.to_owned(), text(address));
     }
@@ -141,6 +168,7 @@ fn decode_worker(row: Reader<'_>, id: &str) -> Decoded<WorkerRow> {
         grace: row.duration(s::GRACE)?,
         load: row.number(s::LOAD)?,
         max_leases: row.number_if_any(s::MAX_LEASES)?.unwrap_or(u32::MAX),
+        reads: parse_reads(row)?,
         digest: HeldDigest {
             count: row.number(s::HELD_COUNT)?,
             hashes: row.number(s::HELD_HASHES)?,

@@ -175,6 +175,15 @@ fn table_change(to: &mut Expression, write: &TableWrite, pin: Option<&Row>) {
             to.compare(s::ROUND, "=", number(*seen));
             to.set(s::ROUND, number(u128::from(*seen) + 1));
         }
+        TableWrite::BeginReset { seen } => {
+            to.compare(s::GENERATION, "=", number(*seen));
+            to.set(s::GENERATION, number(u128::from(*seen) + 1));
+            to.set(s::RESETTING, AttributeValue::Bool(true));
+        }
+        TableWrite::EndReset { generation } => {
+            to.compare(s::GENERATION, "=", number(*generation));
+            to.set(s::RESETTING, AttributeValue::Bool(false));
+        }
         TableWrite::NextGeneration { seen, table_id } => {
             to.compare(s::GENERATION, "=", number(*seen));
             to.set(s::GENERATION, number(u128::from(*seen) + 1));

@@ -85,6 +85,8 @@ pub const SCHEMA_VERSION: &str = "schemaVersion";
 pub const MAX_DURATION: &str = "maxLeaseDurationNanos";
 /// Largest grace ever used (N, nanoseconds).
 pub const MAX_GRACE: &str = "maxGraceNanos";
+/// A reset is under way (BOOL); absent means no.
+pub const RESETTING: &str = "resetting";
 /// Rounds of reconciliation (N).
 pub const ROUND: &str = "round";
 /// Key of the hints (S, 32 hex digits: a number of the service holds 38 decimal ones).
@@ -117,6 +119,8 @@ pub const GRACE: &str = "graceNanos";
 pub const LOAD: &str = "load";
 /// The most leases it wants to hold (N); absent if there is no bound.
 pub const MAX_LEASES: &str = "maxLeases";
+/// The streams it reads (S): 16 hex digits each, parted by commas; absent in an application of one.
+pub const READS: &str = "readsStreams";
 /// How many leases are held (N).
 pub const HELD_COUNT: &str = "heldCount";
 /// Exclusive-or of their hashes (N).

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::{
     Checkpoint, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease, LeaseKey, Ordinal,
-    Parked, Position, Prepared, Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow,
-    StreamStart, TableRow, WorkerId, WorkerRow, WorkerState,
+    Parked, Position, Prepared, Reads, Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow,
+    StreamStart, StreamTag, TableRow, WorkerId, WorkerRow, WorkerState,
 };
 
 /// A value or what is wrong with its bytes.
@@ -68,6 +68,7 @@ struct_fields! {
     Fence { 0 }
     Ordinal { 0 }
     EntryId { 0 }
+    StreamTag { 0 }
     Position { sequence, subsequence }
     HashKeyRange { start, end }
     Parked { reason, at }
@@ -78,11 +79,11 @@ struct_fields! {
         owner_switches, unlisted_since_millis
     }
     WorkerRow {
-        id, heartbeat, state, draining, duration, grace, load, max_leases, digest, inbox, list,
-        address
+        id, heartbeat, state, draining, duration, grace, load, max_leases, reads, digest, inbox,
+        list, address
     }
     StreamRow { name, created_at_millis, start, first_sync_done }
-    TableRow { table_id, generation, schema, max_duration, max_grace, round, hint_key }
+    TableRow { table_id, generation, schema, max_duration, max_grace, resetting, round, hint_key }
 }
 
 macro_rules! choice_fields {
@@ -116,6 +117,25 @@ choice_fields! {
     StreamStart { 0 => TrimHorizon, 1 => AtTimestamp(v), 2 => After(v) }
     InboxEntry { 0 => Ask {leases, to, have}, 1 => Revoke {lease, fence, to}, 2 => Grant {leases} }
     Row { 0 => Table(v), 1 => Stream(v), 2 => Worker(v), 3 => Lease(v) }
+}
+
+impl Field for Reads {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::TheOne => out.push(0),
+            Self::Streams(tags) => {
+                out.push(1);
+                tags.put(out);
+            }
+        }
+    }
+    fn take(from: &mut Bytes<'_>) -> Decoded<Self> {
+        match u8::take(from)? {
+            0 => Ok(Self::TheOne),
+            1 => <BTreeSet<_> as Field>::take(from).map(Self::Streams),
+            tag => Err(format!("Reads has no choice {tag}")),
+        }
+    }
 }
 
 impl Field for bool {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kcl_protocol::assign::{Load, Member, Readiness, plan};
-use kcl_protocol::{LeaseKey, WorkerId, hash};
+use kcl_protocol::{LeaseKey, Reads, WorkerId, hash};
 
 const SHARDS: usize = 10_000;
 const WORKERS: usize = 200;
@@ -14,6 +14,7 @@ fn members(capacity: u32) -> Vec<Member> {
         id: WorkerId::from(format!("worker-{number:032x}")),
         draining: false,
         capacity,
+        reads: Reads::TheOne,
     };
     (0..WORKERS).map(member).collect()
 }

@@ -1,9 +1,11 @@
 //! Who should hold which lease: one plan that every worker computes alike from the same rows.
 
 mod draft;
+mod groups;
 mod takers;
 
 use crate::ids::{LeaseKey, WorkerId};
+use crate::rows::Reads;
 
 /// A live worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Member {
     pub draining: bool,
     /// The most leases it holds.
     pub capacity: u32,
+    /// The streams it reads: it gets leases of no others.
+    pub reads: Reads,
 }
 
 /// A lease that somebody should hold, now or once its parents have ended.
@@ -123,6 +127,8 @@ pub enum Why {
     HolderIsFull,
     /// Its parents have not ended.
     WaitsForParents,
+    /// No worker reads its stream: it waits for one that does.
+    NobodyReads,
 }
 
 /// Plans the fewest moves after which loads differ by at most one lease, as far as the room of
@@ -133,9 +139,11 @@ pub enum Why {
 /// that is closest to a lease gets it. An even fleet yields no moves. Takes about `n log n` for
 /// `n` leases, and looks at no more than [`TIES_WEIGHED`](crate::limits::TIES_WEIGHED) workers for
 /// each lease that moves.
+///
+/// A lease goes only to workers that read its stream. Where not all read the same streams, those of
+/// equal readers are planned together, those with the fewest readers first; what a worker holds of
+/// them once that is done counts in all later ones. So every plan is made on those before it and
+/// never the other way, and nothing moves in circles.
 pub fn plan(members: &[Member], loads: &[Load]) -> Plan {
-    let mut draft = draft::Draft::new(members, loads);
-    draft.house();
-    draft.even_out();
-    draft.finish()
+    groups::plan(members, loads)
 }

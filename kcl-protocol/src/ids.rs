@@ -98,6 +98,17 @@ impl LeaseKey {
     }
 }
 
+/// A stream in few bytes: a hash of what stands before the shard id in its lease keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamTag(pub u64);
+
+impl StreamTag {
+    /// Of the stream whose lease keys start so.
+    pub fn of(lease_prefix: &str) -> Self {
+        Self(crate::hash::of_name(lease_prefix))
+    }
+}
+
 /// A fencing token. It rises by one with every ownership write of a lease and never restarts, so
 /// a receiver that keeps the highest one it saw can reject writes of a worker that lost the lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

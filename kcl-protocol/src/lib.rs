@@ -29,11 +29,11 @@ pub mod writes;
 
 pub use hash_range::HashKeyRange;
 pub use holdings::{Holdings, Standing};
-pub use ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
+pub use ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, StreamTag, WorkerId};
 pub use liveness::{Beat, Due, Liveness};
 pub use rows::{
-    HeldDigest, InboxEntry, Lease, Parked, Prepared, Row, RowKey, StreamRow, StreamStart, TableRow,
-    WorkerRow, WorkerState,
+    HeldDigest, InboxEntry, Lease, Parked, Prepared, Reads, Row, RowKey, StreamRow, StreamStart,
+    TableRow, WorkerRow, WorkerState,
 };
 pub use rules::{Mutant, Rules};
 pub use sequence::{BadSequenceNumber, Checkpoint, Position, SequenceNumber};

@@ -9,6 +9,8 @@ pub const LEASES_PER_ASK: usize = 16;
 /// Bytes of the application's own state in a prepared checkpoint: a scan reads every lease row, and
 /// DynamoDB bills a write by the size of the row.
 pub const PREPARED_STATE_BYTES: usize = 16 << 10;
+/// Streams one worker reads: their tags stand in its row, which every heartbeat returns.
+pub const STREAMS_PER_WORKER: usize = 256;
 /// Writes in one `write_all`: DynamoDB's bound on a transaction.
 pub const WRITES_PER_TRANSACTION: usize = 100;
 /// Up to so many workers each watches all others; above, its ring successors.

@@ -269,8 +269,8 @@ pub fn granted(
     given
 }
 
-/// Who gets a lease that its owner gives up: the live worker with the smallest load that has room
-/// and is not leaving; among equals the one the lease is closest to.
+/// Who gets a lease that its owner gives up: the live worker with the smallest load that reads its
+/// stream, has room and is not leaving; among equals the one the lease is closest to.
 pub fn receiver<'a>(
     key: &LeaseKey,
     workers: impl Iterator<Item = &'a WorkerRow>,
@@ -278,7 +278,7 @@ pub fn receiver<'a>(
 ) -> Option<WorkerId> {
     workers
         .filter(|row| row.state == WorkerState::Live && !row.draining && row.id != *me)
-        .filter(|row| row.load < row.max_leases)
+        .filter(|row| row.load < row.max_leases && row.reads.reads(key))
         .min_by_key(|row| (row.load, std::cmp::Reverse(crate::hash::affinity(&row.id, key))))
         .map(|row| row.id.clone())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ids::{LeaseKey, ShardId, WorkerId};
 use crate::limits::{DEAD_WORKER_KEPT, ENDED_LEASE_KEPT};
-use crate::rows::{HeldDigest, Lease, WorkerRow, WorkerState};
+use crate::rows::{HeldDigest, Lease, Reads, WorkerRow, WorkerState};
 use crate::sequence::Checkpoint;
 use crate::writes::{
     ConditionalWrite, LeaseChange, LeaseCondition, LeaseWrite, WorkerCondition, WorkerWrite,
@@ -18,6 +18,20 @@ pub fn disagrees(row: &WorkerRow, leases: &BTreeMap<LeaseKey, Lease>) -> bool {
     let owned = leases.values().filter(|lease| lease.owner.as_ref() == Some(&row.id));
     owned.for_each(|lease| digest.add(&lease.key, lease.fence));
     row.state == WorkerState::Live && digest != row.digest
+}
+
+/// Does this worker have to see to a stream that others of the fleet do not read, whoever wins the
+/// round? Of the live workers that read such a stream it is the one with the smallest id.
+pub fn sees_to_a_stream(me: &WorkerId, workers: &BTreeMap<WorkerId, WorkerRow>) -> bool {
+    let live: Vec<_> =
+        workers.values().filter(|row| row.state == WorkerState::Live && !row.draining).collect();
+    let Some(Reads::Streams(mine)) = workers.get(me).map(|row| &row.reads) else { return false };
+    mine.iter().any(|tag| {
+        let reads =
+            |row: &&&WorkerRow| matches!(&row.reads, Reads::Streams(tags) if tags.contains(tag));
+        let readers = live.iter().filter(reads).count();
+        readers < live.len() && live.iter().find(reads).is_some_and(|first| first.id == *me)
+    })
 }
 
 /// Rows of dead workers that have been dead for an hour and that no lease names.

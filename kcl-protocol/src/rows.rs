@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::hash_range::HashKeyRange;
-use crate::ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
+use crate::ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, StreamTag, WorkerId};
 use crate::rules::{Mutant, Rules};
 use crate::sequence::{Checkpoint, Position};
 use crate::time::LeaseTiming;
@@ -113,6 +113,28 @@ impl WorkerState {
     }
 }
 
+/// Which streams a worker reads. Workers of one application need not read the same ones at any
+/// moment: streams are added and removed while they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reads {
+    /// The application's one stream, which its lease keys do not name.
+    #[default]
+    TheOne,
+    /// These.
+    Streams(BTreeSet<StreamTag>),
+}
+
+impl Reads {
+    /// Does it read the stream of this lease?
+    pub fn reads(&self, lease: &LeaseKey) -> bool {
+        match (self, lease.stream_prefix()) {
+            (Self::TheOne, _) => true,
+            (Self::Streams(tags), Some(prefix)) => tags.contains(&StreamTag::of(prefix)),
+            (Self::Streams(_), None) => false,
+        }
+    }
+}
+
 /// A worker's row: the one thing it writes to prove that it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerRow {
@@ -132,6 +154,8 @@ pub struct WorkerRow {
     pub load: u32,
     /// The most leases this worker wants to hold.
     pub max_leases: u32,
+    /// The streams it reads: it gets leases of no others.
+    pub reads: Reads,
     /// What this worker holds, folded to a few bytes.
     pub digest: HeldDigest,
     /// Messages from other workers; removed by this worker alone.
@@ -154,6 +178,7 @@ impl WorkerRow {
             grace: timing.grace,
             load: 0,
             max_leases: u32::MAX,
+            reads: Reads::default(),
             digest: HeldDigest::default(),
             inbox: BTreeMap::new(),
             list: false,
@@ -226,6 +251,8 @@ pub struct TableRow {
     pub max_duration: Duration,
     /// Largest grace any worker of this table ever used.
     pub max_grace: Duration,
+    /// A reset is under way, or was broken off: nobody may register.
+    pub resetting: bool,
     /// Counts rounds of reconciliation.
     pub round: u64,
     /// Key with which workers sign the hints they send each other.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::ids::{EntryId, Fence, LeaseKey, Ordinal, ShardId, StreamName, WorkerId};
 use crate::rows::{
-    HeldDigest, InboxEntry, Lease, Parked, Prepared, Row, RowKey, StreamRow, TableRow, WorkerRow,
-    WorkerState,
+    HeldDigest, InboxEntry, Lease, Parked, Prepared, Reads, Row, RowKey, StreamRow, TableRow,
+    WorkerRow, WorkerState,
 };
 use crate::sequence::Checkpoint;
 
@@ -67,6 +67,17 @@ pub enum TableWrite {
     NextRound {
         /// The round that stood still.
         seen: u64,
+    },
+    /// Starts a new generation for a reset, if it is still at `seen`: until
+    /// [`TableWrite::EndReset`] nobody registers.
+    BeginReset {
+        /// The generation to leave.
+        seen: u64,
+    },
+    /// The reset of this generation is done.
+    EndReset {
+        /// The generation it began.
+        generation: u64,
     },
     /// Accepts the table under a (new) id and starts a new generation, if it is still at `seen`.
     NextGeneration {
@@ -137,6 +148,8 @@ pub enum WorkerChange {
     Draining(bool),
     /// How much it carries.
     Load(u32),
+    /// Which streams it reads.
+    Reads(Reads),
     /// What it holds.
     Digest(HeldDigest),
     /// Puts an entry, over one of the same id.
@@ -281,7 +294,17 @@ impl TableWrite {
                 row.generation += 1;
                 row.table_id.clone_from(table_id);
             }
-            Self::NextRound { .. } | Self::NextGeneration { .. } => return Err(ConditionFailed),
+            Self::BeginReset { seen } if row.generation == *seen => {
+                row.generation += 1;
+                row.resetting = true;
+            }
+            Self::EndReset { generation } if row.generation == *generation => {
+                row.resetting = false;
+            }
+            Self::NextRound { .. }
+            | Self::NextGeneration { .. }
+            | Self::BeginReset { .. }
+            | Self::EndReset { .. } => return Err(ConditionFailed),
         }
         Ok(Some(Row::Table(row)))
     }
@@ -339,6 +362,7 @@ impl WorkerChange {
             Self::State(state) => row.state = *state,
             Self::Draining(draining) => row.draining = *draining,
             Self::Load(load) => row.load = *load,
+            Self::Reads(reads) => row.reads.clone_from(reads),
             Self::Digest(digest) => row.digest = *digest,
             Self::InboxPut(id, entry) => drop(row.inbox.insert(*id, entry.clone())),
             Self::InboxRemove(id) => drop(row.inbox.remove(id)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use kcl_protocol::assign::{Amount, Load, Member, MoveReason, Plan, Readiness, Why, plan};
-use kcl_protocol::{LeaseKey, WorkerId, hash};
+use kcl_protocol::{LeaseKey, Reads, WorkerId, hash};
 use proptest::prelude::*;
 
 /// Workers, some of them leaving, and leases with and without owners.
@@ -29,6 +29,7 @@ fn world(weights: Range<u64>, room: Range<u32>) -> impl Strategy<Value = World> 
             id: worker(number),
             draining: number > 0 && leaving >> (number % 8) & 1 == 1,
             capacity: *room,
+            reads: Reads::TheOne,
         };
         // Owners beyond the members are dead or nobody.
         let load = |(number, (owner, weight, waits)): (usize, &(usize, u64, u8))| Load {
@@ -234,7 +235,7 @@ proptest! {
 }
 
 fn member(number: usize, capacity: u32) -> Member {
-    Member { id: worker(number), draining: false, capacity }
+    Member { id: worker(number), draining: false, capacity, reads: Reads::TheOne }
 }
 
 fn held(number: usize, owner: usize, weight: u64) -> Load {

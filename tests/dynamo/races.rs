@@ -112,6 +112,7 @@ async fn maxima_raised_at_once_all_count() {
         schema: TableRow::SCHEMA,
         max_duration: Duration::from_secs(1),
         max_grace: Duration::ZERO,
+        resetting: false,
         round: 0,
         hint_key: u128::MAX,
     };

@@ -8,9 +8,9 @@ use kcl_protocol::writes::apply_all;
 use kcl_protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry,
     Lease, LeaseChange, LeaseCondition, LeaseKey, LeaseWrite, Ordinal, Parked, Position, Prepared,
-    Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite,
-    TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState,
-    WorkerWrite,
+    Reads, Row, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamTag,
+    StreamWrite, TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow,
+    WorkerState, WorkerWrite,
 };
 
 use crate::draw::Draw;
@@ -142,11 +142,16 @@ impl Draw {
             duration: Duration::from_nanos(self.below(u64::MAX)),
             grace: Duration::from_nanos(self.below(9)),
             max_leases: u32::MAX - self.below(2) as u32,
+            reads: self.reads(),
             digest: self.digest(),
             inbox,
             address: self.some(2, |_| "10.0.0.1:99".into()),
             ..worker(self.worker_id().as_str())
         }
+    }
+    fn reads(&mut self) -> Reads {
+        let tags = self.several(3, |d| StreamTag(d.below(u64::MAX))).into_iter().collect();
+        if self.one_in(2) { Reads::Streams(tags) } else { Reads::TheOne }
     }
     fn worker_condition(&mut self) -> WorkerCondition {
         match self.below(5) {
@@ -166,6 +171,7 @@ impl Draw {
             4 => WorkerChange::Digest(self.digest()),
             5..=7 => WorkerChange::InboxPut(self.entry_id(), self.entry()),
             8 => WorkerChange::InboxRemove(self.entry_id()),
+            11 => WorkerChange::Reads(self.reads()),
             9 => WorkerChange::List(self.one_in(2)),
             _ => WorkerChange::Address(self.some(2, |d| format!("host:{}", d.below(9)))),
         }
@@ -209,13 +215,16 @@ impl Draw {
         }
     }
     fn table_write(&mut self) -> TableWrite {
-        match self.below(4) {
+        match self.below(6) {
+            4 => TableWrite::BeginReset { seen: self.below(2) },
+            5 => TableWrite::EndReset { generation: self.below(3) },
             0 => TableWrite::Create(TableRow {
                 table_id: "one".into(),
                 generation: self.below(2),
                 schema: TableRow::SCHEMA,
                 max_duration: Duration::from_nanos(self.below(9)),
                 max_grace: Duration::MAX,
+                resetting: self.below(2) == 0,
                 round: self.below(2),
                 hint_key: u128::MAX,
             }),

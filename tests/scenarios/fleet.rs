@@ -165,6 +165,9 @@ impl Fleet {
     pub async fn pass(&self, duration: Duration) {
         self.clock.sleep(duration).await;
     }
+    pub fn clock_millis(&self) -> u64 {
+        self.clock.wall_millis()
+    }
     pub fn now(&self) -> Moment {
         self.clock.monotonic()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_core::protocol::assign::{Load, Member, Readiness, plan};
-use kcl_core::protocol::{LeaseKey, WorkerId, hash};
+use kcl_core::protocol::{LeaseKey, Reads, WorkerId, hash};
 use kcl_core::{Clock, SystemClock};
 
 use super::{Number, percentile};
@@ -48,6 +48,7 @@ fn members(capacity: u32) -> Vec<Member> {
         id: WorkerId::from(format!("worker-{number:032x}")),
         draining: false,
         capacity,
+        reads: Reads::TheOne,
     };
     (0..WORKERS).map(member).collect()
 }

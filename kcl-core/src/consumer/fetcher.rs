@@ -10,6 +10,7 @@ use kcl_protocol::{Checkpoint, ShardId};
 
 use super::ConsumerConfig;
 use super::alarm::Alarm;
+use super::budget::Share;
 use crate::clock::Clock;
 use crate::retry::Backoff;
 use crate::source::{
@@ -42,6 +43,12 @@ pub(super) struct Fetcher {
     clock: Arc<dyn Clock>,
     retry: Alarm,
     behind_millis: u64,
+    /// Its part of what the worker may have read.
+    share: Share,
+    /// Taken, and not done yet.
+    taken: ReadLimit,
+    /// The last read came to the tip.
+    at_tip: bool,
 }
 
 struct Limits {
@@ -81,7 +88,7 @@ impl Fetcher {
         from: Checkpoint,
         config: &ConsumerConfig,
         clock: &Arc<dyn Clock>,
-        roll: u64,
+        (roll, share): (u64, Share),
     ) -> Self {
         let limits = Limits {
             batch: ReadLimit { records: config.batch_records, bytes: config.batch_bytes },
@@ -100,6 +107,9 @@ impl Fetcher {
             clock: Arc::clone(clock),
             retry: Alarm::new(clock),
             behind_millis: 0,
+            share,
+            taken: ReadLimit { records: 0, bytes: 0 },
+            at_tip: false,
         }
     }
 
@@ -120,7 +130,14 @@ impl Fetcher {
 
     fn forget(&mut self) {
         self.queue = VecDeque::new();
-        self.queued = ReadLimit { records: 0, bytes: 0 };
+        self.share
+            .finished(std::mem::replace(&mut self.queued, ReadLimit { records: 0, bytes: 0 }));
+        self.share.give_back_lent();
+    }
+
+    /// What was taken is done with.
+    pub fn batch_done(&mut self) {
+        self.share.finished(std::mem::replace(&mut self.taken, ReadLimit { records: 0, bytes: 0 }));
     }
 
     /// The shards that follow, once the shard is closed and all its records were taken.
@@ -160,7 +177,7 @@ impl Fetcher {
                     Poll::Ready(Ok(reader)) => self.step = Step::Resting(reader),
                     Poll::Ready(Err(error)) => return Poll::Ready(self.failed(None, error)),
                 },
-                Step::Resting(reader) => match self.room() {
+                Step::Resting(reader) => match self.lend(cx) {
                     Some(limit) => self.step = read(reader, limit),
                     None => return self.park(Step::Resting(reader)),
                 },
@@ -197,7 +214,13 @@ impl Fetcher {
         Step::Opening(Box::pin(async move { source.open(&shard, from).await }))
     }
 
-    /// What the next read may bring; `None` while enough is read ahead.
+    /// What the next read may bring; `None` while enough is read ahead, here or by all shards.
+    fn lend(&mut self, cx: &mut Context<'_>) -> Option<ReadLimit> {
+        let most = self.room()?;
+        self.share.lend(most, self.at_tip, cx)
+    }
+
+    /// What the next read may bring as far as this shard goes; `None` while enough is read ahead.
     fn room(&self) -> Option<ReadLimit> {
         let records = self.limits.prefetch.records.saturating_sub(self.queued.records);
         let bytes = self.limits.prefetch.bytes.saturating_sub(self.queued.bytes);
@@ -209,6 +232,7 @@ impl Fetcher {
 
     fn arrived(&mut self, reader: Reader, outcome: ReadOutcome) -> Fetched {
         self.failures = 0;
+        self.at_tip = matches!(outcome, ReadOutcome::CaughtUp);
         self.step = match outcome {
             ReadOutcome::Records { records, behind_millis } => {
                 self.enqueue(records, behind_millis);
@@ -222,6 +246,7 @@ impl Fetcher {
             }
             ReadOutcome::ShardEnd { children } => Step::Ended(children),
         };
+        self.share.give_back_lent();
         Fetched::Something
     }
 
@@ -248,12 +273,14 @@ impl Fetcher {
             return;
         }
         let bytes = records.iter().map(size).sum();
+        self.share.arrived(ReadLimit { records: records.len(), bytes });
         self.queued.records += records.len();
         self.queued.bytes += bytes;
         self.queue.push_back(Chunk { records, bytes, behind_millis });
     }
 
     fn failed(&mut self, reader: Option<Reader>, error: SourceError) -> Fetched {
+        self.share.give_back_lent();
         let reader = match &error {
             SourceError::NotFound(_) | SourceError::Refused(_) => return Fetched::Failed(error),
             SourceError::Expired => None,
@@ -313,6 +340,8 @@ impl Fetcher {
         }
         self.queued.records -= chunk.records.len();
         self.queued.bytes -= chunk.bytes;
+        self.taken.records += chunk.records.len();
+        self.taken.bytes += chunk.bytes;
         Some(chunk)
     }
 }
@@ -340,6 +369,7 @@ fn fitting(records: &[Record], bound: ReadLimit) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
     use super::super::tests::world::{Shelf, ShelfSource, at, record};
     use super::*;
     use crate::clock::TokioClock;
@@ -353,7 +383,9 @@ mod tests {
         let source = Arc::new(ShelfSource(Arc::clone(shelf)));
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(0));
         let start = Checkpoint::TrimHorizon;
-        Fetcher::new(source, ShardId::new("shardId-000000000000"), start, &config, &clock, 0)
+        let budget = Budget::new(ReadLimit { records: 1_000_000, bytes: 256 << 20 });
+        let shard = ShardId::new("shardId-000000000000");
+        Fetcher::new(source, shard, start, &config, &clock, (0, budget.share()))
     }
 
     fn fill(fetcher: &mut Fetcher) {

@@ -4,6 +4,7 @@
 //! Invariant: the checkpoint written never passes the first unacked record.
 
 mod alarm;
+mod budget;
 mod calls;
 mod config;
 mod ending;
@@ -28,6 +29,7 @@ use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::source::{ChildShard, SourceError, StreamSource};
 use crate::table::LeaseTable;
 
+pub(crate) use budget::Budget;
 use report::Reporter;
 
 pub use config::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};
@@ -46,6 +48,8 @@ pub(crate) struct ConsumerContext {
     pub dead_letters: Option<Arc<dyn DeadLetterSink>>,
     /// Settings.
     pub config: ConsumerConfig,
+    /// What all of them may have read and not finished.
+    pub budget: Arc<Budget>,
     /// Hears what happens.
     pub observer: Arc<dyn Observer>,
     /// This run of this worker.

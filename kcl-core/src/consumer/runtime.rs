@@ -98,11 +98,18 @@ impl Consumer {
             ProcessorKind::Async => Calls::Cancellable,
             ProcessorKind::Blocking => Calls::Blocking,
         };
-        let (shard, roll) = (start.shard.clone(), report.roll(0));
+        let (shard, roll, share) = (start.shard.clone(), report.roll(0), ctx.budget.share());
         let holder = permit.clone();
         Self {
             machine: Machine::new(calls),
-            fetcher: Fetcher::new(source, shard, lease.checkpoint, &ctx.config, clock, roll),
+            fetcher: Fetcher::new(
+                source,
+                shard,
+                lease.checkpoint,
+                &ctx.config,
+                clock,
+                (roll, share),
+            ),
             writer: Writer::new(&ctx, report.clone(), &ledger),
             instance: None,
             batch: None,
@@ -169,6 +176,7 @@ impl Consumer {
         }
         self.redeliver();
         if self.batch.is_none() {
+            self.fetcher.batch_done();
             let most = match self.step() {
                 Step::Wait => return false,
                 Step::End => {

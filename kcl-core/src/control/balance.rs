@@ -10,8 +10,8 @@ use kcl_protocol::{Lease, LeaseKey, Moment, WorkerId, WorkerState};
 use super::{After, Control, ScanFor};
 use crate::consumer::StopReason;
 
-/// With weights of the user's own the loads in the worker rows do not show an imbalance; then the
-/// lease rows are read this often.
+/// With weights of the user's own, or streams that not all workers read, the loads in the worker
+/// rows do not show an imbalance; then the lease rows are read this often.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 /// A worker above its room looks this often for others that have some.
 const ROOM_EVERY: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Control<'_> {
         if held >= self.settings.config.max_leases as usize {
             return false;
         }
-        if self.settings.config.weight.is_some() {
+        if self.settings.config.weight.is_some() || self.reads_differ() {
             return now.since(self.balance.looked_at) >= WEIGHED_EVERY
                 || self.balance.proposed.is_some();
         }
@@ -77,6 +77,14 @@ impl Control<'_> {
         let others = view.workers.values().filter(|row| row.id != self.registration.me);
         let live = others.filter(|row| row.state == WorkerState::Live && !row.draining);
         live.map(|row| row.load).max().is_some_and(|most| most >= mine.saturating_add(2))
+    }
+
+    /// Where not all read the same streams, loads that differ may be as even as they can be.
+    fn reads_differ(&self) -> bool {
+        let view = self.registration.view();
+        let mine = self.registration.reads();
+        let mut live = view.workers.values().filter(|row| row.state == WorkerState::Live);
+        live.any(|row| row.reads != mine)
     }
 
     pub(super) fn consider_balance(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {

@@ -10,7 +10,7 @@ use crate::consumers::Stopped;
 use crate::event::{EventKind, HoldReason};
 use crate::hints::{Hint, Told};
 use crate::scheduler::WorkerError;
-use crate::source::ChildShard;
+use crate::source::{ChildShard, SourceError};
 
 impl Control<'_> {
     pub(super) fn on_stopped(&mut self, stopped: Stopped) {
@@ -53,6 +53,10 @@ impl Control<'_> {
                     lease: key.clone(),
                     error: error.to_string(),
                 });
+                if matches!(error, SourceError::NotFound(_)) {
+                    // Perhaps the stream was made again: the sync asks, and refuses it then.
+                    self.sync_streams();
+                }
                 self.pass_on(key, fence, done, from.as_ref());
             }
             Some(ExitReason::StopWorker { error }) => {
@@ -103,11 +107,11 @@ impl Control<'_> {
             .push(super::Timer::Scan(super::ScanFor::TakeoverRest));
     }
 
-    /// Gives up leases on purpose: each goes to the least loaded other worker.
-    pub(super) fn give_up(&mut self, which: impl Fn(&LeaseKey) -> bool) {
-        for key in self.consumers.keys().into_iter().filter(which) {
-            self.ban(&key, GaveUp::OnRequest);
-            self.let_go_of(&key);
+    /// Gives a lease up on purpose: it goes to the least loaded other worker.
+    pub(super) fn give_up(&mut self, key: &LeaseKey) {
+        if self.consumers.is_running(key) {
+            self.ban(key, GaveUp::OnRequest);
+            self.let_go_of(key);
         }
     }
 
@@ -122,7 +126,7 @@ impl Control<'_> {
         receiver(key, self.registration.view().workers.values(), &self.registration.me)
     }
 
-    fn give_away(&mut self, key: LeaseKey, fence: Fence, done: Option<Final>) {
+    pub(super) fn give_away(&mut self, key: LeaseKey, fence: Fence, done: Option<Final>) {
         let to = self.receiver(&key);
         self.let_go(key, fence, to, done, None);
     }

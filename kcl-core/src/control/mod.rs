@@ -13,6 +13,7 @@ mod inbox;
 mod leaving;
 mod ops;
 mod reconcile;
+mod streams;
 mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +23,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kcl_protocol::assign::Member;
-use kcl_protocol::{EntryId, Lease, LeaseKey, Moment, ShardId, WorkerId, WorkerState};
+use kcl_protocol::{EntryId, Lease, LeaseKey, Moment, WorkerId, WorkerState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::{Assignment, ConsumerCommand, ConsumerContext};
+use crate::consumer::{Assignment, ConsumerCommand};
 use crate::consumers::Consumers;
 use crate::event::{EventKind, HoldReason};
 use crate::handle::Command;
@@ -34,7 +35,7 @@ use crate::hints::{Hint, Inlet};
 use crate::permit::Permit;
 use crate::registration::Registration;
 use crate::scheduler::{Settings, WorkerError};
-use crate::streams::Streams;
+use crate::streams::{Streams, Synced};
 
 use asks::OpenAsk;
 use inbox::AskInHand;
@@ -99,7 +100,6 @@ pub(crate) struct Control<'a> {
     registration: Arc<Registration>,
     settings: Arc<Settings>,
     streams: Arc<Streams>,
-    contexts: Vec<Arc<ConsumerContext>>,
     consumers: &'a mut Consumers,
     operations: FuturesUnordered<Operation>,
     /// Leases with an operation under way: one at a time.
@@ -121,6 +121,8 @@ pub(crate) struct Control<'a> {
     failure: Option<WorkerError>,
     /// What to report once the worker has left on account of it.
     parting_error: Option<WorkerError>,
+    /// Streams on their way out.
+    removals: Vec<streams::Removal>,
 }
 
 /// Whether something under way was asked for once more: what is on its way may have looked too
@@ -149,13 +151,11 @@ impl<'a> Control<'a> {
         streams: Arc<Streams>,
         consumers: &'a mut Consumers,
     ) -> Self {
-        let contexts = streams.contexts(&settings, &registration);
         let reconcile = reconcile::Rounds::new(&registration, settings.config.reconcile_every);
         Self {
             registration,
             settings,
             streams,
-            contexts,
             consumers,
             operations: FuturesUnordered::new(),
             busy: BTreeMap::new(),
@@ -172,6 +172,7 @@ impl<'a> Control<'a> {
             leaving: None,
             failure: None,
             parting_error: None,
+            removals: Vec::new(),
         }
     }
 
@@ -232,8 +233,11 @@ impl<'a> Control<'a> {
         self.timers.entry(at).or_default().push(timer);
     }
 
-    fn synced(&mut self, is_complete: bool) {
-        if !is_complete {
+    fn synced(&mut self, synced: Synced) {
+        for (stream, why) in synced.recreated {
+            self.refuse_stream(&stream, why);
+        }
+        if !synced.is_complete {
             self.at(self.heartbeat(), Timer::Sync);
         }
         if !self.streams.are_listed() {
@@ -270,6 +274,7 @@ impl<'a> Control<'a> {
         self.tend_asks();
         self.tend_balance();
         self.tend_rounds();
+        self.tend_removals();
         self.tend_leaving();
     }
 
@@ -326,7 +331,8 @@ impl<'a> Control<'a> {
             Done::Asker { ask, row } => self.decide_ask(ask, row.as_ref()),
             Done::Asked { ask, sent } => self.asked(ask, sent),
             Done::Revoked { ask, key, stands_since } => self.revoked(ask, key, stands_since),
-            Done::Synced { is_complete } => self.synced(is_complete),
+            Done::Synced(synced) => self.synced(synced),
+            Done::Bound { bound, answer } => self.stream_bound(bound, answer),
             Done::Failed(error) => self.fail(WorkerError::Table(error)),
             Done::Nothing => {}
         }
@@ -334,17 +340,12 @@ impl<'a> Control<'a> {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Drain(shard) => self.give_up(|key| key.shard() == shard),
-            Command::Pause(shard) => self.tell(&shard, || ConsumerCommand::Pause),
-            Command::Resume(shard) => self.tell(&shard, || ConsumerCommand::Resume),
+            Command::Drain(key) => self.give_up(&key),
+            Command::Pause(key) => drop(self.consumers.command(&key, ConsumerCommand::Pause)),
+            Command::Resume(key) => drop(self.consumers.command(&key, ConsumerCommand::Resume)),
+            Command::AddStream(request, answer) => self.add_stream(request, answer),
+            Command::RemoveStream(name, answer) => self.remove_stream(&name, answer),
         }
-    }
-
-    fn tell(&self, shard: &ShardId, command: impl Fn() -> ConsumerCommand) {
-        let keys = self.consumers.keys();
-        keys.iter().filter(|key| key.shard() == *shard).for_each(|key| {
-            self.consumers.command(key, command());
-        });
     }
 
     /// Notes that nothing is under way any more for a lease; reads it again if somebody asked.
@@ -382,16 +383,19 @@ impl<'a> Control<'a> {
             self.deferred.insert(key, (lease, permit, reason, from));
             return;
         }
-        let Some(index) = self.streams.index_of(&key) else { return };
-        let stream = &self.streams.bound[index];
+        let Some(stream) = self.streams.find(&key) else {
+            self.return_unread(key, permit.fence(), reason);
+            return;
+        };
         let assignment = Assignment {
             lease,
             stream: stream.row.name.clone(),
             source: Arc::clone(&stream.source),
             permit,
         };
-        let context = Arc::clone(&self.contexts[index]);
-        self.consumers.start(context, assignment, self.now(), reason, from);
+        let me = &self.registration.me;
+        let context = self.settings.consumer_context(Arc::clone(&stream.factory), me);
+        self.consumers.start(Arc::new(context), assignment, self.now(), reason, from);
         if self.leaving.is_some() {
             self.let_go_of(&key);
         }
@@ -405,6 +409,10 @@ impl<'a> Control<'a> {
             id: row.id.clone(),
             draining: row.draining || (row.id == self.registration.me && leaving),
             capacity: row.max_leases,
+            reads: match row.id == self.registration.me {
+                true => self.registration.reads(),
+                false => row.reads.clone(),
+            },
         };
         view.workers.values().filter(|row| row.state == WorkerState::Live).map(member).collect()
     }

@@ -14,9 +14,12 @@ use kcl_protocol::{
 };
 
 use crate::event::HoldReason;
+use crate::handle::StreamAnswer;
 use crate::hints::Hint;
 use crate::permit::Permit;
 use crate::registration::Registration;
+use crate::scheduler::WorkerError;
+use crate::streams::{Bound, Synced};
 use crate::table::{Scan, TableError};
 
 /// What an operation came to.
@@ -42,10 +45,9 @@ pub(crate) enum Done {
     /// A revocation stands in its owner's row since at most this moment, or never will.
     Revoked { ask: EntryId, key: LeaseKey, stands_since: Option<Moment> },
     /// A shard sync is over; new leases may exist.
-    Synced {
-        /// False if some of it failed and wants to be done again.
-        is_complete: bool,
-    },
+    Synced(Synced),
+    /// A stream to add is bound, or refused.
+    Bound { bound: Result<Bound, WorkerError>, answer: StreamAnswer },
     /// The table cannot be used as it is.
     Failed(TableError),
     /// Nothing follows.
@@ -56,7 +58,7 @@ pub(crate) enum Done {
 pub(crate) enum LetGo {
     /// It belongs to this worker at this fence.
     Given(WorkerId, Fence),
-    /// It came back under a new fence: the receiver was not alive.
+    /// It came back under a new fence: the receiver was not alive, or does not read its stream.
     Kept(Lease, Permit),
     /// Nobody owns it, or somebody else took it.
     Gone,
@@ -165,7 +167,7 @@ impl Registration {
         done: Option<Final>,
     ) -> Result<LetGo, TableError> {
         let to = match to {
-            Some(to) if self.is_receiving(to).await? => Some(to),
+            Some(to) if self.is_receiving(to, key).await? => Some(to),
             Some(_) => Some(&self.me),
             None => None,
         };
@@ -194,9 +196,12 @@ impl Registration {
     }
 
     /// If not, the view learns it now and not at the next scan: the next choice is another one.
-    async fn is_receiving(&self, to: &WorkerId) -> Result<bool, TableError> {
+    async fn is_receiving(&self, to: &WorkerId, key: &LeaseKey) -> Result<bool, TableError> {
         let row = self.read_worker(to).await?;
-        if row.as_ref().is_some_and(|row| row.state == WorkerState::Live && !row.draining) {
+        let receives = |row: &WorkerRow| {
+            row.state == WorkerState::Live && !row.draining && row.reads.reads(key)
+        };
+        if row.as_ref().is_some_and(receives) {
             return Ok(true);
         }
         self.change_view(|view| {

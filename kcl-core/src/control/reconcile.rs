@@ -17,6 +17,7 @@ use super::ops::{Done, operation};
 use super::{Control, ScanFor, Timer};
 use crate::event::{EventKind, HoldReason};
 use crate::registration::{Registration, View};
+use crate::streams::Synced;
 
 /// When this worker starts a round if nobody else does.
 pub(super) struct Rounds {
@@ -50,6 +51,13 @@ impl Control<'_> {
             self.reconcile.round = view.table.round;
             self.reconcile.since = view.round_since;
             self.reconcile.jitter = self.registration.random.up_to(self.reconcile.every / 4);
+            // Whoever won it may not read all that this worker does.
+            if self.is_started()
+                && self.leaving.is_none()
+                && reconcile::sees_to_a_stream(&self.registration.me, &view.workers)
+            {
+                self.scan(ScanFor::Reconcile);
+            }
         }
     }
 
@@ -88,7 +96,9 @@ impl Control<'_> {
             |id: &WorkerId| rounds.dead_since.get(id).map_or(Duration::ZERO, |at| now.since(*at));
         let mut writes = reconcile::forgettable(&view.workers, leases, dead_for);
         if self.streams.are_listed() {
-            writes.extend(reconcile::finished(leases, |key| self.streams.lists(key), wall));
+            let read = leases.iter().filter(|(key, _)| self.streams.find(key).is_some());
+            let read = read.map(|(key, lease)| (key.clone(), lease.clone())).collect();
+            writes.extend(reconcile::finished(&read, |key| self.streams.lists(key), wall));
         }
         writes.into_iter().for_each(|write| self.write_finding(write));
         let disagreeing = view.workers.values().filter(|row| reconcile::disagrees(row, leases));
@@ -99,12 +109,11 @@ impl Control<'_> {
 
     /// The hash key space of each stream must be covered, each key once.
     fn audit(&self, leases: &BTreeMap<LeaseKey, Lease>) {
-        for index in 0..self.streams.bound.len() {
-            let of_stream =
-                leases.iter().filter(|(key, _)| self.streams.index_of(key) == Some(index));
+        for stream in self.streams.all() {
+            let of_stream = leases.iter().filter(|(key, _)| stream.has(key));
             let of_stream: BTreeMap<_, _> =
                 of_stream.map(|(key, lease)| (key.clone(), lease.clone())).collect();
-            for fault in hash_audit::audit(&of_stream, &self.streams.listed(index)) {
+            for fault in hash_audit::audit(&of_stream, &stream.listed()) {
                 self.registration.observe(EventKind::HashRangeFault { fault });
             }
         }
@@ -176,7 +185,7 @@ impl Control<'_> {
                     return Err(error);
                 }
             }
-            Ok(Done::Synced { is_complete: true })
+            Ok(Done::Synced(Synced { is_complete: true, recreated: Vec::new() }))
         }));
     }
 

@@ -46,8 +46,6 @@ impl Control<'_> {
         if self.scans.remove(&purpose) == Some(Again::Yes) {
             self.scan(purpose);
         }
-        let leases: BTreeMap<_, _> =
-            leases.into_iter().filter(|(key, _)| self.streams.index_of(key).is_some()).collect();
         self.find_missing_owners(&leases);
         if self.leaving.is_some() {
             if matches!(purpose, ScanFor::Leave) {
@@ -91,13 +89,12 @@ impl Control<'_> {
         &self,
         leases: &'l BTreeMap<LeaseKey, Lease>,
     ) -> impl Fn(&Lease) -> bool + use<'_, 'l> {
-        let streams = 0..self.streams.bound.len();
-        let listed: Vec<_> = streams.map(|index| self.streams.listed(index)).collect();
+        let listed = self.streams.listed();
         let of_none = BTreeSet::new();
         let rules = self.registration.rules;
         move |lease| {
-            let index = self.streams.index_of(&lease.key);
-            let listed = index.map_or(&of_none, |index| &listed[index]);
+            let stream = lease.key.stream_prefix().unwrap_or_default();
+            let listed = listed.get(stream).unwrap_or(&of_none);
             startable_under(lease, leases, listed, rules)
         }
     }
@@ -156,7 +153,9 @@ impl Control<'_> {
     pub(super) fn take_rest(&mut self, leases: &BTreeMap<LeaseKey, Lease>, reason: HoldReason) {
         let held = self.registration.holdings(|held| held.len());
         let room = (self.settings.config.max_leases as usize).saturating_sub(held);
-        let rest: Vec<_> = self.orphans(leases).into_iter().take(room).cloned().collect();
+        let mine = |lease: &&Lease| self.streams.find(&lease.key).is_some();
+        let rest: Vec<_> =
+            self.orphans(leases).into_iter().filter(mine).take(room).cloned().collect();
         rest.into_iter().for_each(|lease| self.take(lease, reason));
     }
 
@@ -231,8 +230,7 @@ impl Control<'_> {
     pub(super) fn sync_streams(&mut self) {
         let streams = std::sync::Arc::clone(&self.streams);
         self.operations.push(operation(&self.registration, |registration| async move {
-            let is_complete = streams.sync(&registration).await?;
-            Ok(Done::Synced { is_complete })
+            Ok(Done::Synced(streams.sync(&registration).await?))
         }));
     }
 }

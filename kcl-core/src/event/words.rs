@@ -50,6 +50,11 @@ impl Display for EventKind {
             Self::OwnerMissing { worker } => write!(f, "watches {worker}, which has no row"),
             Self::Asked { donor, leases } => write!(f, "asked {donor} for {leases} leases"),
             Self::SyncFailed { error } => write!(f, "listing shards failed: {error}"),
+            Self::StreamAdded { stream } => write!(f, "reads stream {stream} too"),
+            Self::StreamRemoved { stream } => write!(f, "reads stream {stream} no more"),
+            Self::StreamRefused { stream, error } => {
+                write!(f, "stream {stream} is refused: {error}")
+            }
             Self::RoundWon { round } => write!(f, "won round {round}"),
             Self::Disagrees { worker } => write!(f, "{worker} disagrees with the rows"),
             Self::HashRangeFault { fault } => {

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_protocol::{EntryId, WorkerChange, WorkerCondition, WorkerState};
 
 use crate::attributes::{number, text};
-use crate::coordination::{encode_entry, state_text};
+use crate::coordination::{encode_entry, reads_text, state_text};
 use crate::expressions::Expression;
 use crate::schema as s;
 
@@ -50,6 +50,9 @@ pub(super) fn change(to: &mut Expression, changes: &[WorkerChange]) {
                 last.insert(s::DRAINING, Some(AttributeValue::Bool(*draining)));
             }
             WorkerChange::Load(load) => drop(last.insert(s::LOAD, Some(number(*load)))),
+            WorkerChange::Reads(reads) => {
+                last.insert(s::READS, reads_text(reads).map(text));
+            }
             WorkerChange::Digest(digest) => {
                 last.insert(s::HELD_COUNT, Some(number(digest.count)));
                 last.insert(s::HELD_HASHES, Some(number(digest.hashes)));

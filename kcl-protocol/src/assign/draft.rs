@@ -94,15 +94,20 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Who holds what now.
-    pub(super) fn new(members: &'a [Member], loads: &'a [Load]) -> Self {
-        let mut seats: Vec<_> = members.iter().map(seat).collect();
+    /// Who holds what now, on top of what is `fixed` for each.
+    pub(super) fn new(
+        members: &'a [Member],
+        loads: &'a [Load],
+        heaviest: u64,
+        fixed: &BTreeMap<WorkerId, Amount>,
+    ) -> Self {
+        let mut seats: Vec<_> = members.iter().map(|member| seat(member, fixed)).collect();
         seats.sort_by(|a, b| a.id.cmp(b.id));
         let index: BTreeMap<_, _> =
             seats.iter().enumerate().map(|(at, seat)| (seat.id, at)).collect();
         let mut draft = Self {
             loads,
-            heaviest: u64::MAX / (loads.len() as u64).max(1),
+            heaviest,
             hashes: loads.iter().map(|load| hash::of_name(load.key.as_str())).collect(),
             takers: Takers::new(seats.iter().map(|seat| seat.hash).collect()),
             seats,
@@ -293,14 +298,14 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn seat(member: &Member) -> Seat<'_> {
+fn seat<'a>(member: &'a Member, fixed: &BTreeMap<WorkerId, Amount>) -> Seat<'a> {
     Seat {
         id: &member.id,
         hash: hash::of_name(member.id.as_str()),
         draining: member.draining,
         room: if member.draining { 0 } else { member.capacity as usize },
         before: Amount::default(),
-        held: Amount::default(),
+        held: fixed.get(&member.id).copied().unwrap_or_default(),
         loose: Vec::new(),
         shelf: BTreeSet::new(),
     }

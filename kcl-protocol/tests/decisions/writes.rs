@@ -21,6 +21,7 @@ fn table() -> TableRow {
         schema: TableRow::SCHEMA,
         max_duration: Duration::from_secs(3),
         max_grace: Duration::from_millis(250),
+        resetting: false,
         round: 8,
         hint_key: 1,
     }

@@ -10,9 +10,9 @@ use kcl_core::protocol::limits::PREPARED_STATE_BYTES;
 use kcl_core::protocol::writes::apply_all;
 use kcl_core::protocol::{
     CasOutcome, Checkpoint, ConditionalWrite, Fence, HashKeyRange, InboxEntry, Lease, LeaseChange,
-    LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position, Prepared, Row,
-    RowKey, SequenceNumber, ShardId, TableWrite, WorkerChange, WorkerCondition, WorkerId,
-    WorkerRow, WorkerWrite,
+    LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position, Prepared, Reads,
+    Row, RowKey, SequenceNumber, ShardId, StreamTag, TableWrite, WorkerChange, WorkerCondition,
+    WorkerId, WorkerRow, WorkerWrite,
 };
 use kcl_core::{Effects, LeaseTable, Scan, TableError};
 
@@ -69,6 +69,7 @@ pub async fn rows_read_back_as_they_were_written(table: Table) {
     busy.draining = true;
     busy.load = u32::MAX;
     busy.digest.add(&full.key, full.fence);
+    busy.reads = Reads::Streams((0..256).map(|n| StreamTag(u64::MAX - n)).collect());
     busy.list = true;
     busy.address = Some("[::1]:4567".into());
     for number in 0..32 {

@@ -6,9 +6,9 @@ use kcl_core::Bytes;
 use kcl_core::protocol::{
     Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease,
     LeaseChange, LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position,
-    Prepared, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart, StreamWrite,
-    TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerState,
-    WorkerWrite, hash,
+    Prepared, Reads, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart,
+    StreamWrite, TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow,
+    WorkerState, WorkerWrite, hash,
 };
 
 /// A stream of random writes that follows from its seed.
@@ -51,7 +51,9 @@ impl RandomWrites {
 
     fn table(&mut self) -> TableWrite {
         let small = self.below(3);
-        match self.below(4) {
+        match self.below(6) {
+            4 => TableWrite::BeginReset { seen: small },
+            5 => TableWrite::EndReset { generation: small },
             0 => TableWrite::Create(table_row(small)),
             1 => TableWrite::RaiseMaxima {
                 duration: Duration::from_millis(900 + 100 * self.below(30)),
@@ -110,7 +112,7 @@ impl RandomWrites {
     fn worker_change(&mut self, place: u64) -> WorkerChange {
         let entry = EntryId(u128::from(self.below(4)));
         let leases = vec![(lease_key(self.below(3)), Fence(self.below(9)))];
-        match (place, self.below(4)) {
+        match (place, self.below(5)) {
             (0, 0) => WorkerChange::Beat,
             (0, 1) => WorkerChange::Load(u32::try_from(self.below(99)).unwrap_or(0)),
             (0, 2) => WorkerChange::Draining(self.below(2) == 0),
@@ -132,8 +134,17 @@ impl RandomWrites {
                 WorkerState::Fenced,
                 WorkerState::Gone,
             ])),
+            (_, 2) => WorkerChange::Reads(self.reads()),
             (_, 1) => WorkerChange::List(self.below(2) == 0),
             (_, _) => WorkerChange::Address((entry.0 > 1).then(|| "127.0.0.1:4567".to_owned())),
+        }
+    }
+
+    /// Of one stream, or of some, or of none.
+    fn reads(&mut self) -> Reads {
+        match self.below(4) {
+            0 => Reads::TheOne,
+            count => Reads::Streams((1..count).map(|_| StreamTag(self.below(u64::MAX))).collect()),
         }
     }
 
@@ -231,6 +242,7 @@ pub fn table_row(round: u64) -> TableRow {
         schema: TableRow::SCHEMA,
         max_duration: Duration::from_secs(3),
         max_grace: Duration::from_millis(250),
+        resetting: false,
         round,
         hint_key: u128::MAX - 5,
     }

@@ -6,6 +6,7 @@ mod effects;
 mod failures;
 mod prepare;
 mod quiet;
+mod shared;
 mod stopping;
 mod subrecords;
 mod unreadable;

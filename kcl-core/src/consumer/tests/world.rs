@@ -14,7 +14,8 @@ use kcl_protocol::{
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::consumer::{
-    Assignment, ConsumerCommand, ConsumerConfig, ConsumerContext, ConsumerStatus, Exit, consumer,
+    Assignment, Budget, ConsumerCommand, ConsumerConfig, ConsumerContext, ConsumerStatus, Exit,
+    consumer,
 };
 use crate::event::{Event, EventKind};
 use crate::permit::{Permit, Validity};
@@ -336,6 +337,7 @@ impl RecordProcessor for Scripted {
 /// Everything a test sets before it starts a consumer.
 pub struct World {
     pub config: ConsumerConfig,
+    pub budget: Arc<Budget>,
     pub policy: Arc<dyn ErrorPolicy>,
     pub dead_letters: Option<Arc<dyn DeadLetterSink>>,
     pub lease: Lease,
@@ -372,6 +374,7 @@ impl World {
         table.put(lease.clone());
         Self {
             config: ConsumerConfig::default(),
+            budget: Budget::new(ReadLimit { records: 1_000_000, bytes: 256 << 20 }),
             policy: Arc::new(RetryThenStop::default()),
             dead_letters: None,
             permit: Permit::new(key(), Fence(7), Arc::clone(&validity)),
@@ -402,6 +405,7 @@ impl World {
             policy: Arc::clone(&self.policy),
             dead_letters: self.dead_letters.clone(),
             config: self.config.clone(),
+            budget: Arc::clone(&self.budget),
             observer: Arc::new(move |event: &Event| events.lock().unwrap().push(event.clone())),
             worker: WorkerId::new("w"),
         };
