@@ -87,12 +87,14 @@ impl Control<'_> {
         self.let_go(key, fence, to, done, None);
     }
 
-    /// True for a lease that goes on without being worked on: this worker leaves; or its shard
-    /// failed here and was handed back within the time it is left alone. Nobody else could do
-    /// better then; it is released, or it would go round and round.
+    /// True for a lease that goes on without being worked on: this worker leaves, or does not read
+    /// its stream and was given it before others knew; or its shard failed here and was handed back
+    /// within the time it is left alone. Nobody else could do better then; it is released, or it
+    /// would go round and round.
     pub(super) fn is_unwanted(&self, key: &LeaseKey) -> bool {
         let gave_up = self.banned.get(key).map(|(_, gave_up)| *gave_up);
-        (self.leaving.is_some() || gave_up == Some(GaveUp::Failed))
+        let is_unread = self.streams.find(key).is_none();
+        (self.leaving.is_some() || is_unread || gave_up == Some(GaveUp::Failed))
             && !self.consumers.is_running(key)
             && !self.busy.contains_key(key)
     }

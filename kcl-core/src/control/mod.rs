@@ -123,6 +123,8 @@ pub(crate) struct Control<'a> {
     parting_error: Option<WorkerError>,
     /// Streams on their way out.
     removals: Vec<streams::Removal>,
+    /// A shard sync is under way, and whether it was asked for again meanwhile.
+    syncing: Option<Again>,
 }
 
 /// Whether something under way was asked for once more: what is on its way may have looked too
@@ -173,6 +175,7 @@ impl<'a> Control<'a> {
             failure: None,
             parting_error: None,
             removals: Vec::new(),
+            syncing: None,
         }
     }
 
@@ -234,10 +237,13 @@ impl<'a> Control<'a> {
     }
 
     fn synced(&mut self, synced: Synced) {
+        let again = self.syncing.take() == Some(Again::Yes);
         for (stream, why) in synced.recreated {
             self.refuse_stream(&stream, why);
         }
-        if !synced.is_complete {
+        if again {
+            self.sync_streams();
+        } else if !synced.is_complete {
             self.at(self.heartbeat(), Timer::Sync);
         }
         if !self.streams.are_listed() {
@@ -332,6 +338,7 @@ impl<'a> Control<'a> {
             Done::Asked { ask, sent } => self.asked(ask, sent),
             Done::Revoked { ask, key, stands_since } => self.revoked(ask, key, stands_since),
             Done::Synced(synced) => self.synced(synced),
+            Done::Remade => self.scan(ScanFor::Assign),
             Done::Bound { bound, answer } => self.stream_bound(bound, answer),
             Done::Failed(error) => self.fail(WorkerError::Table(error)),
             Done::Nothing => {}
@@ -341,11 +348,16 @@ impl<'a> Control<'a> {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Drain(key) => self.give_up(&key),
-            Command::Pause(key) => drop(self.consumers.command(&key, ConsumerCommand::Pause)),
-            Command::Resume(key) => drop(self.consumers.command(&key, ConsumerCommand::Resume)),
+            Command::Pause(key) => self.tell(&key, ConsumerCommand::Pause),
+            Command::Resume(key) => self.tell(&key, ConsumerCommand::Resume),
             Command::AddStream(request, answer) => self.add_stream(request, answer),
             Command::RemoveStream(name, answer) => self.remove_stream(&name, answer),
         }
+    }
+
+    /// One that has just stopped hears nothing.
+    fn tell(&self, key: &LeaseKey, command: ConsumerCommand) {
+        self.consumers.command(key, command);
     }
 
     /// Notes that nothing is under way any more for a lease; reads it again if somebody asked.
@@ -376,7 +388,8 @@ impl<'a> Control<'a> {
             reason,
         });
         if self.is_unwanted(&key) {
-            let to = if self.leaving.is_some() { self.receiver(&key) } else { None };
+            let elsewhere = self.leaving.is_some() || self.streams.find(&key).is_none();
+            let to = if elsewhere { self.receiver(&key) } else { None };
             return self.let_go(key, permit.fence(), to, None, None);
         }
         if self.consumers.is_running(&key) {
@@ -384,8 +397,7 @@ impl<'a> Control<'a> {
             return;
         }
         let Some(stream) = self.streams.find(&key) else {
-            self.return_unread(key, permit.fence(), reason);
-            return;
+            return self.give_away(key, permit.fence(), None);
         };
         let assignment = Assignment {
             lease,

@@ -46,6 +46,8 @@ pub(crate) enum Done {
     Revoked { ask: EntryId, key: LeaseKey, stands_since: Option<Moment> },
     /// A shard sync is over; new leases may exist.
     Synced(Synced),
+    /// Leases whose rows were deleted exist again.
+    Remade,
     /// A stream to add is bound, or refused.
     Bound { bound: Result<Bound, WorkerError>, answer: StreamAnswer },
     /// The table cannot be used as it is.

@@ -17,7 +17,6 @@ use super::ops::{Done, operation};
 use super::{Control, ScanFor, Timer};
 use crate::event::{EventKind, HoldReason};
 use crate::registration::{Registration, View};
-use crate::streams::Synced;
 
 /// When this worker starts a round if nobody else does.
 pub(super) struct Rounds {
@@ -185,7 +184,7 @@ impl Control<'_> {
                     return Err(error);
                 }
             }
-            Ok(Done::Synced(Synced { is_complete: true, recreated: Vec::new() }))
+            Ok(Done::Remade)
         }));
     }
 

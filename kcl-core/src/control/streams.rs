@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use kcl_protocol::StreamName;
 use kcl_protocol::limits::STREAMS_PER_WORKER;
-use kcl_protocol::{Fence, LeaseKey, StreamName};
 
 use super::Control;
 use super::ops::{Done, operation};
-use crate::event::{EventKind, HoldReason};
+use crate::event::EventKind;
 use crate::handle::{StreamAnswer, StreamError};
 use crate::scheduler::WorkerError;
 use crate::streams::{Bound, StreamRequest};
@@ -87,16 +87,21 @@ impl Control<'_> {
     /// worker goes on with the others.
     pub(super) fn refuse_stream(&mut self, stream: &Bound, why: WorkerError) {
         let name = stream.row.name.clone();
+        let is_news = match self.streams.are_several() {
+            true => {
+                self.streams.remove(&name).map(|stream| self.let_stream_go(stream, None)).is_some()
+            }
+            false => self.leaving.is_none(),
+        };
+        if !is_news {
+            return;
+        }
         tracing::error!(stream = %name, error = %why, "the stream is not read any more");
-        self.registration
-            .observe(EventKind::StreamRefused { stream: name.clone(), error: why.to_string() });
+        let error = why.to_string();
+        self.registration.observe(EventKind::StreamRefused { stream: name, error });
         if !self.streams.are_several() {
             self.parting_error.get_or_insert(why);
-            if self.leaving.is_none() {
-                self.leave();
-            }
-        } else if let Some(stream) = self.streams.remove(&name) {
-            self.let_stream_go(stream, None);
+            self.leave();
         }
     }
 
@@ -113,15 +118,6 @@ impl Control<'_> {
             }
             self.registration.observe(EventKind::StreamRemoved { stream: stream.row.name.clone() });
             removal.answer.into_iter().for_each(|to| answer(to, Ok(())));
-        }
-    }
-
-    /// A lease of a stream that this worker does not read: it was given before others knew. It goes
-    /// on to a worker that reads it; if that fails, to nobody, for a round to find.
-    pub(super) fn return_unread(&mut self, key: LeaseKey, fence: Fence, reason: HoldReason) {
-        match reason {
-            HoldReason::Adopted => self.let_go(key, fence, None, None, None),
-            _ => self.give_away(key, fence, None),
         }
     }
 }
