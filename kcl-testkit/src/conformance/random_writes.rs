@@ -7,8 +7,8 @@ use kcl_core::protocol::{
     Checkpoint, ConditionalWrite, EntryId, Fence, HashKeyRange, HeldDigest, InboxEntry, Lease,
     LeaseChange, LeaseCondition, LeaseKey, LeaseTiming, LeaseWrite, Ordinal, Parked, Position,
     Prepared, Reads, RowKey, SequenceNumber, ShardId, StreamName, StreamRow, StreamStart,
-    StreamWrite, TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId, WorkerRow,
-    WorkerState, WorkerWrite, hash,
+    StreamTag, StreamWrite, TableRow, TableWrite, WorkerChange, WorkerCondition, WorkerId,
+    WorkerRow, WorkerState, WorkerWrite, hash,
 };
 
 /// A stream of random writes that follows from its seed.
