@@ -12,7 +12,7 @@ use kcl_core::{
     InitialPosition, LeaseTable, ResetTo, Scan, TableError, WorkerError, WorkerPhase, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_testkit::history::check_safety;
+use kcl_testkit::history::no_two_workers_deliver_one_shard;
 use tokio::sync::Notify;
 
 use crate::fleet::{D, Fleet};
@@ -124,7 +124,7 @@ async fn a_worker_that_starts_during_a_reset_waits_until_it_is_done() {
     assert_eq!(worker.shards(), 3);
     let leases = fleet.leases().await;
     assert!(leases.iter().all(|lease| lease.fence >= Fence(Fence::PER_GENERATION)));
-    assert_eq!(check_safety(&fleet.recorder.history()), []);
+    assert_eq!(no_two_workers_deliver_one_shard(&fleet.recorder.history()), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,12 +74,18 @@ impl Several {
         Worker { handle: scheduler.handle(), task: tokio::spawn(scheduler.run()) }
     }
 
-    /// Notes under the name of stream and shard.
+    /// Notes under the key of the lease.
     fn note(&self) -> impl Fn(&ShardStart) -> Note + Send + Sync + 'static {
         let recorder = self.fleet.recorder.clone();
-        move |start: &ShardStart| Note {
-            recorder: recorder.clone(),
-            lease: LeaseKey::from(format!("{}:{}", start.stream, start.shard)),
+        let created = [&self.fleet.stream, &self.more].map(|stream| {
+            let about = stream.describe().ok();
+            (stream.name().clone(), about.map_or(0, |about| about.created_at_millis))
+        });
+        let created = BTreeMap::from(created);
+        move |start: &ShardStart| {
+            let prefix = format!("000000000000:{}:{}", start.stream, created[&start.stream]);
+            let lease = LeaseKey::in_stream(&prefix, &start.shard);
+            Note { recorder: recorder.clone(), lease }
         }
     }
 
@@ -98,7 +104,7 @@ impl Several {
     fn given(&self) -> usize {
         let history = self.fleet.recorder.history();
         let of_more = history.iter().map(|entry| match &entry.what {
-            What::Given { lease, positions } if lease.as_str().starts_with("more:") => {
+            What::Given { lease, positions } if lease.as_str().contains(":more:") => {
                 positions.len()
             }
             _ => 0,
