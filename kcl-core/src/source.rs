@@ -10,31 +10,66 @@ use bytes::Bytes;
 use kcl_protocol::{Checkpoint, HashKeyRange, Position, SequenceNumber, ShardId, StreamName};
 
 /// The key a producer gave a record: 1 to 256 characters; equal keys go to one shard, in order.
+/// Cloning shares its bytes.
+///
+/// Invariant: the bytes are UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionKey(Arc<str>);
+pub struct PartitionKey(Bytes);
 
 impl PartitionKey {
+    /// The key in these bytes, which it shares.
+    ///
+    /// # Errors
+    /// They are no UTF-8.
+    pub fn from_utf8(bytes: Bytes) -> Result<Self, std::str::Utf8Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Checked when it was made; to check a short text again is cheap.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Bytes of the text.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True for the empty text, which no stream takes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for PartitionKey {
-    fn from(key: T) -> Self {
+impl From<String> for PartitionKey {
+    fn from(key: String) -> Self {
         Self(key.into())
+    }
+}
+
+impl From<&str> for PartitionKey {
+    fn from(key: &str) -> Self {
+        Self(Bytes::copy_from_slice(key.as_bytes()))
+    }
+}
+
+impl From<Arc<str>> for PartitionKey {
+    fn from(key: Arc<str>) -> Self {
+        Self::from(&*key)
     }
 }
 
 impl fmt::Debug for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 
 use crate::body::Reply;
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ pub(crate) fn answer(
 ) -> Result<Reply, ApiError> {
     let operation = target.strip_prefix(PREFIX).unwrap_or_default();
     let members = members(operation).ok_or_else(|| ApiError::unknown_operation(target))?;
-    let call = Call { state, format, body, members };
+    let call = Call { state, operation, format, body, members };
     match operation {
         "PutRecord" => call.fast(put::one),
         "PutRecords" => call.fast(put::many),
@@ -85,12 +85,13 @@ fn settings(call: &Call<'_>, operation: &str, target: &str) -> Result<Reply, Api
 
 struct Call<'a> {
     state: &'a State,
+    operation: &'a str,
     format: Format,
     body: &'a [u8],
     members: &'static [Member],
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     fn validate(&self) -> Result<(), ApiError> {
         validate(&self.format.tree(self.body)?, self.members)
     }
@@ -101,12 +102,13 @@ impl Call<'_> {
         operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
     ) -> Result<Reply, ApiError> {
         self.validate()?;
+        self.state.take_account_rate(self.operation)?;
         self.fast(operation)
     }
 
     /// For operations on records, which hold their requests against the model themselves: their
     /// bodies are large.
-    fn fast<Q: DeserializeOwned, A: Answer>(
+    fn fast<Q: Deserialize<'a>, A: Answer>(
         &self,
         operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
     ) -> Result<Reply, ApiError> {

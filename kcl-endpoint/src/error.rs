@@ -48,6 +48,9 @@ impl ApiError {
     pub fn limit_exceeded(message: impl Into<String>) -> Self {
         Self::bad("LimitExceededException", message)
     }
+    pub fn throughput_exceeded(message: impl Into<String>) -> Self {
+        Self::bad("ProvisionedThroughputExceededException", message)
+    }
     /// The request would have succeeded.
     pub fn dry_run() -> Self {
         let message = "The request would have succeeded, but the DryRun flag is set.";

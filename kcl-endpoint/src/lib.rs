@@ -16,6 +16,7 @@
 
 mod auth;
 mod body;
+mod cbor;
 mod config;
 mod dispatch;
 mod error;
@@ -24,6 +25,7 @@ pub mod limits;
 mod model;
 mod names;
 mod ops;
+mod out;
 mod server;
 mod state;
 mod tls;

@@ -96,3 +96,12 @@ pub const ON_DEMAND_STREAMS: usize = 50;
 pub const WARM_MIBPS: i64 = 10_240;
 /// Bytes of a record's data (Kinesis API: 10 MiB, and less as the stream says).
 pub const LARGEST_DATA: usize = 10 << 20;
+
+/// GetShardIterator of one shard in a second (Kinesis API).
+pub const ITERATORS_A_SECOND: usize = 5;
+/// ListShards of one stream in a second (Kinesis API).
+pub const SHARD_LISTINGS_A_SECOND: usize = 1000;
+/// DescribeStreamConsumer of one stream in a second (Kinesis API).
+pub const CONSUMERS_DESCRIBED_A_SECOND: usize = 20;
+/// ListStreamConsumers of one stream in a second (Kinesis API).
+pub const CONSUMER_LISTINGS_A_SECOND: usize = 5;

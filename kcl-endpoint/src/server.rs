@@ -56,8 +56,12 @@ impl Endpoint {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let options = StreamOptions { throughput: config.throughput, ..StreamOptions::default() };
         let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
-        let kept = open(&config.clock, config.data.as_deref(), options.throughput);
-        let mut state = State::new(config.clock, kept.map_err(StartError::Data)?, options, millis);
+        let opened = open(&config.clock, config.data.as_deref(), options.throughput);
+        let (engine, seal, store) = opened.map_err(StartError::Data)?;
+        let mut state = State::new(config.clock, (engine, seal), options, millis);
+        if let Some(store) = store {
+            state.keep_in(store).map_err(|error| StartError::Data(error.into()))?;
+        }
         state.keys = config.auth;
         let state = Arc::new(state);
         for (name, shards) in &config.streams {
@@ -97,17 +101,17 @@ impl Drop for Endpoint {
     }
 }
 
-/// The engine, and the key of tokens.
+/// The engine, the key of tokens, and where both are kept.
 fn open(
     clock: &Arc<dyn Clock>,
     folder: Option<&Path>,
     throughput: Throughput,
-) -> Result<(Engine, Seal), EngineError> {
+) -> Result<(Engine, Seal, Option<Arc<DiskStore>>), EngineError> {
     let clock = Arc::clone(clock);
-    let Some(folder) = folder else { return Ok((Engine::new(clock), Seal::new())) };
-    let store = DiskStore::open(folder, DiskOptions::default())?;
+    let Some(folder) = folder else { return Ok((Engine::new(clock), Seal::new(), None)) };
+    let store = Arc::new(DiskStore::open(folder, DiskOptions::default())?);
     let seal = Seal::kept(&store)?;
-    let engine = Engine::open(clock, Arc::new(store))?;
+    let engine = Engine::open(clock, store.clone())?;
     for name in engine.list_streams() {
         let stream = engine.stream(name.as_str())?;
         // How this endpoint was started counts, not how the one before was.
@@ -115,7 +119,7 @@ fn open(
             stream.set_throughput(throughput)?;
         }
     }
-    Ok((engine, seal))
+    Ok((engine, seal, Some(store)))
 }
 
 /// Gives the room of expired records back, also where nobody puts or reads.

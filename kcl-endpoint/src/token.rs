@@ -88,6 +88,8 @@ pub(crate) struct PageToken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -107,5 +109,27 @@ mod tests {
             assert!(opened.is_none() || at + 1 == text.len(), "at {at}");
         }
         assert_eq!(seal.open::<IteratorToken>(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_not_sealed_here_does_not_open(
+            text in ".{0,120}", body in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let seal = Seal::new();
+            prop_assert!(seal.open::<IteratorToken>(&text).is_none());
+            prop_assert!(seal.open::<PageToken>(&URL_SAFE_NO_PAD.encode(&body)).is_none());
+        }
+
+        #[test]
+        fn every_iterator_has_at_most_512_characters_and_comes_back(
+            s in "[a-zA-Z0-9_.-]{1,128}", c: u64, n: u32, p: u64, t: u64,
+        ) {
+            let (seal, token) = (Seal::new(), IteratorToken { s, c, n, p, t });
+            let text = seal.close(&token);
+            prop_assert!(text.len() <= 512);
+            prop_assert_eq!(seal.open(&text), Some(token));
+            prop_assert!(seal.open::<PageToken>(&text).is_none(), "a page is no iterator");
+        }
     }
 }

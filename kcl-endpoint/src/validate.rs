@@ -1,6 +1,9 @@
 //! Requests held against the model: every value that it does not allow is named, as the service
 //! does.
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
 use crate::error::ApiError;
 use crate::model::{Form, Member, Need, Shape};
 
@@ -18,41 +21,57 @@ pub(crate) enum Tree {
     Number,
 }
 
-impl From<serde_json::Value> for Tree {
-    fn from(value: serde_json::Value) -> Self {
-        use serde_json::Value;
-        match value {
-            Value::Null => Self::Nothing,
-            Value::String(text) => Self::Text(text),
-            Value::Number(number) => number.as_i64().map_or(Self::Number, Self::Whole),
-            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Value::Object(members) => {
-                Self::Map(members.into_iter().map(|(name, value)| (name, value.into())).collect())
-            }
-            Value::Bool(_) => Self::Flag,
-        }
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TreeVisitor)
     }
 }
 
-impl From<ciborium::Value> for Tree {
-    fn from(value: ciborium::Value) -> Self {
-        use ciborium::Value;
-        match value {
-            Value::Null => Self::Nothing,
-            Value::Text(text) => Self::Text(text),
-            Value::Bytes(bytes) => Self::Bytes(bytes.len()),
-            Value::Integer(number) => i64::try_from(number).map_or(Self::Number, Self::Whole),
-            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Value::Map(members) => {
-                let members = members.into_iter().filter_map(|(name, value)| match name {
-                    Value::Text(name) => Some((name, value.into())),
-                    _ => None,
-                });
-                Self::Map(members.collect())
-            }
-            Value::Bool(_) => Self::Flag,
-            _ => Self::Number,
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Nothing)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
+        Ok(Tree::Flag)
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Whole(number))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+        Ok(i64::try_from(number).map_or(Tree::Number, Tree::Whole))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
+        Ok(Tree::Number)
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Text(text.to_owned()))
+    }
+    fn visit_string<E>(self, text: String) -> Result<Tree, E> {
+        Ok(Tree::Text(text))
+    }
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Tree, E> {
+        Ok(Tree::Bytes(bytes.len()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Tree, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = from.next_element()? {
+            items.push(item);
         }
+        Ok(Tree::List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Tree, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = from.next_entry()? {
+            members.push(member);
+        }
+        Ok(Tree::Map(members))
     }
 }
 
@@ -266,7 +285,7 @@ mod tests {
 
     fn check(operation: &str, request: serde_json::Value) -> Result<(), String> {
         let members = members(operation).unwrap();
-        validate(&request.into(), members).map_err(|error| error.message)
+        validate(&serde_json::from_value(request).unwrap(), members).map_err(|error| error.message)
     }
 
     #[test]

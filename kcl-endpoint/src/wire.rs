@@ -2,13 +2,17 @@
 //! are base64 in the one and bytes in the other, times seconds in the one and tagged milliseconds
 //! in the other.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ciborium::tag::Accepted;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::cbor;
 use crate::error::ApiError;
 use crate::limits::DEPTH;
 use crate::validate::Tree;
@@ -39,15 +43,16 @@ impl Format {
         }
     }
 
-    pub fn read<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, ApiError> {
+    pub fn read<'a, T: Deserialize<'a>>(self, body: &'a [u8]) -> Result<T, ApiError> {
         match self {
             // A request without members may have no body at all.
             Self::Json if body.is_empty() => self.read(b"{}"),
             Self::Cbor if body.is_empty() => self.read(b"\xa0"),
             Self::Json => serde_json::from_slice(body)
                 .map_err(|error| ApiError::serialization(error.to_string())),
-            Self::Cbor => ciborium::de::from_reader_with_recursion_limit(body, DEPTH)
-                .map_err(|error| ApiError::serialization(error.to_string())),
+            Self::Cbor => {
+                cbor::read(body).map_err(|error| ApiError::serialization(error.to_string()))
+            }
         }
     }
 
@@ -56,17 +61,15 @@ impl Format {
         if self == Self::Cbor {
             return Ok(());
         }
-        let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);
-        for byte in body {
-            match byte {
-                _ if is_escaped => is_escaped = false,
-                b'\\' if in_text => is_escaped = true,
-                b'"' => in_text = !in_text,
-                b'{' | b'[' if !in_text => depth += 1,
-                b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-                _ => {}
+        let mut nesting = Nesting::default();
+        for chunk in body.chunks(32) {
+            // Most of a large request is base64: looked through many bytes at once.
+            let counts = |byte: u8| matches!(byte, b'"' | b'\\' | b'{' | b'}' | b'[' | b']');
+            let any = chunk.iter().fold(false, |any, byte| any | counts(*byte));
+            if any || nesting.is_escaped {
+                chunk.iter().for_each(|byte| nesting.pass(*byte));
             }
-            if depth > DEPTH {
+            if nesting.deepest > DEPTH {
                 let what = format!("values are nested more than {DEPTH} deep");
                 return Err(ApiError::serialization(what));
             }
@@ -76,10 +79,7 @@ impl Format {
 
     /// A request as a tree of values, to be held against the model.
     pub fn tree(self, body: &[u8]) -> Result<Tree, ApiError> {
-        match self {
-            Self::Json => self.read::<serde_json::Value>(body).map(Tree::from),
-            Self::Cbor => self.read::<ciborium::Value>(body).map(Tree::from),
-        }
+        self.read(body)
     }
 
     pub fn write<T: Serialize>(self, value: &T) -> Result<Bytes, ApiError> {
@@ -98,44 +98,131 @@ impl Format {
     }
 }
 
-/// Bytes of the user's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Blob(pub Bytes);
+/// How deep brackets are within each other.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    deepest: usize,
+    in_text: bool,
+    is_escaped: bool,
+}
 
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if to.is_human_readable() {
-            to.serialize_str(&STANDARD.encode(&self.0))
-        } else {
-            to.serialize_bytes(&self.0)
+impl Nesting {
+    fn pass(&mut self, byte: u8) {
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' if self.in_text => self.is_escaped = true,
+            b'"' => self.in_text = !self.in_text,
+            b'{' | b'[' if !self.in_text => self.depth += 1,
+            b'}' | b']' if !self.in_text => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.deepest = self.deepest.max(self.depth);
+    }
+}
+
+/// A text of a request, as it lies there if nothing in it is escaped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(TextVisitor).map(Self)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.to_owned().into())
+    }
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+}
+
+/// Bytes of the user's, as they lie in the request: base64 in JSON.
+#[derive(Debug)]
+pub(crate) enum Blob<'a> {
+    Base64(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Blob<'_> {
+    /// The bytes; those of base64 are put behind what is in `room`, where the place returned is
+    /// theirs.
+    pub fn decode(&self, room: &mut Vec<u8>) -> Result<Decoded<'_>, ApiError> {
+        match self {
+            Self::Bytes(bytes) => Ok(Decoded::Bytes(bytes)),
+            Self::Base64(text) => {
+                let start = room.len();
+                STANDARD
+                    .decode_vec(&**text, room)
+                    .map_err(|error| ApiError::serialization(error.to_string()))?;
+                Ok(Decoded::At(start..room.len()))
+            }
+        }
+    }
+
+    /// About how many bytes decoding puts into the room.
+    pub fn room(&self) -> usize {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Base64(text) => text.len().div_ceil(4) * 3,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Blob {
+/// Where decoded bytes are.
+#[derive(Debug)]
+pub(crate) enum Decoded<'a> {
+    Bytes(&'a [u8]),
+    At(Range<usize>),
+}
+
+impl<'a> Decoded<'a> {
+    pub fn in_room(&self, room: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::At(place) => &room[place.clone()],
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Blob<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         if from.is_human_readable() {
-            let text = String::deserialize(from)?;
-            let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
-            return Ok(Self(bytes.into()));
+            return Text::deserialize(from).map(|Text(text)| Self::Base64(text));
         }
-        from.deserialize_byte_buf(Buffer).map(|bytes| Self(bytes.into()))
+        from.deserialize_bytes(BytesVisitor).map(Self::Bytes)
     }
 }
 
-struct Buffer;
+struct BytesVisitor;
 
-impl serde::de::Visitor<'_> for Buffer {
-    type Value = Vec<u8>;
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Cow<'de, [u8]>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("bytes")
     }
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+        Ok(bytes.into())
     }
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-        Ok(bytes)
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        Ok(bytes.to_vec().into())
+    }
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Self::Value, E> {
+        Ok(bytes.into())
     }
 }
 
@@ -159,7 +246,7 @@ impl<'de> Deserialize<'de> for Time {
         let millis = if is_json {
             f64::deserialize(from)? * 1000.0
         } else {
-            match Accepted::<Number, 1>::deserialize(from)?.0 {
+            match Number::deserialize(from)? {
                 Number::Whole(millis) => millis as f64,
                 Number::Broken(millis) => millis,
             }
@@ -180,53 +267,5 @@ enum Number {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Both {
-        data: Blob,
-        at: Time,
-    }
-
-    fn both() -> Both {
-        Both { data: Blob(Bytes::from_static(b"\x00\xff")), at: Time(1_700_000_000_123) }
-    }
-
-    #[test]
-    fn json_has_base64_and_seconds() {
-        let bytes = Format::Json.write(&both()).unwrap();
-        assert_eq!(&bytes[..], br#"{"data":"AP8=","at":1700000000.123}"#);
-        assert_eq!(Format::Json.read::<Both>(&bytes).unwrap(), both());
-    }
-
-    #[test]
-    fn cbor_has_bytes_and_tagged_milliseconds() {
-        let bytes = Format::Cbor.write(&both()).unwrap();
-        let tagged = [&[0xc1, 0x1b][..], &1_700_000_000_123u64.to_be_bytes()].concat();
-        assert!(bytes.windows(tagged.len()).any(|window| window == tagged), "{bytes:02x?}");
-        assert!(bytes.windows(3).any(|window| window == [0x42, 0x00, 0xff]), "{bytes:02x?}");
-        assert_eq!(Format::Cbor.read::<Both>(&bytes).unwrap(), both());
-    }
-
-    #[test]
-    fn nesting_is_bounded_in_both() {
-        let json = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(Format::Json.check_depth(&json(DEPTH)).is_ok());
-        assert!(Format::Json.check_depth(&json(DEPTH + 1)).is_err());
-        let text = format!("{{\"a\": \"{}\\\"{}\"}}", "[".repeat(99), "{".repeat(99));
-        assert!(Format::Json.check_depth(text.as_bytes()).is_ok());
-        let cbor = [vec![0x81; 1 << 20], vec![0x00]].concat();
-        assert!(Format::Cbor.read::<serde::de::IgnoredAny>(&cbor).is_err());
-    }
-
-    #[test]
-    fn garbage_is_refused_in_both() {
-        for format in [Format::Json, Format::Cbor] {
-            for garbage in [&b"{"[..], b"\xff\xff", b"[1,2", b"\x9f\x9f\x9f"] {
-                let error = format.read::<Both>(garbage).unwrap_err();
-                assert_eq!(error.name, "SerializationException");
-            }
-        }
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;

@@ -35,7 +35,10 @@ impl HashKeyRange {
     /// The whole space cut into `parts` ranges of equal size (the last takes the remainder), as
     /// Kinesis does for a new stream. `parts` 0 gives none.
     pub fn split_evenly(parts: u32) -> Vec<Self> {
-        let Some(width) = u128::MAX.checked_div(u128::from(parts)) else { return Vec::new() };
+        let of = u128::from(parts);
+        let Some(width) = u128::MAX.checked_div(of) else { return Vec::new() };
+        // Of 2^128, one more than a number holds. Of one part it is not used.
+        let width = width.wrapping_add(u128::from(u128::MAX % of + 1 == of));
         let start = |part: u32| width * u128::from(part);
         (0..parts)
             .map(|part| Self {

@@ -43,29 +43,36 @@ impl SequenceNumber {
         Some(Self { high, low: ((middle & HALF) << 64) | (bottom & HALF) })
     }
 
-    fn divided_by_ten(self) -> (Self, u8) {
+    /// Divides by 10^19, the largest power of ten in 64 bits.
+    fn divided_by_chunk(self) -> (Self, u64) {
         const HALF: u128 = u64::MAX as u128;
-        let (high, rest) = (self.high / 10, u128::from(self.high % 10));
+        const BY: u128 = CHUNK as u128;
+        let (high, rest) = (self.high / CHUNK, u128::from(self.high % CHUNK));
         let middle = (rest << 64) | (self.low >> 64);
-        let bottom = ((middle % 10) << 64) | (self.low & HALF);
-        let low = ((middle / 10) << 64) | (bottom / 10);
-        (Self { high, low }, (bottom % 10) as u8)
+        let bottom = ((middle % BY) << 64) | (self.low & HALF);
+        let low = ((middle / BY) << 64) | (bottom / BY);
+        (Self { high, low }, (bottom % BY) as u64)
     }
 }
 
+/// 10^19.
+const CHUNK: u64 = 10_000_000_000_000_000_000;
+
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0u8; 58];
-        let (mut rest, mut at) = (*self, digits.len());
-        loop {
-            let (quotient, digit) = rest.divided_by_ten();
-            at -= 1;
-            digits[at] = b'0' + digit;
-            rest = quotient;
-            if rest == Self::ZERO {
-                break;
+        // Four chunks of 19 digits hold any number.
+        let mut digits = [b'0'; 76];
+        let mut rest = *self;
+        for chunk in digits.rchunks_exact_mut(19) {
+            let (quotient, mut number) = rest.divided_by_chunk();
+            for digit in chunk.iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
             }
+            rest = quotient;
         }
+        let leading = digits.iter().take_while(|digit| **digit == b'0').count();
+        let at = leading.min(digits.len() - 1);
         f.pad_integral(true, "", std::str::from_utf8(&digits[at..]).unwrap_or_default())
     }
 }

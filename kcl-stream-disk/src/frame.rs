@@ -103,7 +103,7 @@ impl Frame {
             // A key has at most 256 characters of 4 bytes, data at most 10 MiB.
             self.bytes.extend((key.len() as u16).to_le_bytes());
             self.bytes.extend((data.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(key.as_bytes());
+            self.bytes.extend_from_slice(key);
             self.bytes.extend_from_slice(data);
         }
     }

@@ -47,7 +47,7 @@ enum State {
 
 /// Bytes an entry takes, about.
 fn weight(entry: &Entry) -> usize {
-    entry.records().map(|(key, data)| key.len() + data.len() + 8).sum::<usize>() + 32
+    entry.bytes() + 8 * entry.records().len() + 32
 }
 
 impl Shared {

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
-use crate::log::Stored;
+use crate::block::{Block, Indexed};
 use crate::sequence::ShardNumber;
 use crate::shard::Shard;
 use crate::store::Journal;
@@ -14,22 +12,20 @@ use crate::store::Journal;
 /// Records of one shard with consecutive counters, to be kept. Dropping it stops the shard.
 pub struct Entry {
     shard: Arc<Shard>,
-    first: u64,
     arrival_millis: u64,
-    records: Arc<[Stored]>,
+    records: Block,
     commit: Option<Arc<Commit>>,
 }
 
 impl Entry {
     pub(crate) fn new(
         shard: Arc<Shard>,
-        first: u64,
+        records: Block,
         arrival_millis: u64,
-        records: Arc<[Stored]>,
         commit: &Arc<Commit>,
     ) -> Self {
         commit.waiting().left += 1;
-        Self { shard, first, arrival_millis, records, commit: Some(Arc::clone(commit)) }
+        Self { shard, arrival_millis, records, commit: Some(Arc::clone(commit)) }
     }
 
     /// The shard.
@@ -39,7 +35,7 @@ impl Entry {
 
     /// The counter of the first record.
     pub fn first(&self) -> u64 {
-        self.first
+        self.records.first()
     }
 
     /// When all of them arrived (Unix milliseconds); never falls in one shard.
@@ -49,13 +45,18 @@ impl Entry {
 
     /// Partition key and data of each. There may be none: such an entry only waits for those
     /// before it.
-    pub fn records(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
-        self.records.iter().map(|record| (record.partition_key.as_str(), &record.data))
+    pub fn records(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.records.records()
+    }
+
+    /// Bytes of all keys and data together.
+    pub fn bytes(&self) -> usize {
+        self.records.bytes()
     }
 
     /// The records are safe: shows them to readers and answers whoever put them.
     pub fn keep(mut self) {
-        self.shard.show(self.first + self.records.len() as u64);
+        self.shard.show(self.records.end());
         self.settle(Fate::Kept);
     }
 
@@ -83,7 +84,7 @@ impl Drop for Entry {
 impl fmt::Debug for Entry {
     /// Leaves payload and keys out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({}, {} records from {})", self.shard(), self.records.len(), self.first)
+        write!(f, "Entry({}, {} records from {})", self.shard(), self.records.len(), self.first())
     }
 }
 

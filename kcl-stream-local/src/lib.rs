@@ -8,10 +8,12 @@
 //! Time comes from the [`kcl_core::Clock`] given to the engine, so that retention, limits and
 //! iterator expiry can be tested without waiting.
 
+mod block;
 mod bucket;
 mod commit;
 mod engine;
 mod error;
+mod hash;
 mod iterator;
 mod keeper;
 pub mod limits;
@@ -40,7 +42,7 @@ pub use options::{StreamOptions, Throughput};
 pub use producer::{Delivery, Producer, ProducerOptions};
 pub use put::PutMany;
 pub use read::GotRecords;
-pub use record::{NewRecord, PutReceipt, hash_key};
+pub use record::{NewRecord, PutReceipt, RecordRef, hash_key};
 pub use sequence::ShardNumber;
 pub use shard_info::{ShardFilter, ShardInfo};
 pub use source::LocalSource;

@@ -1,99 +1,71 @@
-//! The records of one shard, in order, in segments.
+//! The records of one shard, in order, in blocks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use kcl_core::protocol::Position;
-use kcl_core::{PartitionKey, Record};
+use kcl_core::Record;
 
+use crate::block::{Block, Indexed, OpenBlock};
 use crate::limits::RECORD_OVERHEAD_BYTES;
-use crate::record::NewRecord;
+use crate::record::RecordRef;
 use crate::sequence::SequenceBase;
 use crate::store::SavedLog;
 
-/// A record as it is kept: its sequence number follows from its place, its time from its segment.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) partition_key: PartitionKey,
-    pub(crate) data: Bytes,
-}
-
-impl Stored {
-    fn size_bytes(&self) -> usize {
-        self.data.len() + self.partition_key.as_str().len()
-    }
-}
-
-impl From<NewRecord> for Stored {
-    fn from(record: NewRecord) -> Self {
-        Self { partition_key: record.partition_key, data: record.data }
-    }
-}
-
-/// The records one put brought. Shared with readers, who copy them out without holding up the
-/// shard.
-#[derive(Clone, Debug)]
-struct Segment {
-    /// Counter of its first record.
-    first: u64,
-    arrival_millis: u64,
-    records: Arc<[Stored]>,
-}
-
-impl Segment {
-    fn end(&self) -> u64 {
-        self.first + self.records.len() as u64
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.records.iter().map(|record| record.size_bytes() as u64 + RECORD_OVERHEAD_BYTES).sum()
-    }
-}
-
-/// Records with consecutive counters.
+/// Records with consecutive counters. Closed blocks are shared with readers, who take records out
+/// of them without holding up the shard; of the open one readers get a copy.
 ///
-/// Invariant: each segment starts where the one before ends, none is empty, and arrival times
-/// never fall.
+/// Invariant: each block starts where the one before ends, no closed one is empty, and arrival
+/// times never fall.
 #[derive(Debug)]
 pub(crate) struct RecordLog {
-    segments: VecDeque<Segment>,
-    /// Counter of the next record. The first of a shard has 1: the shard's own base stands for
-    /// "before all records".
-    next: u64,
-    /// Readers see what is below. Stands at the start of a segment, or at `next`.
+    closed: VecDeque<Arc<Block>>,
+    open: OpenBlock,
+    /// Counter of the oldest record kept. The first of a shard has 1: the shard's own base stands
+    /// for "before all records".
+    first: u64,
+    /// Readers see what is below.
     shown: u64,
     last_arrival_millis: u64,
 }
 
-/// Some records of a log, to be copied out once its shard is free again.
+/// Some records of a log, to be taken out once its shard is free again.
 pub(crate) struct Slice {
     from: u64,
-    max_records: usize,
-    segments: Vec<Segment>,
+    past: u64,
+    blocks: Vec<Arc<Block>>,
 }
 
-/// Records copied out.
+/// Records taken out.
 pub(crate) struct Copied {
     pub(crate) records: Vec<Record>,
     /// Bytes of data and keys.
     pub(crate) bytes: usize,
 }
 
+/// What records with these counters take of a stream's memory.
+fn memory(block: &impl Indexed, from: u64, past: u64) -> u64 {
+    let records = past.min(block.end()).saturating_sub(from.max(block.first()));
+    block.bytes_in(from, past) as u64 + records * RECORD_OVERHEAD_BYTES
+}
+
 impl RecordLog {
     pub(crate) fn new() -> Self {
-        Self { segments: VecDeque::new(), next: 1, shown: 1, last_arrival_millis: 0 }
+        Self::starting_at(1)
+    }
+
+    fn starting_at(first: u64) -> Self {
+        let (closed, open) = (VecDeque::new(), OpenBlock::new(first));
+        Self { closed, open, first, shown: first, last_arrival_millis: 0 }
     }
 
     /// The log of a shard whose records were kept elsewhere.
     pub(crate) fn restored(saved: SavedLog) -> Self {
         let kept: usize = saved.batches.iter().map(|batch| batch.records.len()).sum();
-        let mut log = Self::new();
-        log.next = saved.next.saturating_sub(kept as u64);
+        let mut log = Self::starting_at(saved.next.saturating_sub(kept as u64));
         for batch in saved.batches {
-            log.push(batch.records.into_iter().map(Stored::from).collect(), batch.arrival_millis);
+            batch.records.iter().for_each(|it| log.add(it.as_ref(), batch.arrival_millis));
         }
-        log.show(log.next);
+        log.show(log.next());
         log.last_arrival_millis = log.last_arrival_millis.max(saved.last_arrival_millis);
         log
     }
@@ -108,99 +80,110 @@ impl RecordLog {
         self.shown
     }
 
-    /// The records last pushed, with the counter of the first and their arrival.
-    pub(crate) fn last_pushed(&self) -> Option<(u64, u64, Arc<[Stored]>)> {
-        let segment = self.segments.back()?;
-        Some((segment.first, segment.arrival_millis, Arc::clone(&segment.records)))
-    }
-
     pub(crate) fn last_arrival_millis(&self) -> u64 {
         self.last_arrival_millis
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::memory_bytes).sum()
+        let closed = self.closed.iter().map(|block| memory(&**block, self.first, self.next()));
+        closed.sum::<u64>() + memory(&self.open, self.first, self.next())
     }
 
     /// Counter of the oldest record kept, or the next to come if there is none.
     pub(crate) fn first(&self) -> u64 {
-        self.segments.front().map_or(self.next, |segment| segment.first)
+        self.first
     }
     pub(crate) fn next(&self) -> u64 {
-        self.next
+        self.open.end()
     }
 
-    /// Adds records, if there are any, hidden until [`RecordLog::show`]. Arrival times never fall,
-    /// also if the clock does.
-    pub(crate) fn push(&mut self, records: Vec<Stored>, now_millis: u64) {
-        if records.is_empty() {
-            return;
-        }
+    /// Adds a record, hidden until [`RecordLog::show`]. Arrival times never fall, also if the clock
+    /// does.
+    pub(crate) fn add(&mut self, record: RecordRef<'_>, now_millis: u64) {
         self.last_arrival_millis = self.last_arrival_millis.max(now_millis);
-        let arrival_millis = self.last_arrival_millis;
-        let segment = Segment { first: self.next, arrival_millis, records: records.into() };
-        self.next = segment.end();
-        self.segments.push_back(segment);
+        if self.open.is_full_for(record.size_bytes()) {
+            self.closed.push_back(Arc::new(self.open.close()));
+        }
+        self.open.add(record, self.last_arrival_millis);
     }
 
     /// Drops records that arrived at or before `horizon_millis`; returns the memory they took.
     pub(crate) fn trim(&mut self, horizon_millis: u64) -> u64 {
         let mut freed = 0;
-        while let Some(oldest) =
-            self.segments.pop_front_if(|oldest| oldest.arrival_millis <= horizon_millis)
-        {
-            freed += oldest.memory_bytes();
+        let is_old = |block: &mut Arc<Block>| block.last_arrival_millis() <= horizon_millis;
+        while let Some(oldest) = self.closed.pop_front_if(is_old) {
+            freed += memory(&*oldest, self.first, oldest.end());
+            self.first = oldest.end();
         }
-        freed
+        let is_kept = |arrival| arrival > horizon_millis;
+        let (first, part) = match self.closed.front() {
+            Some(block) => {
+                let first = block.first_from(is_kept).max(self.first);
+                (first, memory(&**block, self.first, first))
+            }
+            None => {
+                let first = self.open.first_from(is_kept).max(self.first);
+                (first, memory(&self.open, self.first, first))
+            }
+        };
+        self.first = first;
+        if self.first == self.next() && !self.open.is_empty() {
+            self.open = OpenBlock::new(self.first);
+        }
+        freed + part
     }
 
     /// When the record arrived.
     pub(crate) fn arrival_millis(&self, counter: u64) -> Option<u64> {
-        let at = self.segments.partition_point(|segment| segment.end() <= counter);
-        self.segments.get(at).map(|segment| segment.arrival_millis)
+        let at = self.closed.partition_point(|block| block.end() <= counter);
+        match self.closed.get(at) {
+            Some(block) => block.arrival_millis(counter),
+            None => self.open.arrival_millis(counter),
+        }
     }
 
     /// The first record at or after `from` that arrived at or after `millis`; the next one to come
     /// if there is none.
     pub(crate) fn first_arrived_at(&self, millis: u64, from: u64) -> u64 {
-        let at = self.segments.partition_point(|segment| segment.arrival_millis < millis);
-        self.segments.get(at).map_or(self.next, |segment| segment.first.max(from))
+        let at = self.closed.partition_point(|block| block.last_arrival_millis() < millis);
+        let passes = |arrival| arrival >= millis;
+        let found = match self.closed.get(at) {
+            Some(block) => block.first_from(passes),
+            None => self.open.first_from(passes),
+        };
+        found.max(from)
     }
 
-    /// Up to `max_records` records from counter `from` on.
+    /// Up to `max_records` records that readers see, from counter `from` on.
     pub(crate) fn slice(&self, from: u64, max_records: usize) -> Slice {
-        let start = self.segments.partition_point(|segment| segment.end() <= from);
         let past = from.saturating_add(max_records as u64).min(self.shown);
-        let segments = self.segments.range(start..).take_while(|segment| segment.first < past);
-        Slice { from, max_records, segments: segments.cloned().collect() }
+        let start = self.closed.partition_point(|block| block.end() <= from);
+        let closed = self.closed.range(start..).take_while(|block| block.first() < past);
+        let mut blocks: Vec<_> = closed.cloned().collect();
+        if past > self.open.first().max(from) {
+            blocks.push(Arc::new(self.open.copy(from, past)));
+        }
+        Slice { from, past, blocks }
     }
 }
 
 impl Slice {
-    /// Copies the records out, up to `max_bytes`, but at least one if there is one.
+    /// Takes the records out, up to `max_bytes`, but at least one if there is one.
     pub(crate) fn copy(&self, base: SequenceBase, max_bytes: usize) -> Copied {
-        let available = self.segments.last().map_or(0, |last| last.end() - self.from);
-        let most = usize::try_from(available).unwrap_or(usize::MAX).min(self.max_records);
+        let most = usize::try_from(self.past.saturating_sub(self.from)).unwrap_or(usize::MAX);
         let mut copied = Copied { records: Vec::with_capacity(most), bytes: 0 };
-        for segment in &self.segments {
-            let skip = self.from.saturating_sub(segment.first) as usize;
-            let left = most - copied.records.len();
-            for (counter, record) in (segment.first..).zip(&*segment.records).skip(skip).take(left)
-            {
-                let bytes = copied.bytes + record.size_bytes();
-                if bytes > max_bytes && !copied.records.is_empty() {
-                    return copied;
-                }
-                copied.bytes = bytes;
-                copied.records.push(Record {
-                    position: Position::from(base.number(counter)),
-                    partition_key: record.partition_key.clone(),
-                    data: record.data.clone(),
-                    arrival_millis: segment.arrival_millis,
-                    unreadable: None,
-                });
+        let (mut count, mut bytes) = (0, 0);
+        let mut takes = |size: usize| {
+            let fits = count < most && (count == 0 || bytes + size <= max_bytes);
+            if fits {
+                (count, bytes) = (count + 1, bytes + size);
             }
-        }
+            fits
+        };
+        let out = &mut copied.records;
+        // Stops at the first block that was not taken out whole.
+        let _ = self.blocks.iter().all(|block| block.take_out(self.from, base, &mut takes, out));
+        copied.bytes = bytes;
         copied
     }
 }
@@ -210,6 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::NewRecord;
     use crate::sequence::ShardNumber;
 
     const BASE: fn() -> SequenceBase = || SequenceBase::new(ShardNumber(0), 5);
@@ -234,8 +218,9 @@ mod tests {
             // First counter of every put; its arrival time is the same number.
             let mut puts: Vec<u64> = Vec::new();
             for (pushes, trims) in steps {
-                let record = |n: u64| NewRecord::new(n.to_string(), "").into();
-                log.push((next..next + pushes).map(record).collect(), next);
+                for n in next..next + pushes {
+                    log.add(NewRecord::new(n.to_string(), "").as_ref(), next);
+                }
                 log.show(log.next());
                 if pushes > 0 {
                     puts.push(next);
@@ -259,8 +244,9 @@ mod tests {
     #[test]
     fn a_record_above_the_byte_limit_comes_alone() {
         let mut log = RecordLog::new();
-        let records = [10, 500, 10, 10].map(|size| NewRecord::new("k", vec![0; size]).into());
-        log.push(records.into(), 1);
+        for size in [10, 500, 10, 10] {
+            log.add(NewRecord::new("k", vec![0; size]).as_ref(), 1);
+        }
         log.show(log.next());
         let count = |from| log.slice(from, 10).copy(BASE(), 100).records.len();
         assert_eq!([count(1), count(2), count(3)], [1, 1, 2]);
@@ -270,7 +256,7 @@ mod tests {
     fn what_is_not_shown_is_not_read() {
         let mut log = RecordLog::new();
         for key in ["1", "2", "3"] {
-            log.push(vec![NewRecord::new(key, "").into()], 1);
+            log.add(NewRecord::new(key, "").as_ref(), 1);
         }
         assert_eq!(numbers(&log, 1, 9), []);
         log.show(3);
@@ -282,7 +268,7 @@ mod tests {
     fn arrival_times_never_fall() {
         let mut log = RecordLog::new();
         for millis in [5, 3, 9] {
-            log.push(vec![NewRecord::new("k", "").into()], millis);
+            log.add(NewRecord::new("k", "").as_ref(), millis);
         }
         assert_eq!([1, 2, 3, 4].map(|n| log.arrival_millis(n)), [Some(5), Some(5), Some(9), None]);
     }

@@ -27,7 +27,7 @@ pub struct StreamOptions {
     pub retention_hours: u32,
     /// Bytes of data and key of one record: 1 to 10 MiB; default 1 MiB.
     pub max_record_bytes: usize,
-    /// Bytes of memory for all records of the stream, each counted with 160 bytes of overhead.
+    /// Bytes of memory for all records of the stream, each counted with 16 bytes of overhead.
     /// Default 1 GiB. A full stream refuses puts until records expire.
     pub memory_bytes: u64,
 }

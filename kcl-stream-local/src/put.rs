@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::commit::{Commit, Keeping};
 use crate::error::{EngineError, PutError};
+use crate::hash::hash_keys;
 use crate::limits::{PUT_BYTES, PUT_RECORDS};
-use crate::record::{NewRecord, PutReceipt};
+use crate::record::{NewRecord, PutReceipt, RecordRef};
 use crate::route::Groups;
 use crate::sequence::ShardNumber;
 use crate::shard::Now;
@@ -34,10 +35,17 @@ impl Stream {
     /// `StreamNotFound`; `InvalidArgument` for a wrong key or size; for now:
     /// `ProvisionedThroughputExceeded`, `StreamFull`. With a store: `ShardStopped`.
     pub fn put(&self, record: NewRecord) -> Result<PutReceipt, EngineError> {
+        self.put_ref(record.as_ref())
+    }
+
+    /// As [`Stream::put`], of a record whose bytes are somebody else's.
+    ///
+    /// # Errors
+    /// As [`Stream::put`].
+    pub fn put_ref(&self, record: RecordRef<'_>) -> Result<PutReceipt, EngineError> {
         self.check_exists()?;
         record.validate(self.state.settings.max_record_bytes())?;
-        let hash_keys = [record.hash_key()];
-        let result = self.put_routed(vec![Some(record)], &hash_keys).pop();
+        let result = self.put_routed(&[record], &[record.hash_key()]).pop();
         let result = result.unwrap_or_else(|| Err(self.full()));
         result.map_err(|error| error.of_stream(self.name()))
     }
@@ -49,18 +57,25 @@ impl Stream {
     /// Nothing was put: `StreamNotFound`; `InvalidArgument` if there are none or too many, or any
     /// key or size is wrong. A throttled or full shard shows in the results instead.
     pub fn put_many(&self, records: Vec<NewRecord>) -> Result<PutMany, EngineError> {
+        let records: Vec<_> = records.iter().map(NewRecord::as_ref).collect();
+        self.put_many_refs(&records)
+    }
+
+    /// As [`Stream::put_many`], of records whose bytes are somebody else's.
+    ///
+    /// # Errors
+    /// As [`Stream::put_many`].
+    pub fn put_many_refs(&self, records: &[RecordRef<'_>]) -> Result<PutMany, EngineError> {
         self.check_exists()?;
         let max_record_bytes = self.state.settings.max_record_bytes();
         check_count(records.len())?;
         let mut bytes = 0;
-        for record in &records {
+        for record in records {
             record.validate(max_record_bytes)?;
             bytes += record.size_bytes();
         }
         check_bytes(bytes)?;
-        let hash_keys: Vec<u128> = records.iter().map(NewRecord::hash_key).collect();
-        let records = records.into_iter().map(Some).collect();
-        Ok(PutMany { results: self.put_routed(records, &hash_keys) })
+        Ok(PutMany { results: self.put_routed(records, &hash_keys(records)) })
     }
 
     fn full(&self) -> PutError {
@@ -71,7 +86,7 @@ impl Stream {
     /// blocks until they are.
     pub(crate) fn put_routed(
         &self,
-        mut records: Vec<Option<NewRecord>>,
+        records: &[RecordRef<'_>],
         hash_keys: &[u128],
     ) -> Vec<Result<PutReceipt, PutError>> {
         let now = Now::read(&*self.clock);
@@ -81,7 +96,7 @@ impl Stream {
         let mut has_swept = false;
         while !places.is_empty() {
             let commit = commit.as_ref();
-            self.put_places(now, &places, hash_keys, (&mut records, &mut results), commit);
+            self.put_places(now, &places, hash_keys, (records, &mut results), commit);
             let is_full =
                 |at: &usize| matches!(results[*at], Some(Err(PutError::StreamFull { .. })));
             let retry_full = !has_swept && (0..results.len()).any(|at| is_full(&at));
@@ -105,7 +120,7 @@ impl Stream {
         now: Now,
         places: &[u32],
         hash_keys: &[u128],
-        (records, results): (&mut [Option<NewRecord>], &mut [Answer]),
+        (records, results): (&[RecordRef<'_>], &mut [Answer]),
         commit: Option<&Arc<Commit>>,
     ) {
         let keeper = self.state.keeper.as_ref();

@@ -14,31 +14,32 @@ use crate::sequence::ShardNumber;
 pub struct NewRecord {
     /// 1 to 256 characters; its MD5 picks the shard.
     pub partition_key: PartitionKey,
-    /// The payload. Kept as it is: a slice of a larger buffer keeps that buffer alive.
+    /// The payload. The engine keeps a copy.
     pub data: Bytes,
     /// Picks the shard in place of the key's MD5.
     pub explicit_hash_key: Option<u128>,
 }
 
-impl NewRecord {
-    /// A record whose key picks the shard.
-    pub fn new(partition_key: impl Into<PartitionKey>, data: impl Into<Bytes>) -> Self {
-        Self { partition_key: partition_key.into(), data: data.into(), explicit_hash_key: None }
-    }
+/// A record to put whose bytes are somebody else's: the engine copies them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// 1 to 256 characters; its MD5 picks the shard.
+    pub partition_key: &'a str,
+    /// The payload.
+    pub data: &'a [u8],
+    /// Picks the shard in place of the key's MD5.
+    pub explicit_hash_key: Option<u128>,
+}
 
-    /// The same record, put where this hash key belongs.
-    pub fn with_hash_key(self, hash_key: u128) -> Self {
-        Self { explicit_hash_key: Some(hash_key), ..self }
-    }
-
+impl RecordRef<'_> {
     /// Where the record belongs: the explicit hash key, else the MD5 of the partition key.
     pub fn hash_key(&self) -> u128 {
-        self.explicit_hash_key.unwrap_or_else(|| hash_key(self.partition_key.as_str()))
+        self.explicit_hash_key.unwrap_or_else(|| hash_key(self.partition_key))
     }
 
     /// Bytes of data and key: what limits count.
     pub fn size_bytes(&self) -> usize {
-        self.data.len() + self.partition_key.as_str().len()
+        self.data.len() + self.partition_key.len()
     }
 
     /// Bytes counted against the stream's memory.
@@ -47,7 +48,7 @@ impl NewRecord {
     }
 
     pub(crate) fn validate(&self, max_record_bytes: usize) -> Result<(), EngineError> {
-        let key = self.partition_key.as_str();
+        let key = self.partition_key;
         // The byte length is a cheap upper bound of the character count.
         if key.is_empty() || (key.len() > KEY_CHARS && key.chars().count() > KEY_CHARS) {
             return Err(EngineError::InvalidArgument(format!(
@@ -66,10 +67,52 @@ impl NewRecord {
     }
 }
 
+impl NewRecord {
+    /// The record without its bytes.
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            partition_key: self.partition_key.as_str(),
+            data: &self.data,
+            explicit_hash_key: self.explicit_hash_key,
+        }
+    }
+
+    /// A record whose key picks the shard.
+    pub fn new(partition_key: impl Into<PartitionKey>, data: impl Into<Bytes>) -> Self {
+        Self { partition_key: partition_key.into(), data: data.into(), explicit_hash_key: None }
+    }
+
+    /// The same record, put where this hash key belongs.
+    pub fn with_hash_key(self, hash_key: u128) -> Self {
+        Self { explicit_hash_key: Some(hash_key), ..self }
+    }
+
+    /// Where the record belongs: the explicit hash key, else the MD5 of the partition key.
+    pub fn hash_key(&self) -> u128 {
+        self.as_ref().hash_key()
+    }
+
+    /// Bytes of data and key: what limits count.
+    pub fn size_bytes(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+
+    pub(crate) fn validate(&self, max_record_bytes: usize) -> Result<(), EngineError> {
+        self.as_ref().validate(max_record_bytes)
+    }
+}
+
 impl std::fmt::Debug for NewRecord {
     /// Leaves payload and key out: neither belongs in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "NewRecord({} bytes)", self.data.len())
+    }
+}
+
+impl std::fmt::Debug for RecordRef<'_> {
+    /// Leaves payload and key out: neither belongs in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RecordRef({} bytes)", self.data.len())
     }
 }
 

@@ -8,15 +8,16 @@ use kcl_core::protocol::{HashKeyRange, Moment, SequenceNumber, ShardId};
 use kcl_core::{ChildShard, Clock, Record};
 use tokio::sync::Notify;
 
+use crate::block::OpenBlock;
 use crate::bucket::Bucket;
 use crate::commit::{Entry, Keeping};
 use crate::error::PutError;
 use crate::limits::{
     JOURNAL_RETRY, SHARD_IN_BYTES, SHARD_IN_RECORDS, SHARD_OUT_BYTES, SHARD_READS,
 };
-use crate::log::{RecordLog, Stored};
+use crate::log::RecordLog;
 use crate::options::Settings;
-use crate::record::{NewRecord, PutReceipt};
+use crate::record::{PutReceipt, RecordRef};
 use crate::sequence::{SequenceBase, ShardNumber};
 
 /// Both clocks, read once for an operation.
@@ -182,12 +183,11 @@ impl Shard {
         now: Now,
         settings: &Settings,
         group: &[u32],
-        records: &mut [Option<NewRecord>],
+        records: &[RecordRef<'_>],
         results: &mut [Option<Result<PutReceipt, PutError>>],
         keeping: Option<&Keeping<'_>>,
     ) {
-        let needed = group.iter().filter_map(|at| records[*at as usize].as_ref());
-        let needed: u64 = needed.map(NewRecord::memory_bytes).sum();
+        let needed: u64 = group.iter().map(|at| records[*at as usize].memory_bytes()).sum();
         let mut state = self.state();
         if state.closing.is_some() || state.writes == Writes::Held {
             return;
@@ -203,32 +203,31 @@ impl Shard {
             state.records_in.refill(now.moment);
         }
         let mut refused = None;
-        let mut taken = Vec::with_capacity(group.len());
         let first = state.log.next();
+        let mut kept = keeping.map(|_| OpenBlock::new(first));
         for at in group {
             let at = *at as usize;
-            let Some(record) = &records[at] else { continue };
             if refused.is_none() {
-                refused = state.admit(self.number, settings, record, &mut left).err();
+                refused = state.admit(self.number, settings, &records[at], &mut left).err();
             }
-            results[at] = match (refused, records[at].take_if(|_| refused.is_none())) {
-                (None, Some(record)) => {
-                    let sequence = self.base.number(first + taken.len() as u64);
-                    taken.push(Stored::from(record));
-                    Some(Ok(PutReceipt { shard: self.number, sequence }))
+            results[at] = Some(match refused {
+                None => {
+                    let sequence = self.base.number(state.log.next());
+                    state.log.add(records[at], now.wall_millis);
+                    if let Some(kept) = &mut kept {
+                        kept.add(records[at], now.wall_millis);
+                    }
+                    Ok(PutReceipt { shard: self.number, sequence })
                 }
-                (error, _) => error.map(Err),
-            };
+                Some(error) => Err(error),
+            });
         }
-        let has_taken = !taken.is_empty();
-        state.log.push(taken, now.wall_millis);
-        match keeping {
-            None => {
-                let next = state.log.next();
-                state.log.show(next);
-            }
-            Some(keeping) if has_taken => self.hand_over(&mut state, keeping),
-            Some(_) => {}
+        let next = state.log.next();
+        let has_taken = next > first;
+        match (keeping, kept) {
+            (Some(keeping), Some(kept)) if has_taken => self.hand_over(&mut state, kept, keeping),
+            (Some(_), _) => {}
+            (None, _) => state.log.show(next),
         }
         drop(state);
         settings.memory.release(left);
@@ -237,10 +236,15 @@ impl Shard {
         }
     }
 
-    /// Hands the records last pushed to the journal.
-    fn hand_over(self: &Arc<Self>, state: &mut ShardState, keeping: &Keeping<'_>) {
-        let Some((first, arrival, records)) = state.log.last_pushed() else { return };
-        let entry = Entry::new(Arc::clone(self), first, arrival, records, keeping.commit);
+    /// Hands records that were just added to the journal.
+    fn hand_over(
+        self: &Arc<Self>,
+        state: &mut ShardState,
+        mut kept: OpenBlock,
+        keeping: &Keeping<'_>,
+    ) {
+        let arrival = state.log.last_arrival_millis();
+        let entry = Entry::new(Arc::clone(self), kept.close(), arrival, keeping.commit);
         if let Err(entry) = keeping.journal.append(entry) {
             state.writes = Writes::Stopped;
             entry.refuse();
@@ -265,8 +269,9 @@ impl Shard {
         if state.writes == Writes::Taken {
             state.writes = Writes::Held;
         }
-        let (first, arrival) = (state.log.next(), state.log.last_arrival_millis());
-        let entry = Entry::new(Arc::clone(self), first, arrival, Arc::default(), keeping.commit);
+        let nothing = OpenBlock::new(state.log.next()).close();
+        let arrival = state.log.last_arrival_millis();
+        let entry = Entry::new(Arc::clone(self), nothing, arrival, keeping.commit);
         if let Err(entry) = keeping.journal.append(entry) {
             state.writes = Writes::Stopped;
             entry.refuse();
@@ -408,7 +413,7 @@ impl ShardState {
         &mut self,
         shard: ShardNumber,
         settings: &Settings,
-        record: &NewRecord,
+        record: &RecordRef<'_>,
         left: &mut u64,
     ) -> Result<(), PutError> {
         let size = record.size_bytes() as u64;

@@ -124,7 +124,7 @@ async fn a_full_stream_refuses_puts_until_records_expire_and_forgets_none() {
     while stream.put(key_for(&stream, 0)).is_ok() {
         taken += 1;
     }
-    assert_eq!(taken, 10_000 / (160 + 4));
+    assert_eq!(taken, 10_000 / (16 + 4));
     let error = stream.put(key_for(&stream, 1)).unwrap_err();
     assert!(matches!(error, EngineError::StreamFull { memory_bytes: 10_000, .. }), "{error}");
     let many = stream.put_many(vec![key_for(&stream, 0), key_for(&stream, 1)]).unwrap();
@@ -133,7 +133,7 @@ async fn a_full_stream_refuses_puts_until_records_expire_and_forgets_none() {
     assert_eq!(drain(&stream, 0).len(), taken);
     tokio::time::advance(DAY).await;
     assert!(stream.put(key_for(&stream, 1)).is_ok(), "room made in another shard");
-    assert_eq!(stream.describe().unwrap().memory_used_bytes, 164);
+    assert_eq!(stream.describe().unwrap().memory_used_bytes, 20);
 }
 
 #[tokio::test(start_paused = true)]

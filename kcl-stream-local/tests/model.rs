@@ -181,8 +181,8 @@ fn pull(stream: &Stream, model: &Model, kind: u8, at: prop::sample::Index, recor
 async fn run(steps: Vec<Step>) {
     let stream = engine().create_stream("s", 2, StreamOptions::unlimited()).unwrap();
     let mut model = Model { now: common::START, shards: Vec::new(), puts: 0 };
-    model.add(0, u128::MAX / 2 - 1);
-    model.add(u128::MAX / 2, u128::MAX);
+    model.add(0, u128::MAX / 2);
+    model.add(u128::MAX / 2 + 1, u128::MAX);
     let mut readers: Vec<Reader> = Vec::new();
     for n in 0..READERS as u32 {
         readers.push(open(&stream, n % 2).await);

@@ -118,7 +118,7 @@ async fn send_waits_for_room_and_a_dropped_producer_still_delivers() {
 #[tokio::test(start_paused = true)]
 async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
     let engine = engine();
-    let options = StreamOptions { memory_bytes: 300, ..StreamOptions::unlimited() };
+    let options = StreamOptions { memory_bytes: 30, ..StreamOptions::unlimited() };
     let stream = engine.create_stream("s", 1, options).unwrap();
     let producer = stream.producer(ProducerOptions::default());
     assert!(matches!(

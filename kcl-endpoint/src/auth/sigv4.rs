@@ -233,3 +233,7 @@ fn basic(millis: u64) -> String {
 #[cfg(test)]
 #[path = "sigv4_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sigv4_fuzz.rs"]
+mod fuzz;

@@ -89,5 +89,6 @@ pub(crate) fn update(state: &State, request: Update) -> Result<Body<Described>, 
         }
         *commitment
     });
+    state.keep();
     Ok(described(commitment, now))
 }

@@ -8,7 +8,10 @@ use super::shards::{page, token};
 use super::streams::within;
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{CONSUMERS_PER_PAGE, MOST_SHARDS_PER_PAGE};
+use crate::limits::{
+    CONSUMER_LISTINGS_A_SECOND, CONSUMERS_DESCRIBED_A_SECOND, CONSUMERS_PER_PAGE,
+    MOST_SHARDS_PER_PAGE,
+};
 use crate::names::{self, consumer_of, stream_of};
 use crate::state::{Attached, Consumer, State};
 use crate::wire::Time;
@@ -105,6 +108,8 @@ struct Description {
 
 pub(crate) fn describe(state: &State, request: ConsumerOnly) -> Result<Body<Described>, ApiError> {
     let consumer = state.consumer(&request.consumer()?)?;
+    let of = &consumer.stream;
+    state.take_stream_rate("DescribeStreamConsumer", of, CONSUMERS_DESCRIBED_A_SECOND)?;
     Ok(Body(Described {
         consumer_description: Description {
             consumer: WireConsumer::of(&consumer, state.clock.wall_millis()),
@@ -138,6 +143,7 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     let arn = request.stream_arn.ok_or_else(|| ApiError::missing("streamARN"))?;
     let stream = stream_of(None, Some(&arn))?;
     let created = state.stream(&stream)?.describe()?.created_at_millis;
+    state.take_stream_rate("ListStreamConsumers", &stream, CONSUMER_LISTINGS_A_SECOND)?;
     if request.stream_creation_timestamp.is_some_and(|Time(at)| at / 1000 != created / 1000) {
         return Err(ApiError::not_found(format!("Stream {stream} was not created at that time.")));
     }

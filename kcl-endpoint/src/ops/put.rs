@@ -1,74 +1,104 @@
 //! PutRecord and PutRecords.
 
-use kcl_stream_local::{NewRecord, PutError, PutReceipt};
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::dispatch::Body;
+use bytes::Bytes;
+use kcl_stream_local::{PutError, PutReceipt, RecordRef};
+use serde::Deserialize;
+
+use crate::dispatch::Answer;
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, LARGEST_DATA};
 use crate::model::{Form, Shape};
 use crate::names::{check_id, stream_of};
+use crate::out::Out;
 use crate::state::{Distribution, State};
 use crate::validate::{Tree, refusal};
-use crate::wire::Blob;
+use crate::wire::{Blob, Format, Text};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct PutRecord {
+pub(crate) struct PutRecord<'a> {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    data: Option<Blob>,
-    partition_key: Option<String>,
-    explicit_hash_key: Option<String>,
+    #[serde(borrow)]
+    data: Option<Blob<'a>>,
+    #[serde(borrow)]
+    partition_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
     sequence_number_for_ordering: Option<String>,
     stream_id: Option<String>,
     dry_run: Option<bool>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 pub(crate) struct Put {
-    shard_id: String,
-    sequence_number: String,
-    encryption_type: &'static str,
+    receipt: PutReceipt,
+    encryption: &'static str,
 }
 
-fn record(
-    at: &str,
-    data: Option<Blob>,
-    key: Option<String>,
-    hash_key: Option<&str>,
+impl Answer for Put {
+    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+        let mut out = Out::new(format, 256);
+        out.open(3);
+        write_receipt(&mut out, &self.receipt);
+        out.name("EncryptionType");
+        out.plain(self.encryption);
+        out.close();
+        Ok(out.finish())
+    }
+}
+
+fn write_receipt(out: &mut Out, receipt: &PutReceipt) {
+    out.name("SequenceNumber");
+    out.shown(receipt.sequence);
+    out.name("ShardId");
+    out.shown(receipt.shard);
+}
+
+/// Where a member is of a record of many, counted from 1, or of the only one.
+#[derive(Clone, Copy)]
+struct Place(Option<usize>);
+
+impl Place {
+    fn of(self, member: &str) -> String {
+        match self.0 {
+            None => member.to_owned(),
+            Some(number) => format!("records.{number}.member.{member}"),
+        }
+    }
+}
+
+/// The key of a record, and what picks its shard in place of it.
+fn keys<'a>(
+    place: Place,
+    key: &'a Option<Text<'_>>,
+    hash_key: &Option<Text<'_>>,
     distribution: Distribution,
-) -> Result<NewRecord, ApiError> {
-    let data = data.ok_or_else(|| ApiError::missing(&format!("{at}data")))?;
-    if data.0.len() > LARGEST_DATA {
-        let shape = Shape::Blob(LARGEST_DATA);
-        let refused = refusal(&format!("{at}data"), &Tree::Bytes(data.0.len()), &shape);
-        return Err(refused.unwrap_or_else(|| ApiError::missing("data")));
-    }
+) -> Result<(Cow<'a, str>, Option<u128>), ApiError> {
+    let key = key.as_ref().map(|Text(key)| &**key);
+    let is_long = |key: &str| key.len() > 256 && key.chars().count() > 256;
     if distribution == Distribution::Auto {
-        // Wherever the service likes: a random place is even enough.
+        // Wherever the service likes: a random place is even enough. The first of a random id's
+        // bits are random; the lower ones do not matter.
         let anywhere = uuid::Uuid::new_v4();
-        let key = key.filter(|key| !key.is_empty() && key.chars().count() <= 256);
-        let key = key.unwrap_or_else(|| anywhere.to_string());
-        // The first of a random id's bits are random; the lower ones do not matter.
-        return Ok(NewRecord::new(key, data.0).with_hash_key(anywhere.as_u128()));
+        let key = key.filter(|key| !key.is_empty() && !is_long(key));
+        let key = key.map_or_else(|| anywhere.to_string().into(), Cow::from);
+        return Ok((key, Some(anywhere.as_u128())));
     }
-    let key = key.ok_or_else(|| ApiError::missing(&format!("{at}partitionKey")))?;
-    if key.is_empty() || key.chars().count() > 256 {
-        let rule = match key.is_empty() {
-            true => "Member must have length greater than or equal to 1",
-            false => "Member must have length less than or equal to 256",
-        };
-        return Err(ApiError::validation(&format!("{at}partitionKey"), &format!("'{key}'"), rule));
+    let key = key.ok_or_else(|| ApiError::missing(&place.of("partitionKey")))?;
+    if key.is_empty() || is_long(key) {
+        let shape = Shape::Text(1, 256, Form::Any);
+        let member = place.of("partitionKey");
+        let refused = refusal(&member, &Tree::Text(key.to_owned()), &shape);
+        return Err(refused.unwrap_or_else(|| ApiError::missing(&member)));
     }
-    let record = NewRecord::new(key, data.0);
-    let Some(text) = hash_key else { return Ok(record) };
+    let Some(Text(text)) = hash_key else { return Ok((key.into(), None)) };
     if !Form::HashKey.matches(text) {
         let shape = Shape::Text(1, 39, Form::HashKey);
-        let member = format!("{at}explicitHashKey");
-        let refused = refusal(&member, &Tree::Text(text.to_owned()), &shape);
+        let member = place.of("explicitHashKey");
+        let refused = refusal(&member, &Tree::Text(text.to_string()), &shape);
         return Err(refused.unwrap_or_else(|| ApiError::missing(&member)));
     }
     let hash_key = text.parse().map_err(|_| {
@@ -77,10 +107,20 @@ fn record(
              Specified value was {text}"
         ))
     })?;
-    Ok(record.with_hash_key(hash_key))
+    Ok((key.into(), Some(hash_key)))
 }
 
-pub(crate) fn one(state: &State, request: PutRecord) -> Result<Body<Put>, ApiError> {
+fn check_data(place: Place, bytes: usize) -> Result<(), ApiError> {
+    if bytes <= LARGEST_DATA {
+        return Ok(());
+    }
+    let shape = Shape::Blob(LARGEST_DATA);
+    let member = place.of("data");
+    let refused = refusal(&member, &Tree::Bytes(bytes), &shape);
+    Err(refused.unwrap_or_else(|| ApiError::missing(&member)))
+}
+
+pub(crate) fn one(state: &State, request: PutRecord<'_>) -> Result<Put, ApiError> {
     let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
     check_id(request.stream_id.as_deref())?;
     if let Some(order) = request.sequence_number_for_ordering {
@@ -88,61 +128,87 @@ pub(crate) fn one(state: &State, request: PutRecord) -> Result<Body<Put>, ApiErr
         let refused = refusal("sequenceNumberForOrdering", &Tree::Text(order), &shape);
         refused.map_or(Ok(()), Err)?;
     }
-    let hash_key = request.explicit_hash_key.as_deref();
-    let (distribution, encryption_type) = state.record_settings(&name);
-    let record = record("", request.data, request.partition_key, hash_key, distribution)?;
+    let (distribution, encryption) = state.record_settings(&name);
+    let place = Place(None);
+    let data = request.data.as_ref().ok_or_else(|| ApiError::missing("data"))?;
+    let mut room = Vec::with_capacity(data.room());
+    let data = data.decode(&mut room)?;
+    let data = data.in_room(&room);
+    check_data(place, data.len())?;
+    let keys = keys(place, &request.partition_key, &request.explicit_hash_key, distribution)?;
+    let (key, explicit_hash_key) = keys;
     let stream = state.readable(&name)?;
     if request.dry_run == Some(true) {
         return Err(ApiError::dry_run());
     }
-    let receipt = stream.put(record)?;
-    Ok(Body(Put {
-        shard_id: receipt.shard.to_string(),
-        sequence_number: receipt.sequence.to_string(),
-        encryption_type,
-    }))
+    let record = RecordRef { partition_key: &key, data, explicit_hash_key };
+    Ok(Put { receipt: stream.put_ref(record)?, encryption })
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct PutRecords {
+pub(crate) struct PutRecords<'a> {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    records: Option<Vec<Entry>>,
+    #[serde(borrow)]
+    records: Option<Vec<Entry<'a>>>,
     stream_id: Option<String>,
     dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
-    data: Option<Blob>,
-    partition_key: Option<String>,
-    explicit_hash_key: Option<String>,
+struct Entry<'a> {
+    #[serde(borrow)]
+    data: Option<Blob<'a>>,
+    #[serde(borrow)]
+    partition_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 pub(crate) struct PutMany {
-    failed_record_count: usize,
-    records: Vec<EntryResult>,
-    encryption_type: &'static str,
+    stream: String,
+    results: Vec<Result<PutReceipt, PutError>>,
+    encryption: &'static str,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum EntryResult {
-    #[serde(rename_all = "PascalCase")]
-    Taken { shard_id: String, sequence_number: String },
-    #[serde(rename_all = "PascalCase")]
-    Refused { error_code: &'static str, error_message: String },
+impl Answer for PutMany {
+    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+        let mut out = Out::new(format, 128 * (1 + self.results.len()));
+        out.open(3);
+        out.name("FailedRecordCount");
+        out.whole(self.results.iter().filter(|result| result.is_err()).count() as u64);
+        out.name("EncryptionType");
+        out.plain(self.encryption);
+        out.name("Records");
+        out.open_list(self.results.len());
+        for result in &self.results {
+            out.item();
+            out.open(2);
+            match result {
+                Ok(receipt) => write_receipt(&mut out, receipt),
+                Err(error) => {
+                    let (code, message) = told(&self.stream, error);
+                    out.name("ErrorCode");
+                    out.plain(code);
+                    out.name("ErrorMessage");
+                    out.text(&message);
+                }
+            }
+            out.close();
+        }
+        out.close_list();
+        out.close();
+        Ok(out.finish())
+    }
 }
 
-pub(crate) fn many(state: &State, request: PutRecords) -> Result<Body<PutMany>, ApiError> {
+pub(crate) fn many(state: &State, request: PutRecords<'_>) -> Result<PutMany, ApiError> {
     let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
     check_id(request.stream_id.as_deref())?;
-    let (distribution, encryption_type) = state.record_settings(&name);
+    let (distribution, encryption) = state.record_settings(&name);
     let entries = request.records.ok_or_else(|| ApiError::missing("records"))?;
     if !(1..=500).contains(&entries.len()) {
         let rule = match entries.is_empty() {
@@ -151,37 +217,42 @@ pub(crate) fn many(state: &State, request: PutRecords) -> Result<Body<PutMany>, 
         };
         return Err(ApiError::validation("records", &format!("[{} entries]", entries.len()), rule));
     }
-    let mut records = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.into_iter().enumerate() {
-        let at = format!("records.{}.member.", index + 1);
-        let hash_key = entry.explicit_hash_key.as_deref();
-        records.push(record(&at, entry.data, entry.partition_key, hash_key, distribution)?);
+    let room = entries.iter().filter_map(|entry| entry.data.as_ref()).map(Blob::room).sum();
+    let mut room = Vec::with_capacity(room);
+    let mut read = Vec::with_capacity(entries.len());
+    for (number, entry) in (1..).zip(&entries) {
+        let place = Place(Some(number));
+        let data = entry.data.as_ref().ok_or_else(|| ApiError::missing(&place.of("data")))?;
+        let data = data.decode(&mut room)?;
+        let keys = keys(place, &entry.partition_key, &entry.explicit_hash_key, distribution)?;
+        read.push((data, keys));
+    }
+    let mut records = Vec::with_capacity(read.len());
+    for (number, (data, (key, explicit_hash_key))) in (1..).zip(&read) {
+        let data = data.in_room(&room);
+        check_data(Place(Some(number)), data.len())?;
+        let explicit_hash_key = *explicit_hash_key;
+        records.push(RecordRef { partition_key: key, data, explicit_hash_key });
     }
     let stream = state.readable(&name)?;
     if request.dry_run == Some(true) {
         return Err(ApiError::dry_run());
     }
-    let put = stream.put_many(records)?;
-    let failed_record_count = put.failed_count();
-    let records = put.results.into_iter().map(|result| entry_result(&name, result)).collect();
-    Ok(Body(PutMany { failed_record_count, records, encryption_type }))
+    let results = stream.put_many_refs(&records)?.results;
+    Ok(PutMany { stream: name, results, encryption })
 }
 
-fn entry_result(stream: &str, result: Result<PutReceipt, PutError>) -> EntryResult {
-    match result {
-        Ok(receipt) => EntryResult::Taken {
-            shard_id: receipt.shard.to_string(),
-            sequence_number: receipt.sequence.to_string(),
-        },
-        Err(PutError::Throttled { shard, .. }) => EntryResult::Refused {
-            error_code: "ProvisionedThroughputExceededException",
-            error_message: format!(
+/// Code and message of a record that was not taken.
+fn told(stream: &str, error: &PutError) -> (&'static str, Cow<'static, str>) {
+    match error {
+        PutError::Throttled { shard, .. } => {
+            let message = format!(
                 "Rate exceeded for shard {shard} in stream {stream} under account {ACCOUNT}."
-            ),
-        },
-        Err(PutError::StreamFull { .. } | PutError::Stopped { .. }) => EntryResult::Refused {
-            error_code: "InternalFailure",
-            error_message: "Internal Service Failure".into(),
-        },
+            );
+            ("ProvisionedThroughputExceededException", message.into())
+        }
+        PutError::StreamFull { .. } | PutError::Stopped { .. } => {
+            ("InternalFailure", "Internal Service Failure".into())
+        }
     }
 }

@@ -1,21 +1,22 @@
 //! GetShardIterator and GetRecords.
 
+use bytes::Bytes;
 use kcl_core::protocol::{Position, SequenceNumber};
 use kcl_core::{ChildShard, ReadFrom, Record};
 use kcl_stream_local::{ShardIterator, ShardNumber};
 use serde::{Deserialize, Serialize};
 
-use super::WireRange;
 use super::streams::within;
-use crate::dispatch::Body;
+use crate::dispatch::{Answer, Body};
 use crate::error::ApiError;
-use crate::limits::ACCOUNT;
+use crate::limits::{ACCOUNT, ITERATORS_A_SECOND};
 use crate::model::{Form, Shape};
 use crate::names::{check_id, stream_of};
+use crate::out::Out;
 use crate::state::State;
 use crate::token::IteratorToken;
 use crate::validate::{Tree, refusal};
-use crate::wire::{Blob, Time};
+use crate::wire::{Format, Time};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -90,6 +91,7 @@ pub(crate) fn iterator(
     )?;
     let shard = request.shard_id.ok_or_else(|| ApiError::missing("shardId"))?;
     let stream = state.readable(&name)?;
+    state.take_iterator_rate(&name, &shard, ITERATORS_A_SECOND)?;
     let iterator = stream.shard_iterator(&shard.as_str().into(), from).map_err(|error| {
         let message =
             format!("Shard {shard} in stream {name} under account {ACCOUNT} does not exist");
@@ -115,61 +117,95 @@ pub(crate) struct GetRecords {
     dry_run: Option<bool>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 pub(crate) struct GotRecords {
-    records: Vec<WireRecord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Vec<Record>,
+    encryption: &'static str,
     next_shard_iterator: Option<String>,
-    millis_behind_latest: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    child_shards: Vec<WireChild>,
+    behind_millis: u64,
+    children: Vec<ChildShard>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct WireRecord {
-    sequence_number: String,
-    approximate_arrival_timestamp: Time,
-    data: Blob,
-    partition_key: String,
-    /// None if the stream is not encrypted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_type: Option<&'static str>,
-}
-
-impl WireRecord {
-    /// A record of a stream that is encrypted so.
-    pub fn of(record: Record, encryption: &'static str) -> Self {
-        Self {
-            sequence_number: record.position.sequence.to_string(),
-            approximate_arrival_timestamp: Time(record.arrival_millis),
-            data: Blob(record.data),
-            partition_key: record.partition_key.as_str().to_owned(),
-            encryption_type: Some(encryption).filter(|kind| *kind != "NONE"),
+impl Answer for GotRecords {
+    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+        let mut out = Out::new(format, room_for(&self.records));
+        let has_next = self.next_shard_iterator.is_some();
+        out.open(2 + usize::from(has_next) + usize::from(!self.children.is_empty()));
+        write_records(&mut out, &self.records, self.encryption);
+        if let Some(next) = &self.next_shard_iterator {
+            out.name("NextShardIterator");
+            out.plain(next);
         }
+        out.name("MillisBehindLatest");
+        out.whole(self.behind_millis);
+        write_children(&mut out, &self.children);
+        out.close();
+        Ok(out.finish())
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct WireChild {
-    shard_id: String,
-    parent_shards: Vec<String>,
-    hash_key_range: WireRange,
+/// About the bytes that records take in an answer.
+pub(crate) fn room_for(records: &[Record]) -> usize {
+    let bytes = |it: &Record| it.data.len().div_ceil(3) * 4 + it.partition_key.len() + 200;
+    records.iter().map(bytes).sum::<usize>() + 512
 }
 
-impl From<ChildShard> for WireChild {
-    fn from(child: ChildShard) -> Self {
-        Self {
-            shard_id: child.id.to_string(),
-            parent_shards: child.parents.iter().map(ToString::to_string).collect(),
-            hash_key_range: child.range.into(),
+/// The member `Records`, of a stream that is encrypted so.
+pub(crate) fn write_records(out: &mut Out, records: &[Record], encryption: &str) {
+    let is_encrypted = encryption != "NONE";
+    out.name("Records");
+    out.open_list(records.len());
+    for record in records {
+        out.item();
+        out.open(4 + usize::from(is_encrypted));
+        out.name("SequenceNumber");
+        out.shown(record.position.sequence);
+        out.name("ApproximateArrivalTimestamp");
+        out.time(record.arrival_millis);
+        out.name("Data");
+        out.blob(&record.data);
+        out.name("PartitionKey");
+        out.text(record.partition_key.as_str());
+        if is_encrypted {
+            out.name("EncryptionType");
+            out.plain(encryption);
         }
+        out.close();
     }
+    out.close_list();
 }
 
-pub(crate) fn records(state: &State, request: GetRecords) -> Result<Body<GotRecords>, ApiError> {
+/// The member `ChildShards`, if there are any.
+pub(crate) fn write_children(out: &mut Out, children: &[ChildShard]) {
+    if children.is_empty() {
+        return;
+    }
+    out.name("ChildShards");
+    out.open_list(children.len());
+    for child in children {
+        out.item();
+        out.open(3);
+        out.name("ShardId");
+        out.shown(&child.id);
+        out.name("ParentShards");
+        out.open_list(child.parents.len());
+        for parent in &child.parents {
+            out.item();
+            out.shown(parent);
+        }
+        out.close_list();
+        out.name("HashKeyRange");
+        out.open(2);
+        out.name("StartingHashKey");
+        out.shown(child.range.start);
+        out.name("EndingHashKey");
+        out.shown(child.range.end);
+        out.close();
+        out.close();
+    }
+    out.close_list();
+}
+
+pub(crate) fn records(state: &State, request: GetRecords) -> Result<GotRecords, ApiError> {
     let limit = within("limit", request.limit.unwrap_or(10_000), 1, 10_000)?;
     let token = request.shard_iterator.ok_or_else(|| ApiError::missing("shardIterator"))?;
     let shape = Shape::Text(1, 512, Form::Any);
@@ -200,10 +236,11 @@ pub(crate) fn records(state: &State, request: GetRecords) -> Result<Body<GotReco
     }
     let (_, encryption) = state.record_settings(&opened.s);
     let got = stream.get_records(&iterator, limit as usize)?;
-    Ok(Body(GotRecords {
-        records: got.records.into_iter().map(|it| WireRecord::of(it, encryption)).collect(),
+    Ok(GotRecords {
+        records: got.records,
+        encryption,
         next_shard_iterator: got.next.map(|next| seal(state, &opened.s, &next)),
-        millis_behind_latest: got.behind_millis,
-        child_shards: got.children.into_iter().map(WireChild::from).collect(),
-    }))
+        behind_millis: got.behind_millis,
+        children: got.children,
+    })
 }

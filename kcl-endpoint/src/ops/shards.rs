@@ -7,7 +7,9 @@ use super::WireShard;
 use super::streams::within;
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{MOST_SHARDS_PER_PAGE, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS};
+use crate::limits::{
+    MOST_SHARDS_PER_PAGE, SHARD_LISTINGS_A_SECOND, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS,
+};
 use crate::names::stream_of;
 use crate::state::State;
 use crate::token::PageToken;
@@ -138,6 +140,7 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
         }
     };
     let stream = state.stream(&name)?;
+    state.take_stream_rate("ListShards", &name, SHARD_LISTINGS_A_SECOND)?;
     if let Some(Time(created)) = request.stream_creation_timestamp
         && created / 1000 != stream.describe()?.created_at_millis / 1000
     {

@@ -89,6 +89,7 @@ pub(crate) fn create(state: &State, mut request: Create) -> Result<(), ApiError>
         state.settings(&name, |first| *first = settings);
     }
     state.engine.create_stream(name, shards, options)?;
+    state.keep();
     Ok(())
 }
 

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kcl_core::protocol::{Moment, SequenceNumber};
-use kcl_core::{ChildShard, Clock, ReadLimit};
+use kcl_core::{ChildShard, Clock, ReadLimit, Record};
 use kcl_stream_local::{EngineError, Pushed, Subscription};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::read::{WireChild, WireRecord, from};
+use super::read::{from, room_for, write_children, write_records};
 use crate::body::Reply;
 use crate::error::ApiError;
 use crate::event::{event, exception};
 use crate::limits::{ACCOUNT, SUBSCRIPTION_LIFE};
 use crate::limits::{EVENT_BYTES, EVENT_RECORDS, EVENTS_AHEAD, IDLE_EVENT_EVERY};
 use crate::names::consumer_of_arn;
+use crate::out::Out;
 use crate::state::State;
 use crate::wire::{Format, Time};
 
@@ -38,34 +39,29 @@ struct StartingPosition {
     timestamp: Option<Time>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct Event {
-    records: Vec<WireRecord>,
+    records: Vec<Record>,
     /// None at the end of the shard.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    continuation_sequence_number: Option<String>,
-    millis_behind_latest: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    child_shards: Vec<WireChild>,
+    continuation: Option<SequenceNumber>,
+    behind_millis: u64,
+    children: Vec<ChildShard>,
 }
 
 impl Event {
-    fn of(records: Vec<WireRecord>, passed: SequenceNumber, behind_millis: u64) -> Self {
-        Self {
-            records,
-            continuation_sequence_number: Some(passed.to_string()),
-            millis_behind_latest: behind_millis,
-            child_shards: Vec::new(),
+    fn write(&self, format: Format, encryption: &str) -> Bytes {
+        let mut out = Out::new(format, room_for(&self.records));
+        let has_next = self.continuation.is_some();
+        out.open(2 + usize::from(has_next) + usize::from(!self.children.is_empty()));
+        write_records(&mut out, &self.records, encryption);
+        if let Some(continuation) = self.continuation {
+            out.name("ContinuationSequenceNumber");
+            out.shown(continuation);
         }
-    }
-    fn end(children: Vec<ChildShard>) -> Self {
-        Self {
-            records: Vec::new(),
-            continuation_sequence_number: None,
-            millis_behind_latest: 0,
-            child_shards: children.into_iter().map(WireChild::from).collect(),
-        }
+        out.name("MillisBehindLatest");
+        out.whole(self.behind_millis);
+        write_children(&mut out, &self.children);
+        out.close();
+        out.finish()
     }
 }
 
@@ -165,19 +161,25 @@ impl Push {
                 pushed = subscription.next(limit) => Some(pushed?),
                 () = self.clock.sleep_until(idle_until) => None,
             };
-            let (told, is_end) = match pushed {
-                Some(Pushed::Records { records, continuation, behind_millis }) => {
-                    let records = records.into_iter();
-                    let records = records.map(|it| WireRecord::of(it, self.encryption)).collect();
-                    (Event::of(records, continuation, behind_millis), false)
+            let event = match pushed {
+                Some(Pushed::Records { records, continuation, behind_millis }) => Event {
+                    records,
+                    continuation: Some(continuation),
+                    behind_millis,
+                    children: Vec::new(),
+                },
+                Some(Pushed::ShardEnd { children }) => {
+                    Event { records: Vec::new(), continuation: None, behind_millis: 0, children }
                 }
-                Some(Pushed::ShardEnd { children }) => (Event::end(children), true),
-                None => {
-                    let behind_millis = subscription.behind_millis();
-                    (Event::of(Vec::new(), subscription.passed(), behind_millis), false)
-                }
+                None => Event {
+                    records: Vec::new(),
+                    continuation: Some(subscription.passed()),
+                    behind_millis: subscription.behind_millis(),
+                    children: Vec::new(),
+                },
             };
-            let body = self.format.write(&told).map_err(Over::With)?;
+            let is_end = event.continuation.is_none();
+            let body = event.write(self.format, self.encryption);
             self.send("SubscribeToShardEvent", &body).await?;
             if is_end {
                 return Ok(());

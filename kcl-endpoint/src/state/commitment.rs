@@ -1,9 +1,11 @@
 //! The account's one setting: the commitment to a minimum of billed throughput.
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::DAY_MILLIS;
 
 /// Whether the account is committed. Once enabled it stays so for a day at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Commitment {
     pub started_at: Option<u64>,
     /// When it ended or will end.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kcl_core::protocol::Moment;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{Attached, State};
@@ -11,7 +12,7 @@ use crate::limits::{CONSUMERS, CONSUMERS_CREATING, RESUBSCRIBE_AFTER};
 use crate::names::{self, ConsumerRef};
 
 /// A consumer of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Consumer {
     pub stream: String,
     pub name: String,
@@ -101,6 +102,8 @@ impl State {
             attached,
         };
         consumers.by_name.insert(key, consumer.clone());
+        drop(consumers);
+        self.keep();
         Ok(consumer)
     }
 
@@ -127,7 +130,25 @@ impl State {
         let mut consumers = self.consumers();
         let missing = || ApiError::not_found(format!("Consumer {} not found.", consumer.name));
         let found = consumers.by_name.get_mut(&key).ok_or_else(missing)?;
-        Ok(read(&mut found.attached))
+        let before = found.attached.clone();
+        let read = read(&mut found.attached);
+        let is_changed = found.attached != before;
+        drop(consumers);
+        if is_changed {
+            self.keep();
+        }
+        Ok(read)
+    }
+
+    /// All consumers, to be kept.
+    pub(super) fn all_consumers(&self) -> Vec<Consumer> {
+        self.consumers().by_name.values().cloned().collect()
+    }
+
+    /// Puts a consumer back that was kept.
+    pub(super) fn put_back(&self, consumer: Consumer) {
+        let key = (consumer.stream.clone(), consumer.name.clone());
+        self.consumers().by_name.insert(key, consumer);
     }
 
     /// The consumers of a stream, by name.
@@ -147,6 +168,8 @@ impl State {
             consumer.gone_at_millis.get_or_insert(gone_at);
         }
         consumers.given.retain(|(stream, name, _), _| (stream, name) != (&key.0, &key.1));
+        drop(consumers);
+        self.keep();
         Ok(())
     }
 

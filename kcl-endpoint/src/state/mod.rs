@@ -2,6 +2,8 @@
 
 mod commitment;
 mod consumers;
+mod keep;
+mod rates;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ use crate::token::Seal;
 pub(crate) use commitment::Commitment;
 pub(crate) use consumers::Consumer;
 use consumers::Consumers;
+use keep::Keep;
+use rates::Rates;
 pub(crate) use settings::{Attached, Daily, Distribution, Mode, Resource, Settings};
 
 pub(crate) struct State {
@@ -35,6 +39,8 @@ pub(crate) struct State {
     consumers: Mutex<Consumers>,
     settings: Mutex<BTreeMap<String, Settings>>,
     commitment: Mutex<Commitment>,
+    rates: Rates,
+    keep: Option<Keep>,
 }
 
 /// A change of a stream that is not finished yet.
@@ -83,6 +89,8 @@ impl State {
             consumers: Mutex::default(),
             settings: Mutex::default(),
             commitment: Mutex::default(),
+            rates: Rates::default(),
+            keep: None,
         }
     }
 
@@ -99,7 +107,11 @@ impl State {
     }
     /// Reads or changes the account's commitment.
     pub fn commitment<R>(&self, read: impl FnOnce(&mut Commitment) -> R) -> R {
-        read(&mut self.commitment.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&mut self.lock_commitment())
+    }
+
+    fn lock_commitment(&self) -> MutexGuard<'_, Commitment> {
+        self.commitment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A change begins.
@@ -112,6 +124,7 @@ impl State {
         self.transitions().remove(stream);
         self.forget_consumers(stream);
         self.forget_settings(stream);
+        self.keep();
     }
 
     pub fn status(&self, stream: &str) -> Status {

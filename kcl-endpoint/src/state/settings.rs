@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::State;
 use crate::error::ApiError;
 use crate::limits::{DAY_MILLIS, TAGS};
 use crate::names::ConsumerRef;
 
 /// How a stream's capacity is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mode {
     #[default]
     Provisioned,
@@ -29,7 +31,7 @@ impl Mode {
 }
 
 /// What picks the shard of a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Distribution {
     #[default]
     UserPartitionKey,
@@ -50,7 +52,7 @@ impl Distribution {
 }
 
 /// What is attached to a stream or a consumer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attached {
     pub tags: BTreeMap<String, String>,
     pub policy: Option<String>,
@@ -83,7 +85,7 @@ impl Attached {
 }
 
 /// Calls of one kind within a day.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Daily(VecDeque<u64>);
 
 impl Daily {
@@ -101,7 +103,7 @@ impl Daily {
 }
 
 /// The settings of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub mode: Mode,
     pub distribution: Distribution,
@@ -126,7 +128,16 @@ pub(crate) enum Resource {
 impl State {
     /// Reads or changes the settings of a stream that exists.
     pub fn settings<R>(&self, stream: &str, read: impl FnOnce(&mut Settings) -> R) -> R {
-        read(self.lock_settings().entry(stream.to_owned()).or_default())
+        let mut settings = self.lock_settings();
+        let of_stream = settings.entry(stream.to_owned()).or_default();
+        let before = self.is_kept().then(|| of_stream.clone());
+        let read = read(of_stream);
+        let is_changed = before.is_some_and(|before| before != *of_stream);
+        drop(settings);
+        if is_changed {
+            self.keep();
+        }
+        read
     }
 
     /// What of a stream's settings every put and read needs: no copy of the rest.
@@ -150,6 +161,11 @@ impl State {
             }
             Resource::Consumer(consumer) => self.attached_to_consumer(consumer, read),
         }
+    }
+
+    /// The settings of all streams, to be kept.
+    pub(super) fn all_settings(&self) -> BTreeMap<String, Settings> {
+        self.lock_settings().clone()
     }
 
     /// Drops the settings of a stream that is gone.

@@ -91,6 +91,11 @@ fn a_range_holds_its_ends_and_shares_keys_only_where_it_meets_another() {
     assert!(!middle.overlaps(&range(9, 9)) && middle.is_followed_by(&range(9, 9)));
     assert!(!middle.is_followed_by(&range(10, 11)) && !HashKeyRange::FULL.is_followed_by(&middle));
     assert_eq!(HashKeyRange::split_evenly(0), []);
+    let half = 1u128 << 127;
+    let [lower, upper] =
+        [(0, half - 1), (half, u128::MAX)].map(|(start, end)| HashKeyRange { start, end });
+    assert_eq!(HashKeyRange::split_evenly(2), [lower, upper], "as the service cuts it");
+    assert_eq!(HashKeyRange::split_evenly(3)[1].start, u128::MAX / 3);
 }
 
 #[test]

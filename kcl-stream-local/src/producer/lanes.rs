@@ -108,8 +108,8 @@ impl Lane {
             }
             let hash_keys: Vec<u128> =
                 batch.iter().map(|waiting| waiting.queued.hash_key).collect();
-            let records = batch.iter().map(|waiting| Some(waiting.queued.record.clone())).collect();
-            let results = stream.put_routed(records, &hash_keys);
+            let records: Vec<_> = batch.iter().map(|it| it.queued.record.as_ref()).collect();
+            let results = stream.put_routed(&records, &hash_keys);
             if results.iter().any(Result::is_ok) {
                 self.attempt = 0;
             }
