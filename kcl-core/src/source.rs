@@ -220,10 +220,14 @@ pub trait StreamSource: Send + Sync + 'static {
     /// [`SourceError::NotFound`] if there is no such stream.
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError>;
 
-    /// Opens a shard. Any number of readers may be open on one shard.
+    /// Opens a shard. Any number of readers may be open on one shard; where only one at a time is
+    /// served, the last to ask is, and the others get [`SourceError::Throttled`] until they ask
+    /// again. So a worker opens a shard late: when it holds the lease, which is after the worker
+    /// before has let go of its reader.
     ///
     /// # Errors
-    /// [`SourceError::NotFound`] if the shard is not, or no longer, part of the stream.
+    /// [`SourceError::NotFound`] if the shard is not, or no longer, part of the stream;
+    /// [`SourceError::Throttled`] and [`SourceError::Unavailable`] for now.
     async fn open(
         &self,
         shard: &ShardId,

@@ -2,79 +2,96 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
 use kcl_core::{
-    Clock, ReadFrom, Shard, ShardReader, SourceError, StreamDescription, StreamSource, async_trait,
+    ChildShard, Clock, ReadFrom, Shard, ShardReader, SourceError, StreamDescription, StreamSource,
+    async_trait,
 };
-use kcl_protocol::{ShardId, StreamName};
+use kcl_protocol::{ShardId, hash};
 
-use crate::errors::classify;
-use crate::listing;
-use crate::options::Builder;
+use crate::api::KinesisApi;
+use crate::counters::{Counting, SourceCounters};
+use crate::fan_out::FanOutReader;
+use crate::options::{Builder, Way};
 use crate::pace::Intervals;
 use crate::polling::PollingReader;
-use crate::service_time::ServiceTime;
-use crate::stream_ref::{StreamRef, account_of};
+use crate::stream_ref::StreamRef;
 
-/// A Kinesis stream, read by polling.
+/// A Kinesis stream, read by polling or by enhanced fan-out.
 ///
-/// Each open reader sends at most one request at a time. How often: see [`Builder::idle`] and
-/// [`Builder::read_interval`].
+/// **Polling** ([`Builder::idle`], [`Builder::read_interval`]): an open reader sends at most one
+/// request at a time. Readers of other applications share the shard's rates; a refused read makes
+/// this one slower until it is refused no more.
+///
+/// **Fan-out** ([`Builder::fan_out`]): an open reader has one subscription, replaced before the
+/// service ends it. A shard and consumer have one subscription at a time: a second reader takes
+/// it from the first, which gets [`SourceError::Throttled`] and takes it back when it is asked
+/// again. Within 5 s of the last subscription the service refuses another; a shard that moves
+/// twice within so short a time waits for that long.
 #[derive(Clone)]
 pub struct KinesisSource {
-    pub(crate) client: Client,
-    pub(crate) stream: StreamRef,
+    pub(crate) api: Arc<dyn KinesisApi>,
+    pub(crate) name: Arc<str>,
+    pub(crate) way: Way,
     pub(crate) intervals: Intervals,
     pub(crate) records: usize,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counting: Counting,
+    pub(crate) rolls: Rolls,
 }
 
 impl KinesisSource {
-    /// Starts a source of this stream, by name or ARN.
-    pub fn builder(client: Client, stream: impl Into<String>) -> Builder {
+    /// Starts a source of this stream, by name or ARN, or by [`StreamRef::Id`].
+    pub fn builder(client: Client, stream: impl Into<StreamRef>) -> Builder {
         Builder::new(client, stream.into())
     }
 
-    fn named(&self) -> String {
-        format!("stream {}", self.stream.as_str())
+    /// Starts a source of a stream that is reached in another way than by the AWS client: for
+    /// simulations.
+    pub fn builder_over(api: Arc<dyn KinesisApi>) -> Builder {
+        Builder::over(api)
+    }
+
+    /// What the source and all its readers have done so far.
+    pub fn counters(&self) -> SourceCounters {
+        self.counting.so_far()
+    }
+
+    /// The shards that follow one, from a listing: for a service that names none when it ends.
+    pub(crate) async fn children_of(
+        &self,
+        parent: &ShardId,
+    ) -> Result<Vec<ChildShard>, SourceError> {
+        let shards = self.api.list_shards().await?;
+        let children = shards.into_iter().filter(|shard| shard.parents.contains(parent));
+        let children: Vec<_> = children
+            .map(|shard| ChildShard { id: shard.id, parents: shard.parents, range: shard.range })
+            .collect();
+        if children.is_empty() {
+            // Closed, and the listing does not show yet what follows.
+            let why = format!("shard {parent} is closed, its children are not listed");
+            return Err(SourceError::Unavailable(why));
+        }
+        Ok(children)
     }
 }
 
 impl fmt::Debug for KinesisSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KinesisSource({})", self.stream.as_str())
+        write!(f, "KinesisSource({})", self.name)
     }
 }
 
 #[async_trait]
 impl StreamSource for KinesisSource {
     async fn describe(&self) -> Result<StreamDescription, SourceError> {
-        let time = ServiceTime::default();
-        let request = self
-            .client
-            .describe_stream_summary()
-            .set_stream_name(self.stream.name())
-            .set_stream_arn(self.stream.arn());
-        let answer = request.customize().interceptor(time.clone()).send().await;
-        let answer = answer.map_err(|error| classify(&error, &self.named()))?;
-        let missing = || SourceError::Refused(format!("{} has no description", self.named()));
-        let summary = answer.stream_description_summary.ok_or_else(missing)?;
-        let created = &summary.stream_creation_timestamp;
-        let created_at_millis = created.to_millis().ok().and_then(|at| u64::try_from(at).ok());
-        let account = account_of(&summary.stream_arn).unwrap_or("unknown");
-        Ok(StreamDescription {
-            lease_prefix: format!("{account}:{}:{}", summary.stream_name, created.secs()),
-            name: StreamName::new(self.stream.as_str()),
-            created_at_millis: created_at_millis.ok_or_else(missing)?,
-            service_time_millis: time.millis().unwrap_or_else(|| self.clock.wall_millis()),
-        })
+        self.api.describe().await
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        listing::list(&self.client, &self.stream).await
+        self.api.list_shards().await
     }
 
     async fn open(
@@ -82,33 +99,26 @@ impl StreamSource for KinesisSource {
         shard: &ShardId,
         from: ReadFrom,
     ) -> Result<Box<dyn ShardReader>, SourceError> {
-        let request = self
-            .client
-            .get_shard_iterator()
-            .set_stream_name(self.stream.name())
-            .set_stream_arn(self.stream.arn())
-            .shard_id(shard.as_str());
-        let request = match from {
-            ReadFrom::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            ReadFrom::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-            ReadFrom::At(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .starting_sequence_number(sequence.to_string()),
-            ReadFrom::After(position) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(position.sequence.to_string()),
-            ReadFrom::AtTimestamp(millis) => {
-                let millis = i64::try_from(millis).unwrap_or(i64::MAX);
-                request
-                    .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                    .timestamp(DateTime::from_millis(millis))
-            }
-        };
-        let what = format!("shard {shard} of {}", self.named());
-        let answer = request.send().await.map_err(|error| classify(&error, &what))?;
-        let iterator = answer.shard_iterator.ok_or_else(|| {
-            SourceError::Refused(format!("the service gave no iterator for {what}"))
-        })?;
-        Ok(Box::new(PollingReader::new(self.clone(), shard.clone(), what, iterator)))
+        let (source, shard) = (self.clone(), shard.clone());
+        Ok(match self.way {
+            Way::Polling => Box::new(PollingReader::open(source, shard, from).await?),
+            Way::FanOut => Box::new(FanOutReader::open(source, shard, from).await?),
+        })
+    }
+}
+
+/// Numbers for jitter: another sequence in each source unless seeded.
+#[derive(Clone, Debug)]
+pub(crate) struct Rolls {
+    seed: u64,
+    drawn: Arc<AtomicU64>,
+}
+
+impl Rolls {
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, drawn: Arc::default() }
+    }
+    pub fn next(&self) -> u64 {
+        hash::mix(self.seed ^ hash::mix(self.drawn.fetch_add(1, Ordering::Relaxed)))
     }
 }

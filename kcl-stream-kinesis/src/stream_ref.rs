@@ -1,33 +1,54 @@
 //! How a request names its stream.
 
-/// A stream by name or by ARN.
+use std::fmt;
+
+/// A stream of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StreamRef {
+pub enum StreamRef {
+    /// By its name.
     Name(String),
+    /// By its ARN, which may be in another account.
     Arn(String),
+    /// By its StreamId. The API has the field on every request for a stream and calls it reserved
+    /// for the future, so a source by id does not start yet. The client sends such requests to an
+    /// address of its own, not to an endpoint that was set.
+    Id(String),
+}
+
+impl<T: Into<String>> From<T> for StreamRef {
+    /// Takes what starts like an ARN for one, and everything else for a name.
+    fn from(text: T) -> Self {
+        let text = text.into();
+        if text.starts_with("arn:") { Self::Arn(text) } else { Self::Name(text) }
+    }
 }
 
 impl StreamRef {
-    /// Takes what starts like an ARN for one.
-    pub fn parse(text: String) -> Self {
-        if text.starts_with("arn:") { Self::Arn(text) } else { Self::Name(text) }
-    }
-    pub fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         match self {
             Self::Name(name) => Some(name.clone()),
-            Self::Arn(_) => None,
+            Self::Arn(_) | Self::Id(_) => None,
         }
     }
-    pub fn arn(&self) -> Option<String> {
+    pub(crate) fn arn(&self) -> Option<String> {
         match self {
-            Self::Name(_) => None,
             Self::Arn(arn) => Some(arn.clone()),
+            Self::Name(_) | Self::Id(_) => None,
         }
     }
-    /// As the user wrote it, for errors.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn id(&self) -> Option<String> {
         match self {
-            Self::Name(text) | Self::Arn(text) => text,
+            Self::Id(id) => Some(id.clone()),
+            Self::Name(_) | Self::Arn(_) => None,
+        }
+    }
+}
+
+/// As the user wrote it.
+impl fmt::Display for StreamRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(text) | Self::Arn(text) | Self::Id(text) => f.pad(text),
         }
     }
 }
@@ -44,8 +65,8 @@ mod tests {
     #[test]
     fn an_arn_is_told_from_a_name_and_gives_the_account() {
         let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
-        assert_eq!(StreamRef::parse(arn.into()).arn().as_deref(), Some(arn));
-        assert_eq!(StreamRef::parse("orders".into()).name().as_deref(), Some("orders"));
+        assert_eq!(StreamRef::from(arn).arn().as_deref(), Some(arn));
+        assert_eq!(StreamRef::from("orders").name().as_deref(), Some("orders"));
         assert_eq!(account_of(arn), Some("123456789012"));
         assert_eq!(account_of("arn:aws:kinesis"), None);
     }

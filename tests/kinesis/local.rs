@@ -22,11 +22,16 @@ pub async fn endpoint(shards: u32) -> Endpoint {
 }
 
 pub fn client(endpoint: &Endpoint) -> Client {
+    client_of(&endpoint.url())
+}
+
+/// A client with connections of its own.
+pub fn client_of(url: &str) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-        .endpoint_url(endpoint.url())
+        .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     Client::from_conf(config)

@@ -2,8 +2,19 @@
 
 mod client;
 mod fanout;
+mod flights;
+mod flights_job;
+mod harness;
 mod keys;
 mod local;
+mod long_run;
+mod on_engine;
+mod one_layer;
 mod polling;
+mod pushed;
 mod raw;
+mod recreated;
 mod settings;
+mod sharing;
+#[cfg(feature = "third-party")]
+mod third_party;

@@ -3,57 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::primitives::Blob;
-use kcl_core::protocol::{SequenceNumber, ShardId};
-use kcl_core::{Clock, SourceError, StreamSource, SystemClock, async_trait};
-use kcl_endpoint::Endpoint;
-use kcl_stream_kinesis::KinesisSource;
-use kcl_testkit::conformance::stream_source::SourceHarness;
+use kcl_core::{Clock, ReadFrom, ReadOutcome, SourceError, StreamSource, SystemClock};
+use kcl_stream_kinesis::{KinesisSource, StreamRef};
 
+use crate::harness::{Way, put, served};
 use crate::local;
+use crate::pushed::{LIMIT, first_shard};
 
-struct Polled {
-    client: Client,
-    /// Stops when dropped.
-    _endpoint: Endpoint,
-}
-
-async fn fresh() -> Polled {
-    let endpoint = local::endpoint(2).await;
-    Polled { client: local::client(&endpoint), _endpoint: endpoint }
-}
-
-#[async_trait]
-impl SourceHarness for Polled {
-    fn source(&self) -> Arc<dyn StreamSource> {
-        let brief = Duration::from_millis(5);
-        let source = KinesisSource::builder(self.client.clone(), "s");
-        Arc::new(source.idle(brief).read_interval(brief).build())
-    }
-    async fn put(&self, hash_key: u128, data: &[u8]) -> (ShardId, SequenceNumber) {
-        let put = self.client.put_record().stream_name("s").partition_key("key");
-        let put = put.explicit_hash_key(hash_key.to_string()).data(Blob::new(data));
-        let answer = put.send().await.unwrap();
-        (ShardId::new(&answer.shard_id), answer.sequence_number.parse().unwrap())
-    }
-    async fn split(&self, shard: &ShardId, at: u128) {
-        let split = self.client.split_shard().stream_name("s");
-        let split = split.shard_to_split(shard.as_str()).new_starting_hash_key(at.to_string());
-        split.send().await.unwrap();
-    }
-    async fn merge(&self, shard: &ShardId, adjacent: &ShardId) {
-        let merge = self.client.merge_shards().stream_name("s");
-        let merge = merge.shard_to_merge(shard.as_str());
-        merge.adjacent_shard_to_merge(adjacent.as_str()).send().await.unwrap();
-    }
-    async fn next_millisecond(&self) -> u64 {
-        SystemClock.sleep(Duration::from_millis(2)).await;
-        SystemClock.wall_millis()
-    }
-}
-
-kcl_testkit::stream_source_suite!(fresh().await);
+kcl_testkit::stream_source_suite!(served(Way::Polling).await);
 
 #[tokio::test]
 async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
@@ -74,4 +31,49 @@ async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
         unknown.describe().await.unwrap_err(),
         SourceError::NotFound("stream nowhere".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_stream_id_is_not_taken_for_a_name() {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    let text = "abcdefghij0123456789-abc";
+    client.create_stream().stream_name(text).shard_count(1).send().await.unwrap();
+    assert!(KinesisSource::builder(client.clone(), text).build().describe().await.is_ok());
+    let by_id = KinesisSource::builder(client, StreamRef::Id(text.to_owned())).build();
+    assert!(by_id.describe().await.is_err());
+}
+
+#[tokio::test]
+async fn a_place_lost_to_age_is_taken_up_after_the_last_record() {
+    let (endpoint, clock) = local::limited(1, Duration::ZERO).await;
+    let client = local::client(&endpoint);
+    let source = KinesisSource::builder(client.clone(), "s").clock(Arc::new(clock.clone()));
+    let source = source.build();
+    put(&client, 0, b"a").await;
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    for (number, text) in [b"a", b"b", b"c"].into_iter().enumerate() {
+        if number > 0 {
+            clock.by(Duration::from_secs(301));
+            put(&client, 0, text).await;
+        }
+        // Reads are apart on the same clock, which stands still by itself.
+        let passing = async {
+            loop {
+                SystemClock.sleep(Duration::from_millis(5)).await;
+                clock.by(Duration::from_millis(100));
+            }
+        };
+        let records = tokio::select! { biased;
+            outcome = reader.next(LIMIT) => match outcome.unwrap() {
+                ReadOutcome::Records { records, .. } => records,
+                other => panic!("{other:?}: a record was put"),
+            },
+            () = passing => Vec::new(),
+        };
+        assert_eq!(records.len(), 1, "none twice");
+        assert_eq!(&records[0].data[..], text);
+    }
+    let counters = source.counters();
+    assert_eq!((counters.expired, counters.reopened, counters.records), (2, 2, 3));
 }

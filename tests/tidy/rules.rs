@@ -127,6 +127,9 @@ const PLUG_INS: [&str; 7] = [
     "kcl-core",
 ];
 
+/// The room that may name an AWS package only as an option: its first program builds none.
+const AWS_IF_ASKED: &str = "examples";
+
 /// Crates that may name an AWS package.
 const AWS: [&str; 9] = [
     "kcl-records",
@@ -148,8 +151,9 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
         Err(error) => return vec![format!("{name}: not a manifest: {error}")],
     };
     let mut findings = Vec::new();
-    for package in dependencies(&manifest) {
-        if package.starts_with("aws-") && !AWS.contains(&room) {
+    for (package, is_optional) in dependencies(&manifest) {
+        let may = AWS.contains(&room) || (is_optional && room == AWS_IF_ASKED);
+        if package.starts_with("aws-") && !may {
             findings.push(format!("{name}: {package}: no AWS crate in this room"));
         }
         let is_ours = package.starts_with("kcl-");
@@ -189,7 +193,7 @@ fn breakable(room: &str, text: &str) -> Vec<Finding> {
 }
 
 /// The packages a crate needs when it is built for use, for any target, by their own names.
-fn dependencies(manifest: &toml::Table) -> Vec<String> {
+fn dependencies(manifest: &toml::Table) -> Vec<(String, bool)> {
     let targets = manifest.get("target").and_then(|targets| targets.as_table());
     let targets = targets.into_iter().flat_map(|targets| targets.values());
     let places = targets.filter_map(|target| target.as_table()).chain([manifest]);
@@ -199,7 +203,8 @@ fn dependencies(manifest: &toml::Table) -> Vec<String> {
             let table = place.get(kind).and_then(|table| table.as_table());
             for (name, value) in table.into_iter().flatten() {
                 let renamed = value.get("package").and_then(|package| package.as_str());
-                found.push(renamed.unwrap_or(name).to_owned());
+                let optional = value.get("optional").and_then(|optional| optional.as_bool());
+                found.push((renamed.unwrap_or(name).to_owned(), optional.unwrap_or(false)));
             }
         }
     }
@@ -259,6 +264,9 @@ mod tests {
         assert_eq!(arrows("examples/Cargo.toml", plug_in).len(), 0);
         let aws = "[dependencies]\naws-sdk-kinesis = \"1\"\n";
         assert_eq!(arrows("kcl-core/Cargo.toml", aws).len(), 1);
+        let optional = "[dependencies]\naws-sdk-kinesis = { version = \"1\", optional = true }\n";
+        let in_examples = [aws, optional].map(|text| arrows("examples/Cargo.toml", text).len());
+        assert_eq!(in_examples, [1, 0]);
         for aws in [
             "[dependencies.aws-sdk-kinesis]\nversion = \"1\"\n",
             "[target.'cfg(unix)'.dependencies]\naws-sdk-kinesis = \"1\"\n",

@@ -16,11 +16,11 @@ use examples::flights::hot::hot_shards;
 use examples::flights::json_file::JsonFile;
 use examples::flights::report::{KEYS_REPORTED, Report};
 use examples::flights::rows;
-use examples::flights::script::Script;
+use examples::flights::script::{Script, open_shards};
 use examples::flights::view::{Scene, View};
 use kcl_core::protocol::Moment;
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{Engine, ProducerOptions, ShardFilter, StreamOptions};
+use kcl_stream_local::{Engine, ProducerOptions, StreamOptions};
 use tokio::task::JoinHandle;
 
 /// How often the fleet is looked at.
@@ -131,7 +131,7 @@ impl Run {
         }
         self.progress.allow(self.script.full_pace_to());
         let feeding = self.feeding.take_if(|feeding| feeding.is_finished());
-        self.name_hot_shards(fleet, feeding.is_some())?;
+        self.name_hot_shards(fleet, feeding.is_some()).await?;
         if let Some(feeding) = feeding {
             feeding.await??;
         }
@@ -155,7 +155,7 @@ impl Run {
     }
 
     /// Every few seconds while rows are put, and at the end of them if no window was full by then.
-    fn name_hot_shards(&mut self, fleet: &Fleet, is_end: bool) -> Result<(), Box<dyn Error>> {
+    async fn name_hot_shards(&mut self, fleet: &Fleet, is_end: bool) -> Result<(), Box<dyn Error>> {
         let now = SystemClock.monotonic();
         let time = now.since(self.window);
         let is_due = match is_end {
@@ -167,7 +167,7 @@ impl Run {
         }
         self.is_first_window = false;
         self.window = now;
-        let open = fleet.stream.list_shards(&ShardFilter::AtLatest)?.len();
+        let open = open_shards(fleet).await?.len();
         for sentence in hot_shards(&self.progress.take_loads(), open, time) {
             let shard = sentence.split(' ').next().unwrap_or_default().to_owned();
             if !self.named.contains(&shard) {

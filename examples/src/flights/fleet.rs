@@ -1,10 +1,14 @@
 //! The workers, each with a runtime of its own, as if in a process of its own.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::protocol::WorkerId;
-use kcl_core::{Clock, Config, Handle, Scheduler, Status, SystemClock, WorkerError, WorkerPhase};
+use kcl_core::protocol::{ShardId, WorkerId};
+use kcl_core::{
+    Clock, Config, Handle, Scheduler, SourceError, Status, StreamSource, SystemClock, WorkerError,
+    WorkerPhase, async_trait,
+};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::Stream;
 use tokio::runtime::Runtime;
@@ -17,10 +21,44 @@ use super::tracker::Tracker;
 /// `D`: a killed worker's shards move on after about this.
 const LEASE_DURATION: Duration = Duration::from_secs(1);
 
+/// The stream a fleet reads: one of the bundled engine, or of any service.
+#[async_trait]
+pub trait FleetStream: Send + Sync + 'static {
+    /// The stream as a worker that starts now reads it.
+    fn source(&self) -> Arc<dyn StreamSource>;
+
+    /// Splits a shard at a hash key.
+    ///
+    /// # Errors
+    /// If the stream does not do so.
+    async fn split(&self, shard: &ShardId, at: u128) -> Result<(), SourceError>;
+
+    /// Merges two shards whose ranges touch.
+    ///
+    /// # Errors
+    /// If the stream does not do so.
+    async fn merge(&self, shard: &ShardId, adjacent: &ShardId) -> Result<(), SourceError>;
+}
+
+#[async_trait]
+impl FleetStream for Stream {
+    fn source(&self) -> Arc<dyn StreamSource> {
+        Arc::new(Stream::source(self))
+    }
+    async fn split(&self, shard: &ShardId, at: u128) -> Result<(), SourceError> {
+        self.split_shard(shard, at)?;
+        Ok(())
+    }
+    async fn merge(&self, shard: &ShardId, adjacent: &ShardId) -> Result<(), SourceError> {
+        self.merge_shards(shard, adjacent)?;
+        Ok(())
+    }
+}
+
 /// What every worker is made from.
 pub struct Fleet {
     /// The stream they read.
-    pub stream: Stream,
+    pub stream: Arc<dyn FleetStream>,
     /// The lease table they share.
     pub table: MemoryLeaseTable,
     /// Where they count.
@@ -41,9 +79,9 @@ struct Worker {
 
 impl Fleet {
     /// A fleet without workers.
-    pub fn new(stream: Stream, audit: Arc<Audit>) -> Self {
+    pub fn new(stream: impl FleetStream, audit: Arc<Audit>) -> Self {
         Self {
-            stream,
+            stream: Arc::new(stream),
             table: MemoryLeaseTable::new(),
             ledger: Arc::default(),
             audit,
@@ -56,7 +94,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start_worker(&mut self) -> Result<String, Box<dyn std::error::Error>> {
+    pub fn start_worker(&mut self) -> Result<String, Box<dyn Error>> {
         let name = format!("worker-{}", self.workers.len() + 1);
         let config = Config::new("flights")
             .worker_name(&name)
@@ -64,13 +102,12 @@ impl Fleet {
             .observer(Arc::new(self.tracker.clone()));
         let (ledger, audit) = (Arc::clone(&self.ledger), Arc::clone(&self.audit));
         let table = Arc::new(self.table.clone());
-        let scheduler =
-            Scheduler::new(config, table, Arc::new(self.stream.source()), move |start: &_| {
-                CountFlights::new(start, Arc::clone(&ledger), Arc::clone(&audit))
-            })?;
+        let scheduler = Scheduler::new(config, table, self.stream.source(), move |start: &_| {
+            CountFlights::new(start, Arc::clone(&ledger), Arc::clone(&audit))
+        })?;
         let handle = scheduler.handle();
         let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let told = name.clone();
         runtime.spawn(async move {
             if let Err(error) = scheduler.run().await {

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use kcl_core::protocol::{Moment, ShardId, WorkerId};
-use kcl_core::{Clock, Shard, StreamSource, SystemClock};
+use kcl_core::{Clock, Shard, SystemClock};
 
 use super::fleet::Fleet;
 
@@ -117,7 +117,7 @@ impl Script {
                 let open = open_shards(fleet).await?;
                 let Shard { id, range, .. } = hottest(&open, records).ok_or("no shard is open")?;
                 let middle = range.start + (range.end - range.start) / 2 + 1;
-                fleet.stream.split_shard(id, middle)?;
+                fleet.stream.split(id, middle).await?;
                 self.split = Some(id.clone());
                 format!("the hottest shard, {id}, is split")
             }
@@ -125,7 +125,7 @@ impl Script {
                 let open = open_shards(fleet).await?;
                 let pair = coldest_pair(&open, self.split.as_ref(), records);
                 let pair = pair.ok_or("no two shards touch")?;
-                fleet.stream.merge_shards(&pair[0].id, &pair[1].id)?;
+                fleet.stream.merge(&pair[0].id, &pair[1].id).await?;
                 format!("{} and {} are merged", pair[0].id, pair[1].id)
             }
         })
@@ -173,7 +173,10 @@ fn coldest_pair<'a>(
 }
 
 /// Open shards by hash key range.
-async fn open_shards(fleet: &Fleet) -> Result<Vec<Shard>, Box<dyn Error>> {
+///
+/// # Errors
+/// If the stream cannot be listed.
+pub async fn open_shards(fleet: &Fleet) -> Result<Vec<Shard>, Box<dyn Error>> {
     let shards = fleet.stream.source().list_shards().await?;
     let mut open: Vec<_> = shards.into_iter().filter(|shard| shard.is_open).collect();
     open.sort_by_key(|shard| shard.range);

@@ -28,12 +28,30 @@ const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 /// Nothing here takes as long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Opens a reader; a source that says "not now" is asked again, as a worker does.
 async fn open(
     harness: &impl SourceHarness,
     shard: &ShardId,
     from: ReadFrom,
 ) -> Box<dyn ShardReader> {
-    harness.source().open(shard, from).await.unwrap()
+    let source = harness.source();
+    let opened = async {
+        loop {
+            match source.open(shard, from).await {
+                Err(error) if error.is_transient() => pause(&error).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opened).await.expect("the reader opens")
+}
+
+async fn pause(error: &SourceError) {
+    let pause = match error {
+        SourceError::Throttled { retry_after } => *retry_after,
+        _ => Duration::from_millis(50),
+    };
+    tokio::time::sleep(pause).await;
 }
 
 /// Records until the reader has caught up or its shard has ended.
@@ -47,8 +65,19 @@ async fn drain(reader: &mut dyn ShardReader) -> Vec<Record> {
 }
 
 async fn next(reader: &mut dyn ShardReader) -> ReadOutcome {
-    let answer = tokio::time::timeout(PATIENCE, reader.next(LIMIT)).await;
-    answer.expect("the reader answers").unwrap()
+    next_within(reader, LIMIT).await
+}
+
+async fn next_within(reader: &mut dyn ShardReader, limit: ReadLimit) -> ReadOutcome {
+    let answered = async {
+        loop {
+            match reader.next(limit).await {
+                Err(error) if error.is_transient() => pause(&error).await,
+                answer => return answer.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the reader answers")
 }
 
 fn numbers(records: &[Record]) -> Vec<u8> {
@@ -155,7 +184,7 @@ pub async fn a_limit_holds_and_the_rest_follows(harness: impl SourceHarness) {
     for limit in [ReadLimit { records: 3, bytes: 1 << 20 }, ReadLimit { records: 100, bytes: 1 }] {
         let mut reader = open(&harness, &shard, ReadFrom::TrimHorizon).await;
         let mut seen = Vec::new();
-        while let ReadOutcome::Records { records, .. } = reader.next(limit).await.unwrap() {
+        while let ReadOutcome::Records { records, .. } = next_within(&mut *reader, limit).await {
             assert!(records.len() <= limit.records && (limit.bytes > 1 || records.len() == 1));
             seen.extend(numbers(&records));
         }

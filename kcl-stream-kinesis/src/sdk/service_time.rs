@@ -11,7 +11,7 @@ use aws_sdk_kinesis::primitives::{DateTime, DateTimeFormat};
 
 /// Notes the time of the answers it sees (Unix milliseconds).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ServiceTime(Arc<AtomicU64>);
+pub(super) struct ServiceTime(Arc<AtomicU64>);
 
 impl ServiceTime {
     /// The last time seen, if any answer told one.

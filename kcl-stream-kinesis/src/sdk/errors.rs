@@ -4,12 +4,13 @@ use std::error::Error;
 
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError as EventError;
 use kcl_core::SourceError;
 
-use crate::limits::THROTTLE_PAUSE;
+use crate::limits::{REFUSED_PAUSE, TAKEN_OVER_PAUSE, THROTTLE_PAUSE};
 
 /// Sorts an error of a request about `what`.
-pub(crate) fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -23,6 +24,53 @@ where
             by_code(code, status, what, answer.err().message().unwrap_or_default())
         }
         _ => SourceError::Unavailable(said(error)),
+    }
+}
+
+/// Sorts an error of a new subscription. In use is a subscription that is too young to be taken
+/// over: of the worker that had the shard before, as a rule.
+pub(super) fn classify_subscribe<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+        Some(IN_USE) => SourceError::Throttled { retry_after: REFUSED_PAUSE },
+        _ => classify(error, what),
+    }
+}
+
+const IN_USE: &str = "ResourceInUseException";
+
+/// Sorts an error that ended a subscription. Whether shard, consumer or stream is gone, the next
+/// subscription tells.
+pub(super) fn classify_event<R>(error: &SdkError<EventError, R>, what: &str) -> SourceError
+where
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let Some(told) = error.as_service_error() else {
+        return SourceError::Unavailable(said(error));
+    };
+    let (code, message) = (event_code(told), told.message().unwrap_or_default());
+    if code == IN_USE {
+        return SourceError::Throttled { retry_after: TAKEN_OVER_PAUSE };
+    }
+    match by_code(code, 200, what, message) {
+        SourceError::NotFound(_) | SourceError::Expired => {
+            SourceError::Unavailable(format!("{code} for {what}: {message}"))
+        }
+        error => error,
+    }
+}
+
+/// The client names the code of an error in an event by its type alone.
+fn event_code(error: &EventError) -> &str {
+    match error {
+        EventError::ResourceNotFoundException(_) => "ResourceNotFoundException",
+        EventError::ResourceInUseException(_) => IN_USE,
+        EventError::InternalFailureException(_) => "InternalFailureException",
+        EventError::KmsThrottlingException(_) => "KMSThrottlingException",
+        EventError::KmsAccessDeniedException(_) => "KMSAccessDeniedException",
+        other => other.code().unwrap_or_default(),
     }
 }
 
@@ -47,9 +95,11 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
         | "KMSThrottlingException"
         | "ThrottlingException"
         | "RequestLimitExceeded" => SourceError::Throttled { retry_after: THROTTLE_PAUSE },
-        "ResourceInUseException" | "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
-            SourceError::Unavailable(format!("{code} for {what}: {message}"))
-        }
+        IN_USE
+        | "InternalFailureException"
+        | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "RequestExpired" => SourceError::Unavailable(format!("{code} for {what}: {message}")),
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
@@ -57,8 +107,9 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
         | "MissingAuthenticationTokenException"
         | "KMSAccessDeniedException" => SourceError::Refused(format!(
             "the credentials may not read {what}; allow kinesis:DescribeStreamSummary, \
-             ListShards, GetShardIterator and GetRecords on it, and check this machine's clock \
-             ({code}: {message})"
+             ListShards, GetShardIterator and GetRecords on it, with fan-out \
+             DescribeStreamConsumer, RegisterStreamConsumer and SubscribeToShard, and check this \
+             machine's clock ({code}: {message})"
         )),
         _ if status >= 500 => {
             SourceError::Unavailable(format!("{status} {code} for {what}: {message}"))
@@ -78,6 +129,7 @@ mod tests {
         assert_eq!(sort("ExpiredIteratorException", 400), SourceError::Expired);
         assert!(sort("ProvisionedThroughputExceededException", 400).is_transient());
         assert!(sort("InternalFailure", 500).is_transient());
+        assert!(sort("InternalFailureException", 200).is_transient(), "inside an event stream");
         assert!(sort("ExpiredTokenException", 400).is_transient());
         let refused = sort("AccessDeniedException", 400).to_string();
         assert!(refused.contains("kinesis:DescribeStreamSummary"), "{refused}");

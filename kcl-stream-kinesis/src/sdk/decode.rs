@@ -3,21 +3,61 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::{
     ChildShard as WireChild, HashKeyRange as WireRange, Record as WireRecord, Shard as WireShard,
+    SubscribeToShardEvent,
 };
 use bytes::Bytes;
 use kcl_core::{ChildShard, PartitionKey, Record, Shard, SourceError};
 use kcl_protocol::{HashKeyRange, Position, SequenceNumber, ShardId};
+
+use crate::api::{Event, Page};
 
 /// A value that breaks the service's own rules: nobody guesses what was meant.
 fn bad(what: &str, value: impl Display) -> SourceError {
     SourceError::Refused(format!("the service sent {value} for a {what}"))
 }
 
-pub(crate) fn record(wire: WireRecord) -> Result<Record, SourceError> {
-    let sequence: SequenceNumber =
-        wire.sequence_number.parse().map_err(|error| bad("sequence number", error))?;
+/// All of an answer, or none of it.
+pub(super) fn page(wire: GetRecordsOutput) -> Result<Page, SourceError> {
+    Ok(Page {
+        records: records(wire.records)?,
+        behind_millis: behind(wire.millis_behind_latest.unwrap_or(0)),
+        next: wire.next_shard_iterator,
+        children: children(wire.child_shards.unwrap_or_default())?,
+    })
+}
+
+pub(super) fn event(wire: SubscribeToShardEvent) -> Result<Event, SourceError> {
+    // The client makes an empty text of none.
+    let passed = Some(&wire.continuation_sequence_number).filter(|number| !number.is_empty());
+    Ok(Event {
+        passed: passed.map(|number| sequence(number)).transpose()?,
+        records: records(wire.records)?,
+        behind_millis: behind(wire.millis_behind_latest),
+        children: children(wire.child_shards.unwrap_or_default())?,
+    })
+}
+
+fn behind(millis: i64) -> u64 {
+    u64::try_from(millis).unwrap_or(0)
+}
+
+fn records(wire: Vec<WireRecord>) -> Result<Vec<Record>, SourceError> {
+    wire.into_iter().map(record).collect()
+}
+
+fn children(wire: Vec<WireChild>) -> Result<Vec<ChildShard>, SourceError> {
+    wire.iter().map(child).collect()
+}
+
+fn sequence(text: &str) -> Result<SequenceNumber, SourceError> {
+    text.parse().map_err(|error| bad("sequence number", error))
+}
+
+fn record(wire: WireRecord) -> Result<Record, SourceError> {
+    let sequence = sequence(&wire.sequence_number)?;
     let arrival = wire.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok());
     Ok(Record {
         position: Position::from(sequence),
@@ -29,7 +69,7 @@ pub(crate) fn record(wire: WireRecord) -> Result<Record, SourceError> {
     })
 }
 
-pub(crate) fn shard(wire: &WireShard) -> Result<Shard, SourceError> {
+pub(super) fn shard(wire: &WireShard) -> Result<Shard, SourceError> {
     let parents = [&wire.parent_shard_id, &wire.adjacent_parent_shard_id];
     let ended = wire.sequence_number_range.as_ref();
     Ok(Shard {
@@ -41,7 +81,7 @@ pub(crate) fn shard(wire: &WireShard) -> Result<Shard, SourceError> {
     })
 }
 
-pub(crate) fn child(wire: &WireChild) -> Result<ChildShard, SourceError> {
+fn child(wire: &WireChild) -> Result<ChildShard, SourceError> {
     Ok(ChildShard {
         id: ShardId::new(&wire.shard_id),
         parents: wire.parent_shards.iter().map(ShardId::new).collect::<BTreeSet<_>>(),

@@ -1,0 +1,257 @@
+//! A worker as one would run it: records from Kinesis, leases in DynamoDB, a file or memory.
+//!
+//! It prints what it does as `kcl drill` asks of a worker (`kcl drill --contract`), so it can be
+//! drilled:
+//!
+//! ```text
+//! kcl drill kill --worker-cmd "target/release/kinesis_worker --consumer drilled"
+//! ```
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use clap::{Parser, ValueEnum};
+use kcl_core::protocol::Checkpoint;
+use kcl_core::{
+    Checkpointer, Clock, Config, ConsumerConfig, InitialPosition, LeaseTable, ProcessorError,
+    RecordBatch, RecordProcessor, Scheduler, ShardEnd, ShardStart, SystemClock, async_trait,
+};
+use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
+use kcl_lease_local::{FileLeaseTable, MemoryLeaseTable};
+use kcl_stream_kinesis::{FanOut, KinesisSource};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Processes a Kinesis stream until SIGTERM or SIGINT, then hands its shards over.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The stream: a name or an ARN
+    #[arg(long, env = "STREAM")]
+    stream: String,
+    /// The application: its workers share the shards, and its name is the lease table's
+    #[arg(long, env = "APP")]
+    application: String,
+    /// This worker's name in logs and rows
+    #[arg(long, env = "WORKER_ID", default_value = "worker")]
+    worker: String,
+    /// Where a new application begins
+    #[arg(long, env = "START_POSITION", value_enum, default_value = "TRIM_HORIZON")]
+    start: Start,
+    /// Read by enhanced fan-out, as this consumer (registered if there is none) or its ARN;
+    /// without it by polling
+    #[arg(long)]
+    consumer: Option<String>,
+    /// Where leases are kept
+    #[arg(long, value_enum, default_value = "dynamodb")]
+    leases: Leases,
+    /// The file of `--leases file`
+    #[arg(long, default_value = "leases.redb")]
+    lease_file: PathBuf,
+    /// A dead worker's shards move on after about this
+    #[arg(long, default_value_t = 3000, value_parser = lease_bounds())]
+    lease_ms: u64,
+    /// Another Kinesis than that of AWS
+    #[arg(long, env = "KINESIS_ENDPOINT", value_name = "URL")]
+    kinesis: Option<String>,
+    /// Another DynamoDB than that of AWS
+    #[arg(long, env = "DYNAMODB_ENDPOINT", value_name = "URL")]
+    dynamodb: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Start {
+    #[value(name = "TRIM_HORIZON")]
+    TrimHorizon,
+    #[value(name = "LATEST")]
+    Latest,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Leases {
+    /// Any number of workers anywhere
+    Dynamodb,
+    /// This process alone; checkpoints survive it
+    File,
+    /// This process alone; a restart begins anew
+    Memory,
+}
+
+fn lease_bounds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(500..=60_000)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no thread can be started: {error}")),
+    };
+    runtime
+        .block_on(run(args))
+        .map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("kinesis_worker: {why}");
+    ExitCode::FAILURE
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let lease = Duration::from_millis(args.lease_ms);
+    let config = Config::new(&args.application)
+        .worker_name(&args.worker)
+        .lease_duration(lease)
+        .initial_position(match args.start {
+            Start::TrimHorizon => InitialPosition::TrimHorizon,
+            Start::Latest => InitialPosition::Latest,
+        })
+        .consumer(ConsumerConfig {
+            checkpoint_interval: Duration::from_secs(1),
+            ..ConsumerConfig::default()
+        });
+    let says = Says { worker: args.worker.as_str().into() };
+    let (table, liveness) = lease_table(&args, lease).await?;
+    let source = Arc::new(source(&args).await);
+    let told = says.clone();
+    let factory = move |start: &ShardStart| Worker::new(start, told.clone());
+    let mut scheduler = Scheduler::new(config, table, source, factory)?;
+    if let Some(liveness) = liveness {
+        scheduler = scheduler.liveness_table(liveness);
+    }
+    let handle = scheduler.handle();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut running = tokio::spawn(scheduler.run());
+    tokio::select! { biased;
+        ended = &mut running => return Ok(ended??),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    handle.shutdown().await;
+    running.await??;
+    says.line("shutdown", json!({}));
+    Ok(())
+}
+
+/// Credentials and region as for every AWS client: environment, shared files, the machine's role.
+/// At another service than AWS, and with none in the environment, made-up ones serve.
+async fn aws(endpoint: Option<&str>) -> SdkConfig {
+    let mut config = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(url) = endpoint {
+        config = config.endpoint_url(url);
+        if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+            let made_up =
+                aws_sdk_kinesis::config::Credentials::new("local", "local", None, None, "example");
+            config = config.credentials_provider(made_up).region(Region::from_static("us-east-1"));
+        }
+    }
+    config.load().await
+}
+
+async fn source(args: &Args) -> KinesisSource {
+    let client = aws_sdk_kinesis::Client::new(&aws(args.kinesis.as_deref()).await);
+    let builder = KinesisSource::builder(client, args.stream.as_str());
+    match &args.consumer {
+        Some(arn) if arn.starts_with("arn:") => builder.fan_out(FanOut::arn(arn)),
+        Some(name) => builder.fan_out(FanOut::register(name)),
+        None => builder,
+    }
+    .build()
+}
+
+type Table = Arc<dyn LeaseTable>;
+
+/// The lease table, and with DynamoDB a second way to it, so that heartbeats wait behind nothing.
+async fn lease_table(
+    args: &Args,
+    lease: Duration,
+) -> Result<(Table, Option<Table>), Box<dyn Error>> {
+    Ok(match args.leases {
+        Leases::Memory => (Arc::new(MemoryLeaseTable::new()), None),
+        Leases::File => (Arc::new(FileLeaseTable::open(&args.lease_file)?), None),
+        Leases::Dynamodb => {
+            let heartbeat = lease / 3;
+            let config = aws(args.dynamodb.as_deref()).await;
+            let client = aws_sdk_dynamodb::Client::new(&config);
+            let table = DynamoLeaseTable::builder(client, &args.application)
+                .create_if_missing(TableOptions::default())
+                .request_timeout(heartbeat * 2)
+                .build();
+            let apart = aws_sdk_dynamodb::Client::new(&aws(args.dynamodb.as_deref()).await);
+            let liveness = table.for_liveness(&apart, heartbeat);
+            (Arc::new(table), Some(Arc::new(liveness)))
+        }
+    })
+}
+
+/// Lines of JSON on standard output.
+#[derive(Clone)]
+struct Says {
+    worker: Arc<str>,
+}
+
+impl Says {
+    fn line(&self, event: &str, more: Value) {
+        let ts = SystemClock.wall_millis() as f64 / 1000.0;
+        let mut line = json!({ "ts": ts, "worker": &*self.worker, "event": event });
+        if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+            line.extend(more);
+        }
+        println!("{line}");
+    }
+}
+
+/// Processes one shard: here it only tells of the records.
+struct Worker {
+    shard: String,
+    fence: u64,
+    says: Says,
+}
+
+impl Worker {
+    fn new(start: &ShardStart, says: Says) -> Self {
+        Self { shard: start.shard.to_string(), fence: start.fence.0, says }
+    }
+}
+
+#[async_trait]
+impl RecordProcessor for Worker {
+    async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
+        let seq = match start.checkpoint {
+            Checkpoint::At(position) => Some(position.sequence.to_string()),
+            _ => None,
+        };
+        let (shard, fence) = (&self.shard, self.fence);
+        self.says.line("shard_start", json!({ "shard": shard, "seq": seq, "fence": fence }));
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let ids: Vec<_> =
+            batch.records.iter().map(|record| String::from_utf8_lossy(&record.data)).collect();
+        let last = batch.records.last().map(|record| record.position.sequence.to_string());
+        self.says.line(
+            "records",
+            json!({ "shard": self.shard, "fence": self.fence, "n": ids.len(), "seq": last,
+                    "ids": ids }),
+        );
+        Ok(())
+    }
+
+    async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
+        self.says.line("shard_end", json!({ "shard": self.shard }));
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self) {
+        self.says.line("lease_lost", json!({ "shard": self.shard }));
+    }
+}

@@ -1,0 +1,187 @@
+//! Reads one shard by subscriptions, one after the other.
+
+use kcl_core::{
+    ChildShard, ReadFrom, ReadLimit, ReadOutcome, ShardReader, SourceError, async_trait,
+};
+use kcl_protocol::retry::spread;
+use kcl_protocol::{Moment, Position, ShardId};
+
+use super::feed::{Feed, Told};
+use crate::api::Event;
+use crate::limits::SUBSCRIPTION_SAFE;
+use crate::source::KinesisSource;
+use crate::spare::{Spare, size};
+
+/// The end of the shard.
+enum End {
+    /// More may come.
+    Open,
+    /// All was told but the shards that follow.
+    Closed,
+    Ended {
+        children: Vec<ChildShard>,
+    },
+}
+
+pub(crate) struct FanOutReader {
+    source: KinesisSource,
+    shard: ShardId,
+    /// Everything before was told.
+    from: ReadFrom,
+    feed: Option<Feed>,
+    /// No subscription before: the service would refuse it.
+    not_before: Moment,
+    spare: Spare,
+    end: End,
+    /// The last event brought the reader to the tip, and `CaughtUp` was not answered since.
+    owes_tip: bool,
+    has_told_tip: bool,
+    /// The last attempt failed, and the log says so.
+    is_troubled: bool,
+}
+
+impl FanOutReader {
+    /// # Errors
+    /// Those of subscribing.
+    pub async fn open(
+        source: KinesisSource,
+        shard: ShardId,
+        from: ReadFrom,
+    ) -> Result<Self, SourceError> {
+        let mut reader = Self {
+            feed: Some(Feed::start(&source, &shard, from, Moment::default())),
+            source,
+            shard,
+            from,
+            not_before: Moment::default(),
+            spare: Spare::default(),
+            end: End::Open,
+            owes_tip: false,
+            has_told_tip: false,
+            is_troubled: false,
+        };
+        // Only once the subscription stands do records that come now belong to it.
+        let told = match &mut reader.feed {
+            Some(feed) => feed.next().await,
+            None => None,
+        };
+        match told {
+            Some(Told::Failed(error)) => Err(reader.troubled(error)),
+            Some(told) => {
+                reader.take_in(told)?;
+                Ok(reader)
+            }
+            None => Ok(reader),
+        }
+    }
+
+    fn take_in(&mut self, told: Told) -> Result<(), SourceError> {
+        match told {
+            Told::Subscribed => {
+                self.not_before = self.source.clock.monotonic() + SUBSCRIPTION_SAFE;
+                Ok(())
+            }
+            Told::Event(event) => {
+                self.arrived(event);
+                Ok(())
+            }
+            Told::Failed(error) => {
+                self.feed = None;
+                Err(self.troubled(error))
+            }
+        }
+    }
+
+    /// Counts it, and says once that something is wrong, however often it is.
+    fn troubled(&mut self, error: SourceError) -> SourceError {
+        let is_throttled = matches!(error, SourceError::Throttled { .. });
+        let error = match error {
+            SourceError::Throttled { retry_after } => {
+                self.source.counting.throttled();
+                // Two that take the shard from each other do not meet each time.
+                let retry_after = spread(retry_after, self.source.rolls.next());
+                SourceError::Throttled { retry_after }
+            }
+            error => error,
+        };
+        if !std::mem::replace(&mut self.is_troubled, true) {
+            let shard = &self.shard;
+            match is_throttled {
+                true => tracing::warn!(
+                    %shard,
+                    "the consumer has another subscription to the shard; waiting for it to end. If \
+                     it stays so, two applications use one consumer: give each its own"
+                ),
+                false => tracing::warn!(%shard, %error, "the subscription failed"),
+            }
+        }
+        error
+    }
+
+    fn arrived(&mut self, event: Event) {
+        if std::mem::take(&mut self.is_troubled) {
+            tracing::info!(shard = %self.shard, "subscribed again");
+        }
+        let Event { mut records, behind_millis, passed, children } = event;
+        self.source.counting.read(records.len(), records.iter().map(size).sum());
+        // A service that sends again what it has sent is not followed.
+        if let ReadFrom::After(last) = self.from {
+            records.retain(|record| record.position > last);
+        }
+        let last = records.last().map(|record| record.position);
+        // Where it goes on: a quiet shard moves on too.
+        let passed = passed.map(Position::from);
+        if let Some(last) = last.max(passed) {
+            self.from = match self.from {
+                ReadFrom::After(before) => ReadFrom::After(before.max(last)),
+                _ => ReadFrom::After(last),
+            };
+        }
+        if passed.is_none() {
+            self.end = match children.is_empty() {
+                true => End::Closed,
+                false => End::Ended { children },
+            };
+            self.feed = None;
+        }
+        self.has_told_tip &= records.is_empty();
+        self.owes_tip = behind_millis == 0 && !self.has_told_tip && passed.is_some();
+        self.spare.fill(records, behind_millis);
+    }
+}
+
+#[async_trait]
+impl ShardReader for FanOutReader {
+    async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
+        loop {
+            if let Some(outcome) = self.spare.take(limit) {
+                return Ok(outcome);
+            }
+            match &self.end {
+                End::Open => {}
+                End::Closed => {
+                    let children = self.source.children_of(&self.shard).await?;
+                    self.end = End::Ended { children };
+                    continue;
+                }
+                End::Ended { children } => {
+                    return Ok(ReadOutcome::ShardEnd { children: children.clone() });
+                }
+            }
+            if std::mem::take(&mut self.owes_tip) {
+                self.has_told_tip = true;
+                return Ok(ReadOutcome::CaughtUp);
+            }
+            let Some(feed) = &mut self.feed else {
+                self.source.counting.reopened();
+                let (source, shard) = (&self.source, &self.shard);
+                self.feed = Some(Feed::start(source, shard, self.from, self.not_before));
+                continue;
+            };
+            match feed.next().await {
+                Some(told) => self.take_in(told)?,
+                None => self.feed = None,
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The service through its AWS client.
+
+mod consumer;
+mod decode;
+mod errors;
+mod events;
+mod listing;
+mod service_time;
+
+use std::sync::{Arc, OnceLock};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, StreamDescriptionSummary};
+use kcl_core::{Clock, ReadFrom, Shard, SourceError, StreamDescription, async_trait};
+use kcl_protocol::{ShardId, StreamName};
+
+use crate::api::{KinesisApi, Page, Subscription};
+use crate::stream_ref::{StreamRef, account_of};
+pub(crate) use consumer::Consumer;
+use errors::{classify, classify_subscribe};
+use events::Events;
+use service_time::ServiceTime;
+
+pub(crate) struct SdkApi {
+    /// Without retries of its own.
+    pub client: Client,
+    pub stream: StreamRef,
+    pub clock: Arc<dyn Clock>,
+    /// With fan-out.
+    pub consumer: Option<Consumer>,
+    /// When the stream was created, as it was first described: one created again under its name is
+    /// another stream.
+    pub created: OnceLock<DateTime>,
+}
+
+impl SdkApi {
+    fn named(&self) -> String {
+        format!("stream {}", self.stream)
+    }
+    fn shard_named(&self, shard: &ShardId) -> String {
+        format!("shard {shard} of stream {}", self.stream)
+    }
+
+    async fn summary(&self, time: &ServiceTime) -> Result<StreamDescriptionSummary, SourceError> {
+        let request = self
+            .client
+            .describe_stream_summary()
+            .set_stream_name(self.stream.name())
+            .set_stream_arn(self.stream.arn())
+            .set_stream_id(self.stream.id());
+        let answer = request.customize().interceptor(time.clone()).send().await;
+        let answer = answer.map_err(|error| classify(&error, &self.named()))?;
+        let missing = || SourceError::Refused(format!("{} has no description", self.named()));
+        answer.stream_description_summary.ok_or_else(missing)
+    }
+
+    /// An error that repeating does not mend, with its reason if that is a stream created again.
+    async fn explained(&self, error: SourceError) -> SourceError {
+        let is_final = matches!(error, SourceError::NotFound(_) | SourceError::Refused(_));
+        if !is_final || self.created.get().is_none() {
+            return error;
+        }
+        let found = self.summary(&ServiceTime::default()).await;
+        found.and_then(|found| self.same(&found)).err().filter(is_recreated).unwrap_or(error)
+    }
+
+    /// # Errors
+    /// `Refused` if the stream is not the one that was described first.
+    fn same(&self, found: &StreamDescriptionSummary) -> Result<(), SourceError> {
+        let found = found.stream_creation_timestamp;
+        let bound = *self.created.get_or_init(|| found);
+        if bound == found {
+            return Ok(());
+        }
+        Err(SourceError::Refused(format!(
+            "{} {RECREATED}: it was bound when it was the one of {bound}, and this is the one of \
+             {found}; start a new application on it",
+            self.named()
+        )))
+    }
+
+    /// The ARN of the source's consumer, registered if it has to be.
+    async fn consumer_arn(&self) -> Result<String, SourceError> {
+        let none = || SourceError::Refused("the source was built without a consumer".to_owned());
+        let consumer = self.consumer.as_ref().ok_or_else(none)?;
+        let stream_arn = async || {
+            let summary = self.summary(&ServiceTime::default()).await?;
+            self.same(&summary)?;
+            Ok(summary.stream_arn)
+        };
+        consumer.arn(&self.client, &*self.clock, stream_arn).await
+    }
+}
+
+const RECREATED: &str = "was deleted and created again";
+
+fn is_recreated(error: &SourceError) -> bool {
+    matches!(error, SourceError::Refused(why) if why.contains(RECREATED))
+}
+
+/// A place as the service writes it: its kind, a sequence number, a time.
+fn place(from: ReadFrom) -> (ShardIteratorType, Option<String>, Option<DateTime>) {
+    match from {
+        ReadFrom::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+        ReadFrom::Latest => (ShardIteratorType::Latest, None, None),
+        ReadFrom::At(sequence) => {
+            (ShardIteratorType::AtSequenceNumber, Some(sequence.to_string()), None)
+        }
+        ReadFrom::After(position) => {
+            (ShardIteratorType::AfterSequenceNumber, Some(position.sequence.to_string()), None)
+        }
+        ReadFrom::AtTimestamp(millis) => {
+            let millis = i64::try_from(millis).unwrap_or(i64::MAX);
+            (ShardIteratorType::AtTimestamp, None, Some(DateTime::from_millis(millis)))
+        }
+    }
+}
+
+#[async_trait]
+impl KinesisApi for SdkApi {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        let time = ServiceTime::default();
+        let summary = self.summary(&time).await?;
+        if self.consumer.is_some() {
+            // What is wrong with the consumer is known before the first shard is opened.
+            self.consumer_arn().await?;
+        }
+        // The caller judges a stream created again by what it bound itself.
+        let created = &summary.stream_creation_timestamp;
+        self.created.get_or_init(|| *created);
+        let created_at_millis = created.to_millis().ok().and_then(|at| u64::try_from(at).ok());
+        let missing = || SourceError::Refused(format!("{} has no creation time", self.named()));
+        let account = account_of(&summary.stream_arn).unwrap_or("unknown");
+        Ok(StreamDescription {
+            lease_prefix: format!("{account}:{}:{}", summary.stream_name, created.secs()),
+            name: StreamName::new(self.stream.to_string()),
+            created_at_millis: created_at_millis.ok_or_else(missing)?,
+            service_time_millis: time.millis().unwrap_or_else(|| self.clock.wall_millis()),
+        })
+    }
+
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        match listing::list(&self.client, &self.stream, self.created.get()).await {
+            Err(error) => Err(self.explained(error).await),
+            listed => listed,
+        }
+    }
+
+    async fn iterator(&self, shard: &ShardId, from: ReadFrom) -> Result<String, SourceError> {
+        let (kind, sequence, time) = place(from);
+        let request = self
+            .client
+            .get_shard_iterator()
+            .set_stream_name(self.stream.name())
+            .set_stream_arn(self.stream.arn())
+            .set_stream_id(self.stream.id())
+            .shard_id(shard.as_str())
+            .shard_iterator_type(kind)
+            .set_starting_sequence_number(sequence)
+            .set_timestamp(time);
+        let what = self.shard_named(shard);
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explained(classify(&error, &what)).await),
+        };
+        answer
+            .shard_iterator
+            .ok_or_else(|| SourceError::Refused(format!("the service gave no iterator for {what}")))
+    }
+
+    async fn get_records(
+        &self,
+        shard: &ShardId,
+        iterator: &str,
+        records: usize,
+    ) -> Result<Page, SourceError> {
+        let request = self
+            .client
+            .get_records()
+            .shard_iterator(iterator)
+            .set_stream_arn(self.stream.arn())
+            .set_stream_id(self.stream.id())
+            .limit(i32::try_from(records).unwrap_or(i32::MAX));
+        match request.send().await {
+            Ok(answer) => decode::page(answer),
+            Err(error) => Err(self.explained(classify(&error, &self.shard_named(shard))).await),
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn Subscription>, SourceError> {
+        let consumer = self.consumer_arn().await?;
+        let (kind, sequence, time) = place(from);
+        let place = StartingPosition::builder()
+            .r#type(kind)
+            .set_sequence_number(sequence)
+            .set_timestamp(time)
+            .build()
+            .map_err(|error| SourceError::Refused(error.to_string()))?;
+        let request = self
+            .client
+            .subscribe_to_shard()
+            .consumer_arn(&consumer)
+            .shard_id(shard.as_str())
+            .starting_position(place);
+        let what = self.shard_named(shard);
+        match request.send().await {
+            Ok(answer) => Ok(Box::new(Events { answer, what })),
+            Err(error) => match (classify_subscribe(&error, &what), &self.consumer) {
+                // The service says the same of shard and consumer.
+                (SourceError::NotFound(what), Some(known)) => {
+                    match self.explained(SourceError::NotFound(what)).await {
+                        SourceError::NotFound(what) => {
+                            Err(known.missing(&self.client, &consumer, what).await)
+                        }
+                        recreated => Err(recreated),
+                    }
+                }
+                (error, _) => Err(self.explained(error).await),
+            },
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The numbers of the Kinesis source, against `kcl serve` in a process of its own:
+//! `cargo build --release -p kcl-cli && cargo bench -p kcl-tests-kinesis`; after `--`, some of
+//! `latency`, `drain` and `stuck`.
+
+mod drain;
+mod latency;
+mod serve;
+mod stuck;
+
+use std::error::Error;
+
+use kcl_stream_kinesis::{FanOut, KinesisSource};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How records come.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Polling,
+    FanOut,
+}
+
+impl Way {
+    /// As of the defaults.
+    fn source(self, url: &str, stream: &str) -> KinesisSource {
+        let builder = KinesisSource::builder(serve::client(url), stream);
+        match self {
+            Self::Polling => builder.build(),
+            Self::FanOut => builder.fan_out(FanOut::register("bench")).build(),
+        }
+    }
+    /// Without the service's rates.
+    fn unlimited_source(self, url: &str, stream: &str) -> KinesisSource {
+        let builder = KinesisSource::builder(serve::client(url), stream).unlimited();
+        match self {
+            Self::Polling => builder.build(),
+            Self::FanOut => builder.fan_out(FanOut::register("bench")).build(),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let asked: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|word| word == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if is_asked("latency") {
+            for (way, asked) in [(Way::FanOut, 10.0), (Way::Polling, 300.0)] {
+                let (median, p99) = latency::measure(way).await?;
+                println!(
+                    "put to processor at 100 records/s, {way:?}: p50 {median:.1} ms, p99 {p99:.1} \
+                     ms (asked: under {asked} ms)"
+                );
+            }
+        }
+        if is_asked("drain") {
+            for way in [Way::Polling, Way::FanOut] {
+                let rate = drain::measure(way).await?;
+                println!(
+                    "draining 1 million records of 100 bytes over 4 shards, {way:?}: {rate:.0} \
+                     records/s (asked: 300000)"
+                );
+            }
+        }
+        if is_asked("stuck") {
+            for way in [Way::Polling, Way::FanOut] {
+                let (budget, grown) = stuck::measure(way).await?;
+                println!(
+                    "memory behind a stuck processor of 4 shards, {way:?}: {grown:.0} MiB more, \
+                     with a budget of {budget:.0} MiB read ahead"
+                );
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,80 @@
+//! `kcl serve` in a process of its own, and streams in it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use std::io::{BufRead, BufReader};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+
+use crate::Result;
+
+/// A served engine; it ends with this.
+pub struct Served {
+    pub url: String,
+    child: Child,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves one stream.
+pub fn start(stream: &str, shards: u32, is_unlimited: bool) -> Result<Served> {
+    // Beside this program: `target/release/deps/..` and `target/release/kcl`.
+    let own = std::env::current_exe()?;
+    let kcl = own.ancestors().nth(2).map(|folder| folder.join("kcl"));
+    let kcl = kcl.filter(|kcl| kcl.exists()).unwrap_or_else(|| PathBuf::from("kcl"));
+    let mut command = Command::new(&kcl);
+    command.args(["serve", "--port", "0", "--streams", &format!("{stream}:{shards}")]);
+    if is_unlimited {
+        command.arg("--unlimited");
+    }
+    let started = command.stdout(Stdio::piped()).spawn();
+    let mut child =
+        started.map_err(|error| format!("{}: {error}; build kcl-cli first", kcl.display()))?;
+    let output = child.stdout.take().ok_or("no output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let url = line.trim().strip_prefix("listening on ").ok_or("kcl serve does not listen")?;
+    Ok(Served { url: url.to_owned(), child })
+}
+
+pub fn client(url: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
+        .endpoint_url(url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Client::from_conf(config)
+}
+
+/// Puts so many records of these bytes, under keys of all shards.
+pub async fn fill(url: &str, stream: &str, count: usize, bytes: usize) -> Result<()> {
+    let client = client(url);
+    let mut number = 0;
+    while number < count {
+        let entry = |number: usize| {
+            let key = format!("key-{number}");
+            let data = Blob::new(vec![b'x'; bytes]);
+            PutRecordsRequestEntry::builder().partition_key(key).data(data).build()
+        };
+        let entries =
+            (number..count.min(number + 500)).map(entry).collect::<std::result::Result<_, _>>()?;
+        let put = client.put_records().stream_name(stream).set_records(Some(entries));
+        let answer = put.send().await?;
+        if answer.failed_record_count().unwrap_or(0) > 0 {
+            return Err("a record was refused".into());
+        }
+        number += 500;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! A served stream as the conformance suite needs it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use kcl_core::protocol::{SequenceNumber, ShardId};
+use kcl_core::{Clock, StreamSource, SystemClock, async_trait};
+use kcl_endpoint::Endpoint;
+use kcl_stream_kinesis::{Builder, FanOut, KinesisSource};
+use kcl_testkit::conformance::stream_source::SourceHarness;
+
+use crate::local;
+
+pub struct Served {
+    pub client: Client,
+    way: Way,
+    sources: AtomicUsize,
+    /// Stops when dropped.
+    _endpoint: Endpoint,
+}
+
+#[derive(Clone, Copy)]
+pub enum Way {
+    Polling,
+    FanOut,
+}
+
+pub async fn served(way: Way) -> Served {
+    let endpoint = local::endpoint(2).await;
+    let client = local::client(&endpoint);
+    Served { client, way, sources: AtomicUsize::new(0), _endpoint: endpoint }
+}
+
+/// Puts into the stream `s`.
+pub async fn put(client: &Client, hash_key: u128, data: &[u8]) -> (ShardId, SequenceNumber) {
+    let put = client.put_record().stream_name("s").partition_key("key");
+    let put = put.explicit_hash_key(hash_key.to_string()).data(Blob::new(data));
+    let answer = put.send().await.unwrap();
+    (ShardId::new(&answer.shard_id), answer.sequence_number.parse().unwrap())
+}
+
+pub async fn split(client: &Client, shard: &ShardId, at: u128) {
+    let split = client.split_shard().stream_name("s");
+    let split = split.shard_to_split(shard.as_str()).new_starting_hash_key(at.to_string());
+    split.send().await.unwrap();
+}
+
+pub async fn merge(client: &Client, shard: &ShardId, adjacent: &ShardId) {
+    let merge = client.merge_shards().stream_name("s");
+    let merge = merge.shard_to_merge(shard.as_str());
+    merge.adjacent_shard_to_merge(adjacent.as_str()).send().await.unwrap();
+}
+
+#[async_trait]
+impl SourceHarness for Served {
+    /// Each is an application of its own, so by fan-out with a consumer of its own.
+    fn source(&self) -> Arc<dyn StreamSource> {
+        let builder: Builder = KinesisSource::builder(self.client.clone(), "s");
+        let brief = Duration::from_millis(5);
+        Arc::new(match self.way {
+            Way::Polling => builder.idle(brief).read_interval(brief).build(),
+            Way::FanOut => {
+                let number = self.sources.fetch_add(1, Ordering::Relaxed);
+                builder.fan_out(FanOut::register(format!("app-{number}"))).build()
+            }
+        })
+    }
+    async fn put(&self, hash_key: u128, data: &[u8]) -> (ShardId, SequenceNumber) {
+        put(&self.client, hash_key, data).await
+    }
+    async fn split(&self, shard: &ShardId, at: u128) {
+        split(&self.client, shard, at).await;
+    }
+    async fn merge(&self, shard: &ShardId, adjacent: &ShardId) {
+        merge(&self.client, shard, adjacent).await;
+    }
+    async fn next_millisecond(&self) -> u64 {
+        SystemClock.sleep(Duration::from_millis(2)).await;
+        SystemClock.wall_millis()
+    }
+}

@@ -1,0 +1,88 @@
+//! A stream that is deleted and created again under its name is another one.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use kcl_core::{Clock, EventKind, Observer};
+use kcl_core::{Config, RecordBatch, Scheduler, StreamSource, SystemClock, WorkerError, closure};
+use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_kinesis::{FanOut, KinesisSource};
+
+use crate::harness::put;
+use crate::local;
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn observe(&self, event: &kcl_core::Event) {
+        if let EventKind::ReadFailed { error, .. } | EventKind::SyncFailed { error } = &event.kind {
+            self.0.lock().unwrap().push(error.clone());
+        }
+    }
+}
+
+async fn create_again(client: &Client) {
+    // Creation times are told to the second.
+    SystemClock.sleep(Duration::from_millis(1_100)).await;
+    let delete = client.delete_stream().stream_name("s").enforce_consumer_deletion(true);
+    delete.send().await.unwrap();
+    client.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+    put(client, 0, b"of the new stream").await;
+}
+
+async fn is_refused(fan_out: Option<FanOut>) {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    let table = Arc::new(MemoryLeaseTable::new());
+    let heard = Arc::new(Heard::default());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let worker = || {
+        let builder = KinesisSource::builder(client.clone(), "s").idle(Duration::from_millis(20));
+        let source = match &fan_out {
+            Some(consumer) => builder.fan_out(consumer.clone()).build(),
+            None => builder.build(),
+        };
+        let seen = Arc::clone(&seen);
+        let note = closure::batches(move |batch: &RecordBatch| {
+            let data = batch.records.iter().map(|record| record.data.clone());
+            seen.lock().unwrap().extend(data);
+            Ok(())
+        });
+        let config = Config::new("app").observer(Arc::clone(&heard) as Arc<dyn Observer>);
+        let source: Arc<dyn StreamSource> = Arc::new(source);
+        Scheduler::new(config, Arc::clone(&table) as Arc<_>, source, note).unwrap()
+    };
+    let first = worker();
+    let handle = first.handle();
+    let running = tokio::spawn(first.run());
+    put(&client, 0, b"of the old stream").await;
+    let is_seen = |count: usize| seen.lock().unwrap().len() >= count;
+    while !is_seen(1) {
+        SystemClock.sleep(Duration::from_millis(10)).await;
+    }
+    create_again(&client).await;
+    let reason = || {
+        let heard = heard.0.lock().unwrap();
+        heard.iter().find(|error| error.contains("was deleted and created again")).cloned()
+    };
+    while reason().is_none() {
+        SystemClock.sleep(Duration::from_millis(10)).await;
+    }
+    handle.shutdown().await;
+    running.await.unwrap().unwrap();
+    let refused = worker().run().await.unwrap_err();
+    assert!(matches!(refused, WorkerError::StreamRecreated { .. }), "{refused}");
+    assert_eq!(&seen.lock().unwrap()[..], ["of the old stream"], "nothing of the new one");
+}
+
+#[tokio::test]
+async fn a_polled_stream_created_again_is_refused_while_a_worker_runs_and_at_a_start() {
+    is_refused(None).await;
+}
+
+#[tokio::test]
+async fn a_pushed_stream_created_again_is_refused_while_a_worker_runs_and_at_a_start() {
+    is_refused(Some(FanOut::register("app"))).await;
+}
