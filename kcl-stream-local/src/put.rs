@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::commit::{Commit, Keeping};
 use crate::error::{EngineError, PutError};
 use crate::limits::{PUT_BYTES, PUT_RECORDS};
-use crate::record::{NewRecord, PutReceipt};
+use crate::record::{NewRecord, PutReceipt, validate};
 use crate::route::Groups;
 use crate::sequence::ShardNumber;
 use crate::shard::Now;
@@ -35,7 +35,7 @@ impl Stream {
     /// `ProvisionedThroughputExceeded`, `StreamFull`. With a store: `ShardStopped`.
     pub fn put(&self, record: NewRecord) -> Result<PutReceipt, EngineError> {
         self.check_exists()?;
-        record.validate(self.state.settings.max_record_bytes())?;
+        validate(&record, self.state.settings.max_record_bytes())?;
         let hash_keys = [record.hash_key()];
         let result = self.put_routed(vec![Some(record)], &hash_keys).pop();
         let result = result.unwrap_or_else(|| Err(self.full()));
@@ -54,7 +54,7 @@ impl Stream {
         check_count(records.len())?;
         let mut bytes = 0;
         for record in &records {
-            record.validate(max_record_bytes)?;
+            validate(record, max_record_bytes)?;
             bytes += record.size_bytes();
         }
         check_bytes(bytes)?;
@@ -63,7 +63,7 @@ impl Stream {
         Ok(PutMany { results: self.put_routed(records, &hash_keys) })
     }
 
-    fn full(&self) -> PutError {
+    pub(crate) fn full(&self) -> PutError {
         PutError::StreamFull { memory_bytes: self.state.settings.memory.bound }
     }
 
@@ -149,7 +149,7 @@ fn stop(results: &mut [Answer], stopped: &BTreeSet<ShardNumber>) {
     }
 }
 
-fn check_count(records: usize) -> Result<(), EngineError> {
+pub(crate) fn check_count(records: usize) -> Result<(), EngineError> {
     if (1..=PUT_RECORDS).contains(&records) {
         return Ok(());
     }
@@ -158,7 +158,7 @@ fn check_count(records: usize) -> Result<(), EngineError> {
     )))
 }
 
-fn check_bytes(bytes: usize) -> Result<(), EngineError> {
+pub(crate) fn check_bytes(bytes: usize) -> Result<(), EngineError> {
     if bytes <= PUT_BYTES {
         return Ok(());
     }

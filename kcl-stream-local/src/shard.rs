@@ -16,7 +16,7 @@ use crate::limits::{
 };
 use crate::log::{RecordLog, Stored};
 use crate::options::Settings;
-use crate::record::{NewRecord, PutReceipt};
+use crate::record::{NewRecord, PutReceipt, memory_bytes};
 use crate::sequence::{SequenceBase, ShardNumber};
 
 /// Both clocks, read once for an operation.
@@ -187,7 +187,7 @@ impl Shard {
         keeping: Option<&Keeping<'_>>,
     ) {
         let needed = group.iter().filter_map(|at| records[*at as usize].as_ref());
-        let needed: u64 = needed.map(NewRecord::memory_bytes).sum();
+        let needed: u64 = needed.map(memory_bytes).sum();
         let mut state = self.state();
         if state.closing.is_some() || state.writes == Writes::Held {
             return;
@@ -417,7 +417,7 @@ impl ShardState {
             let retry_after = self.records_in.wait_for(1).max(self.bytes_in.wait_for(size));
             return Err(PutError::Throttled { shard, retry_after });
         }
-        let memory = record.memory_bytes();
+        let memory = memory_bytes(record);
         match left.checked_sub(memory) {
             Some(rest) => *left = rest,
             None if settings.memory.reserve(memory) => {}

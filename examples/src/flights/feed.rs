@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::ShardId;
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{EngineError, NewRecord, Producer};
+use kcl_producer::PutError;
+use kcl_stream_local::{NewRecord, Producer};
 use tokio::task::JoinSet;
 
 use super::rows::{KeyedFlight, encode};
@@ -74,7 +75,7 @@ pub struct FeedError {
     /// Which row, from 1.
     pub row: usize,
     /// Why.
-    pub source: EngineError,
+    pub source: PutError,
 }
 
 /// What is due in one step, in thousandths of a row, so that slow rates come out even.
@@ -115,11 +116,12 @@ pub async fn feed(
             let bytes = record.size_bytes() as u64;
             next += 1;
             let refused = move |source| FeedError { row: next, source };
-            let delivery = producer.send(record).await.map_err(refused)?;
+            let delivery = producer.put_record(record).await;
+            let delivery = delivery.map_err(|error| refused(error.into()))?;
             let (key, progress) = (row.key.clone(), Arc::clone(&progress));
             deliveries.spawn(async move {
-                let receipt = delivery.await.map_err(refused)?;
-                progress.note(receipt.shard.id(), &key, bytes);
+                let receipt = delivery.await.map_err(|error| refused(error.into()))?;
+                progress.note(receipt.shard, &key, bytes);
                 Ok(())
             });
             while deliveries.len() >= UNDER_WAY {
