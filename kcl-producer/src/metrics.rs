@@ -1,6 +1,7 @@
 //! What a producer did, in numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::fate::{Fate, PutFailure};
 use crate::sink::{Refusal, SinkError};
@@ -48,7 +49,8 @@ macro_rules! counters {
         /// The same, to count with.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
-            $($name: AtomicU64),*
+            $($name: AtomicU64,)*
+            last_failure: Mutex<Option<PutFailure>>,
         }
 
         impl Counters {
@@ -97,7 +99,14 @@ impl Counters {
         add(&self.accepted_records, 1);
         add(&self.accepted_bytes, bytes);
     }
+    pub(crate) fn last_failure(&self) -> Option<PutFailure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
     pub(crate) fn settled(&self, fate: &Fate, bytes: usize) {
+        if let Err(failure) = fate {
+            let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(failure.clone());
+        }
         match fate {
             Ok(_) => {
                 add(&self.put_records, 1);

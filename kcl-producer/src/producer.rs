@@ -9,7 +9,7 @@ use kcl_core::{Clock, PartitionKey, SystemClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::core::{Core, Taken};
-use crate::fate::{Delivery, NotAccepted};
+use crate::fate::{Delivery, NotAccepted, PutFailure, Receipt};
 use crate::hot::{HotShard, HotWindow};
 use crate::limits::{OVERHEAD_BYTES, QUEUE};
 use crate::metrics::{Counters, ProducerMetrics};
@@ -65,7 +65,7 @@ pub enum PutError {
     NotAccepted(#[from] NotAccepted),
     /// It was taken, and failed.
     #[error(transparent)]
-    Failed(#[from] crate::fate::PutFailure),
+    Failed(#[from] PutFailure),
 }
 
 /// Makes a [`Producer`].
@@ -203,7 +203,7 @@ impl Producer {
     ///
     /// # Cancel safety
     /// If the future is dropped the record may or may not be put.
-    pub async fn put_and_wait(&self, record: NewRecord) -> Result<crate::Receipt, PutError> {
+    pub async fn put_and_wait(&self, record: NewRecord) -> Result<Receipt, PutError> {
         Ok(self.put_record(record).await?.await?)
     }
 
@@ -237,6 +237,11 @@ impl Producer {
     /// What it did so far.
     pub fn metrics(&self) -> ProducerMetrics {
         self.shared.counters.snapshot()
+    }
+
+    /// Why the last record of all that failed did so far: for callers that keep no delivery.
+    pub fn last_failure(&self) -> Option<PutFailure> {
+        self.shared.counters.last_failure()
     }
 
     /// The shards that took too much of what this producer put over the last

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::core::{Core, FlightId, Taken};
-use crate::limits::QUEUE;
+use crate::limits::{LONGEST_DELAY, QUEUE};
 use crate::producer::Shutdown;
 use crate::sink::{Outcome, PutSink, SinkError};
 
@@ -72,7 +72,9 @@ impl Task {
             if self.deadline.is_some_and(|deadline| deadline <= now) {
                 return self.abandon(&mut queue).await;
             }
-            let due = [self.core.next_due(now), self.deadline].into_iter().flatten().min();
+            // With nobody left to say anything it looks for itself now and then.
+            let alone = self.is_closed.then_some(now + LONGEST_DELAY);
+            let due = [self.core.next_due(now), self.deadline, alone].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 Some(ended) = self.calls.join_next_with_id() => self.land(ended),

@@ -5,5 +5,6 @@ mod fanout;
 mod keys;
 mod local;
 mod polling;
+mod producer;
 mod raw;
 mod settings;

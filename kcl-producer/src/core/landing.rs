@@ -54,7 +54,7 @@ impl Core {
                     self.taken(group, placed, now);
                 }
                 Landed::Refused(refusal) => {
-                    tally.has_refused = !matches!(refusal, Refusal::Never(_));
+                    tally.has_refused |= !matches!(refusal, Refusal::Never(_));
                     self.counters.refused(&refusal);
                     self.refused(group, &refusal, now);
                 }

@@ -83,10 +83,13 @@ impl Core {
         hot: Arc<Mutex<HotWindow>>,
         seed: u64,
     ) -> Self {
+        let aggregates = options.aggregation != Aggregation::Off;
         let discipline = match (options.order, limits.order) {
             (Order::Any, _) => Discipline::Any,
-            (Order::ByKey, SinkOrder::WithinShard) => Discipline::ALaneAtATime,
-            (Order::ByKey, SinkOrder::None) => Discipline::AKeyAtATime,
+            (Order::ByKey, SinkOrder::WithinShard) if !aggregates => Discipline::ALaneAtATime,
+            // Of two aggregates with the same key one may come into the right shard after a
+            // reshard and the one before it not, whatever order the sink keeps.
+            (Order::ByKey, _) => Discipline::AKeyAtATime,
         };
         Self {
             options,

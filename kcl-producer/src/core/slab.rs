@@ -135,7 +135,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn queues_of_a_slab_are_queues(steps in prop::collection::vec((0usize..3, 0u8..4), 0..200)) {
+        fn queues_of_a_slab_are_queues(
+            steps in prop::collection::vec((0usize..3, 0u8..4), 0..200),
+        ) {
             let mut slab = Slab::default();
             let mut queues = [Queue::default(); 3];
             let mut model: [VecDeque<u32>; 3] = Default::default();

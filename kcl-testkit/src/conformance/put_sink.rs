@@ -159,6 +159,8 @@ pub async fn faults(
         seed: Some(seed),
         ..ProducerOptions::default()
     };
+    // Shown if a check fails.
+    println!("seed {seed}: {options:?}");
     let faulty = FaultySink::new(sink, harness.clock(), seed, slowest);
     let job = Job { options, keys: 9, each: 25, reshards: true, draws, slowest };
     job.run(harness, Arc::new(faulty)).await;
