@@ -144,17 +144,21 @@ impl Core {
     /// Takes records of a lane into an aggregate of at most so many bytes, key included.
     fn collect(&mut self, lane: usize, bytes: usize, range: HashKeyRange) -> Queue {
         let (mut records, mut at) = (Queue::default(), None);
-        let mut room = bytes;
+        let (mut room, mut has_explicit) = (bytes, false);
         while records.len() < AGGREGATE_RECORDS
             && let Some(pending) = self.lanes.peek(lane, at).and_then(|id| self.slab.get(id))
         {
             let Taken { record, hash_key, .. } = &pending.taken;
             if records.is_empty() {
                 room = bytes.saturating_sub(record.partition_key.as_str().len());
+                has_explicit = record.explicit_hash_key.is_some();
             }
             let (key, explicit) = (&record.partition_key, record.explicit_hash_key);
-            // One that belongs elsewhere, or went astray before, goes alone.
-            let belongs = pending.misses < MISSES && range.contains(*hash_key);
+            // One that belongs elsewhere, or went astray before, goes alone. Some readers mistake
+            // the hash keys of aggregates in which not all have one, or none.
+            let belongs = pending.misses < MISSES
+                && range.contains(*hash_key)
+                && explicit.is_some() == has_explicit;
             if !belongs || self.builder.len_with(key, explicit, record.data.len()) > room {
                 break;
             }
