@@ -66,7 +66,11 @@ fn apart(shard: &ShardId, range: HashKeyRange, record: &Record) -> Vec<Seen> {
         Seen { shard: shard.clone(), position, key: key.to_owned(), data: data.clone() }
     };
     match decode(&record.data) {
-        Decoded::Plain => vec![seen(record.partition_key.as_str(), &record.data, 0)],
+        // Also a sub-record, if the source takes aggregates apart itself.
+        Decoded::Plain => {
+            let subsequence = record.position.subsequence;
+            vec![seen(record.partition_key.as_str(), &record.data, subsequence)]
+        }
         Decoded::Broken(broken) => panic!("{broken}"),
         Decoded::Records(inside) => {
             let inside = inside.into_iter().zip(0..);
