@@ -45,6 +45,9 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// How often a record may come into a shard that it was not meant for before it is put alone,
 /// which no prediction can get wrong.
 pub const MISSES: u8 = 2;
+/// The shortest time between two listings of shards: where the stream puts records into shards of
+/// its own choice, each reply asks for another one.
+pub const LISTING_INTERVAL: Duration = Duration::from_millis(200);
 /// Time over which hot shards are looked for, at most; half of it at least.
 pub const HOT_WINDOW: Duration = Duration::from_secs(60);
 /// Keys the sketch of heavy keys follows: each with more than a 64th of the bytes is among them.

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::fate::Fate;
 use crate::hot::HotWindow;
+use crate::limits::LISTING_INTERVAL;
 use crate::metrics::Counters;
 use crate::options::{Aggregation, Order, ProducerOptions};
 use crate::shard_map::ShardMap;
@@ -68,7 +69,7 @@ struct Listing {
     /// Another listing is wanted.
     is_wanted: bool,
     is_under_way: bool,
-    /// Failures since the last that was answered, and when to ask again.
+    /// Failures since the last that was answered, and when to ask again at the earliest.
     failures: u32,
     due: Moment,
     /// A listing that waits until nothing is under way.
@@ -142,6 +143,7 @@ impl Core {
             Some(shards) => {
                 self.listing.is_wanted = false;
                 self.listing.failures = 0;
+                self.listing.due = now + LISTING_INTERVAL;
                 self.listing.next = Some(ShardMap::new(&shards));
             }
             None => {
