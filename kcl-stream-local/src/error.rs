@@ -73,9 +73,6 @@ pub enum EngineError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The producer's task has ended.
-    #[error("the producer of stream {0} has stopped with its runtime: make a new one")]
-    ProducerStopped(StreamName),
 }
 
 impl EngineError {
@@ -89,9 +86,7 @@ impl EngineError {
             Self::LimitExceeded(_) | Self::StreamFull { .. } => "LimitExceededException",
             Self::ProvisionedThroughputExceeded { .. } => "ProvisionedThroughputExceededException",
             Self::ExpiredIterator(_) => "ExpiredIteratorException",
-            Self::ProducerStopped(_) | Self::ShardStopped { .. } | Self::Store(_) => {
-                "InternalFailure"
-            }
+            Self::ShardStopped { .. } | Self::Store(_) => "InternalFailure",
         }
     }
 

@@ -11,8 +11,7 @@ pub const PUT_BYTES: usize = 10 << 20;
 pub const DEFAULT_RECORD_BYTES: usize = 1 << 20;
 /// The most bytes of data and key a stream may allow for a record: 10 MiB (K).
 pub const LARGEST_RECORD_BYTES: usize = 10 << 20;
-/// Characters of a partition key (K).
-pub const KEY_CHARS: usize = 256;
+pub use kcl_producer::limits::KEY_CHARS;
 /// Characters of a stream name (K).
 pub const NAME_CHARS: usize = 128;
 /// Bytes a shard takes in a second: 1 MiB (K).
@@ -47,17 +46,3 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 16;
 
 /// When a put is worth trying again while the journal is behind: some syncs of a disk.
 pub const JOURNAL_RETRY: Duration = Duration::from_millis(20);
-
-/// Bytes a producer holds at most until they are put: 16 MiB.
-pub const PRODUCER_BYTES: usize = 16 << 20;
-/// Bytes counted for a record a producer holds, besides its data and key.
-pub const PRODUCER_OVERHEAD_BYTES: usize = 256;
-/// Records that wait between a producer's callers and its task; the rest wait in `send`.
-pub const PRODUCER_QUEUE: usize = 1024;
-/// How long a producer goes on retrying one record, unless told otherwise.
-pub const PRODUCER_PATIENCE: Duration = Duration::from_secs(60);
-/// First delay of a throttled put. A shard's second of credit comes back evenly, so that a short
-/// wait is enough for a few records.
-pub const PRODUCER_FIRST_DELAY: Duration = Duration::from_millis(20);
-/// Longest delay of a throttled put: a shard's whole credit is back after a second.
-pub const PRODUCER_LONGEST_DELAY: Duration = Duration::from_secs(1);

@@ -63,7 +63,7 @@ impl RecordLog {
         let kept: usize = saved.batches.iter().map(|batch| batch.records.len()).sum();
         let mut log = Self::starting_at(saved.next.saturating_sub(kept as u64));
         for batch in saved.batches {
-            batch.records.iter().for_each(|it| log.add(it.as_ref(), batch.arrival_millis));
+            batch.records.iter().for_each(|it| log.add(it.into(), batch.arrival_millis));
         }
         log.show(log.next());
         log.last_arrival_millis = log.last_arrival_millis.max(saved.last_arrival_millis);
@@ -219,7 +219,7 @@ mod tests {
             let mut puts: Vec<u64> = Vec::new();
             for (pushes, trims) in steps {
                 for n in next..next + pushes {
-                    log.add(NewRecord::new(n.to_string(), "").as_ref(), next);
+                    log.add((&NewRecord::new(n.to_string(), "")).into(), next);
                 }
                 log.show(log.next());
                 if pushes > 0 {
@@ -245,7 +245,7 @@ mod tests {
     fn a_record_above_the_byte_limit_comes_alone() {
         let mut log = RecordLog::new();
         for size in [10, 500, 10, 10] {
-            log.add(NewRecord::new("k", vec![0; size]).as_ref(), 1);
+            log.add((&NewRecord::new("k", vec![0; size])).into(), 1);
         }
         log.show(log.next());
         let count = |from| log.slice(from, 10).copy(BASE(), 100).records.len();
@@ -256,7 +256,7 @@ mod tests {
     fn what_is_not_shown_is_not_read() {
         let mut log = RecordLog::new();
         for key in ["1", "2", "3"] {
-            log.add(NewRecord::new(key, "").as_ref(), 1);
+            log.add((&NewRecord::new(key, "")).into(), 1);
         }
         assert_eq!(numbers(&log, 1, 9), []);
         log.show(3);
@@ -268,7 +268,7 @@ mod tests {
     fn arrival_times_never_fall() {
         let mut log = RecordLog::new();
         for millis in [5, 3, 9] {
-            log.add(NewRecord::new("k", "").as_ref(), millis);
+            log.add((&NewRecord::new("k", "")).into(), millis);
         }
         assert_eq!([1, 2, 3, 4].map(|n| log.arrival_millis(n)), [Some(5), Some(5), Some(9), None]);
     }

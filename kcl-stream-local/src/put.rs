@@ -35,7 +35,7 @@ impl Stream {
     /// `StreamNotFound`; `InvalidArgument` for a wrong key or size; for now:
     /// `ProvisionedThroughputExceeded`, `StreamFull`. With a store: `ShardStopped`.
     pub fn put(&self, record: NewRecord) -> Result<PutReceipt, EngineError> {
-        self.put_ref(record.as_ref())
+        self.put_ref((&record).into())
     }
 
     /// As [`Stream::put`], of a record whose bytes are somebody else's.
@@ -57,7 +57,7 @@ impl Stream {
     /// Nothing was put: `StreamNotFound`; `InvalidArgument` if there are none or too many, or any
     /// key or size is wrong. A throttled or full shard shows in the results instead.
     pub fn put_many(&self, records: Vec<NewRecord>) -> Result<PutMany, EngineError> {
-        let records: Vec<_> = records.iter().map(NewRecord::as_ref).collect();
+        let records: Vec<_> = records.iter().map(RecordRef::from).collect();
         self.put_many_refs(&records)
     }
 
@@ -78,7 +78,7 @@ impl Stream {
         Ok(PutMany { results: self.put_routed(records, &hash_keys(records)) })
     }
 
-    fn full(&self) -> PutError {
+    pub(crate) fn full(&self) -> PutError {
         PutError::StreamFull { memory_bytes: self.state.settings.memory.bound }
     }
 
@@ -164,7 +164,7 @@ fn stop(results: &mut [Answer], stopped: &BTreeSet<ShardNumber>) {
     }
 }
 
-fn check_count(records: usize) -> Result<(), EngineError> {
+pub(crate) fn check_count(records: usize) -> Result<(), EngineError> {
     if (1..=PUT_RECORDS).contains(&records) {
         return Ok(());
     }
@@ -173,7 +173,7 @@ fn check_count(records: usize) -> Result<(), EngineError> {
     )))
 }
 
-fn check_bytes(bytes: usize) -> Result<(), EngineError> {
+pub(crate) fn check_bytes(bytes: usize) -> Result<(), EngineError> {
     if bytes <= PUT_BYTES {
         return Ok(());
     }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use common::{drain, engine};
 use kcl_core::protocol::HashKeyRange;
 use kcl_core::{Clock, TokioClock};
-use kcl_stream_local::{
-    EngineError, NewRecord, ProducerOptions, ShardNumber, StreamOptions, Throughput,
-};
+use kcl_producer::{NotAccepted, PutError, PutFailure};
+use kcl_stream_local::{NewRecord, ProducerOptions, ShardNumber, StreamOptions, Throughput};
 
 #[tokio::test(start_paused = true)]
 async fn throttled_records_are_put_in_the_end_in_order() {
@@ -18,11 +17,11 @@ async fn throttled_records_are_put_in_the_end_in_order() {
     let clock = TokioClock::starting_at(0);
     let mut deliveries = Vec::new();
     for n in 0..3000 {
-        deliveries.push(producer.send(NewRecord::new("k", n.to_string())).await.unwrap());
+        deliveries.push(producer.put_record(NewRecord::new("k", n.to_string())).await.unwrap());
     }
     let mut last = None;
     for delivery in deliveries {
-        let sequence = delivery.await.unwrap().sequence;
+        let sequence = delivery.await.unwrap().position.sequence;
         assert!(last < Some(sequence));
         last = Some(sequence);
     }
@@ -51,7 +50,7 @@ async fn keys_stay_in_order_while_the_stream_is_resharded_under_throttling() {
         }
         let text = format!("{} {}", n % keys, n / keys);
         let record = NewRecord::new(format!("key{}", n % keys), text);
-        deliveries.push(producer.send(record).await.unwrap());
+        deliveries.push(producer.put_record(record).await.unwrap());
     }
     for delivery in deliveries {
         delivery.await.unwrap();
@@ -74,10 +73,10 @@ async fn a_throttled_shard_does_not_hold_up_another() {
     let mut slow = Vec::new();
     for _ in 0..2000 {
         let record = NewRecord::new("k", "x").with_hash_key(ranges[0].start);
-        slow.push(producer.send(record).await.unwrap());
+        slow.push(producer.put_record(record).await.unwrap());
     }
     let clock = TokioClock::starting_at(0);
-    producer.put(NewRecord::new("k", "x").with_hash_key(ranges[1].start)).await.unwrap();
+    producer.put_and_wait(NewRecord::new("k", "x").with_hash_key(ranges[1].start)).await.unwrap();
     assert!(clock.wall_millis() < 5);
     for delivery in slow {
         delivery.await.unwrap();
@@ -92,10 +91,11 @@ async fn patience_ends_with_the_throttle_as_the_error() {
     stream.put(NewRecord::new("k", vec![0; 10_000_000])).unwrap();
     let patience = Duration::from_secs(3);
     let producer = stream.producer(ProducerOptions { patience, ..Default::default() });
-    let error = producer.put(NewRecord::new("k", "x")).await.unwrap_err();
-    assert!(error.is_throttle(), "{error}");
+    let error = producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap_err();
+    assert!(error.to_string().contains("rate exceeded for shard"), "{error}");
+    assert!(matches!(error, PutError::Failed(PutFailure::GivenUp { .. })), "{error}");
     let patient = stream.producer(ProducerOptions::default());
-    assert!(patient.put(NewRecord::new("k", "x")).await.is_ok());
+    assert!(patient.put_and_wait(NewRecord::new("k", "x")).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,11 +104,12 @@ async fn send_waits_for_room_and_a_dropped_producer_still_delivers() {
     stream.put(NewRecord::new("k", vec![0; 1_000_000])).unwrap();
     let producer = stream.producer(ProducerOptions { memory_bytes: 250_000, ..Default::default() });
     let record = || NewRecord::new("k", vec![1; 99_000]);
-    let first = producer.send(record()).await.unwrap();
-    let second = producer.send(record()).await.unwrap();
-    let third = tokio::time::timeout(Duration::from_millis(10), producer.send(record())).await;
+    let first = producer.put_record(record()).await.unwrap();
+    let second = producer.put_record(record()).await.unwrap();
+    let third =
+        tokio::time::timeout(Duration::from_millis(10), producer.put_record(record())).await;
     assert!(third.is_err(), "no room yet");
-    let third = producer.send(record()).await.unwrap();
+    let third = producer.put_record(record()).await.unwrap();
     drop(producer);
     for delivery in [first, second, third] {
         delivery.await.unwrap();
@@ -122,13 +123,19 @@ async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
     let stream = engine.create_stream("s", 1, options).unwrap();
     let producer = stream.producer(ProducerOptions::default());
     assert!(matches!(
-        producer.put(NewRecord::new("", "x")).await,
-        Err(EngineError::InvalidArgument(_))
+        producer.put_and_wait(NewRecord::new("", "x")).await,
+        Err(PutError::NotAccepted(NotAccepted::Invalid(_)))
     ));
-    producer.put(NewRecord::new("k", "x")).await.unwrap();
-    let full = producer.put(NewRecord::new("k", "x")).await;
-    assert!(matches!(full, Err(EngineError::StreamFull { .. })), "{full:?}");
+    producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
+    let full = producer.put_and_wait(NewRecord::new("k", "x")).await;
+    let refused = |why: &str| {
+        let why = why.to_owned();
+        Err(PutError::Failed(PutFailure::Refused { why, attempts: 1 }))
+    };
+    let why = "stream s is full: its 300 bytes of memory hold unexpired records; raise \
+               memory_bytes or shorten the retention";
+    assert_eq!(full, refused(why));
     engine.delete_stream("s").unwrap();
-    let gone = producer.put(NewRecord::new("k", "x")).await;
-    assert_eq!(gone, Err(EngineError::StreamNotFound("s".into())));
+    let gone = producer.put_and_wait(NewRecord::new("k", "x")).await;
+    assert_eq!(gone, refused("stream s was not found: create it, or check the name"));
 }

@@ -10,5 +10,6 @@ mod memory_table {
 
 mod effects;
 mod file_table;
+mod local_sink;
 mod local_stream;
 mod unpacked;

@@ -11,6 +11,7 @@ mod long_run;
 mod on_engine;
 mod one_layer;
 mod polling;
+mod producer;
 mod pushed;
 mod raw;
 mod recreated;

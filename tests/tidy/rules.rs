@@ -131,8 +131,9 @@ const PLUG_INS: [&str; 7] = [
 const AWS_IF_ASKED: &str = "examples";
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 9] = [
+const AWS: [&str; 10] = [
     "kcl-records",
+    "examples",
     "kcl-drill",
     "kcl-lease-dynamo",
     "kcl-stream-kinesis",
@@ -160,6 +161,9 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
         let is_allowed = match room {
             "kcl-protocol" => false,
             "kcl-core" => package == "kcl-protocol",
+            "kcl-producer" => ["kcl-core", "kcl-records"].contains(&package.as_str()),
+            // The engine's own producer is the one for every stream.
+            "kcl-stream-local" => ["kcl-core", "kcl-producer"].contains(&package.as_str()),
             room if PLUG_INS.contains(&room) => {
                 ["kcl-protocol", "kcl-core"].contains(&package.as_str())
             }

@@ -12,15 +12,14 @@ use examples::flights::audit::Audit;
 use examples::flights::feed::{FeedError, Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::Fleet;
-use examples::flights::hot::hot_shards;
 use examples::flights::json_file::JsonFile;
 use examples::flights::report::{KEYS_REPORTED, Report};
 use examples::flights::rows;
-use examples::flights::script::{Script, open_shards};
+use examples::flights::script::Script;
 use examples::flights::view::{Scene, View};
-use kcl_core::protocol::Moment;
+use kcl_core::protocol::{Moment, ShardId};
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{Engine, ProducerOptions, StreamOptions};
+use kcl_stream_local::{Engine, Producer, ProducerOptions, StreamOptions};
 use tokio::task::JoinHandle;
 
 /// How often the fleet is looked at.
@@ -59,20 +58,23 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let json = args.json.as_deref().map(JsonFile::create).transpose()?;
     let engine = Engine::new(Arc::new(SystemClock));
     let stream = engine.create_stream("flights", args.shards, StreamOptions::default())?;
-    let producer = stream.producer(ProducerOptions::default());
+    // Hot shards are looked for over one to two windows.
+    let options = ProducerOptions { hot_window: HOT_WINDOW * 2, ..ProducerOptions::default() };
+    let producer = stream.producer(options);
     let audit = Arc::new(Audit::new(rows.iter().map(|row| row.key.as_str())));
     let mut fleet = Fleet::new(stream, audit);
     for _ in 0..args.workers {
         fleet.start_worker()?;
     }
     let progress = Arc::new(Progress::default());
-    let feeding = tokio::spawn(feed(Arc::clone(&rows), producer, args.rate, Arc::clone(&progress)));
+    let fed = feed(Arc::clone(&rows), producer.clone(), args.rate, Arc::clone(&progress));
     let mut run = Run {
         rows: rows.len(),
         script: Script::new(rows.len()),
         view: View::new(args.plain),
         progress,
-        feeding: Some(feeding),
+        producer,
+        feeding: Some(tokio::spawn(fed)),
         takeovers: 0,
         window: started,
         is_first_window: true,
@@ -108,6 +110,7 @@ struct Run {
     script: Script,
     view: View,
     progress: Arc<Progress>,
+    producer: Producer,
     feeding: Option<JoinHandle<Result<(), FeedError>>>,
     /// Changes of owner shown so far.
     takeovers: usize,
@@ -115,8 +118,8 @@ struct Run {
     window: Moment,
     /// No window was full yet.
     is_first_window: bool,
-    /// Hot shards named so far, by the start of their sentence.
-    named: Vec<String>,
+    /// Hot shards named so far.
+    named: Vec<ShardId>,
     /// Rows processed, and when that last changed.
     last: (usize, Moment),
 }
@@ -131,7 +134,7 @@ impl Run {
         }
         self.progress.allow(self.script.full_pace_to());
         let feeding = self.feeding.take_if(|feeding| feeding.is_finished());
-        self.name_hot_shards(fleet, feeding.is_some()).await?;
+        self.name_hot_shards(feeding.is_some());
         if let Some(feeding) = feeding {
             feeding.await??;
         }
@@ -155,7 +158,7 @@ impl Run {
     }
 
     /// Every few seconds while rows are put, and at the end of them if no window was full by then.
-    async fn name_hot_shards(&mut self, fleet: &Fleet, is_end: bool) -> Result<(), Box<dyn Error>> {
+    fn name_hot_shards(&mut self, is_end: bool) {
         let now = SystemClock.monotonic();
         let time = now.since(self.window);
         let is_due = match is_end {
@@ -163,19 +166,16 @@ impl Run {
             false => time >= HOT_WINDOW && self.feeding.is_some(),
         };
         if !is_due {
-            return Ok(());
+            return;
         }
         self.is_first_window = false;
         self.window = now;
-        let open = open_shards(fleet).await?.len();
-        for sentence in hot_shards(&self.progress.take_loads(), open, time) {
-            let shard = sentence.split(' ').next().unwrap_or_default().to_owned();
-            if !self.named.contains(&shard) {
-                self.named.push(shard);
-                self.view.say(&sentence);
+        for hot in self.producer.hot_shards() {
+            if !self.named.contains(&hot.shard) {
+                self.view.say(&hot.to_string());
+                self.named.push(hot.shard);
             }
         }
-        Ok(())
     }
 
     fn report(&self, fleet: &Fleet, direct: &Figures, wall: Duration) -> Report {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::ShardId;
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{EngineError, NewRecord, Producer};
+use kcl_producer::PutError;
+use kcl_stream_local::{NewRecord, Producer};
 use tokio::task::JoinSet;
 
 use super::rows::{KeyedFlight, encode};
@@ -27,16 +28,8 @@ pub struct Progress {
     put: AtomicUsize,
     /// Rows up to here go at full pace, those beyond slowly.
     full_pace_to: AtomicUsize,
-    loads: Mutex<Loads>,
     /// Records of each shard since the start.
     records: Mutex<BTreeMap<ShardId, u64>>,
-}
-
-/// What went where.
-#[derive(Clone, Debug, Default)]
-pub struct Loads {
-    /// Bytes and records of each shard and key.
-    pub by_shard: BTreeMap<ShardId, BTreeMap<String, (u64, u64)>>,
 }
 
 impl Progress {
@@ -48,21 +41,14 @@ impl Progress {
     pub fn allow(&self, rows: usize) {
         self.full_pace_to.store(rows, Ordering::Relaxed);
     }
-    /// What went where since this was last asked.
-    pub fn take_loads(&self) -> Loads {
-        std::mem::take(&mut self.loads.lock().unwrap_or_else(PoisonError::into_inner))
-    }
     /// Records of each shard since the start.
     pub fn records(&self) -> BTreeMap<ShardId, u64> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    fn note(&self, shard: ShardId, key: &str, bytes: u64) {
+    fn note(&self, shard: ShardId) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        *records.entry(shard.clone()).or_default() += 1;
+        *records.entry(shard).or_default() += 1;
         drop(records);
-        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = loads.by_shard.entry(shard).or_default().entry(key.to_owned()).or_default();
-        *load = (load.0 + bytes, load.1 + 1);
         self.put.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -74,7 +60,7 @@ pub struct FeedError {
     /// Which row, from 1.
     pub row: usize,
     /// Why.
-    pub source: EngineError,
+    pub source: PutError,
 }
 
 /// What is due in one step, in thousandths of a row, so that slow rates come out even.
@@ -112,14 +98,14 @@ pub async fn feed(
             owed -= 1000;
             let row = &rows[next];
             let record = NewRecord::new(row.key.as_str(), encode(next, &row.flight));
-            let bytes = record.size_bytes() as u64;
             next += 1;
             let refused = move |source| FeedError { row: next, source };
-            let delivery = producer.send(record).await.map_err(refused)?;
-            let (key, progress) = (row.key.clone(), Arc::clone(&progress));
+            let delivery = producer.put_record(record).await;
+            let delivery = delivery.map_err(|error| refused(error.into()))?;
+            let progress = Arc::clone(&progress);
             deliveries.spawn(async move {
-                let receipt = delivery.await.map_err(refused)?;
-                progress.note(receipt.shard.id(), &key, bytes);
+                let receipt = delivery.await.map_err(|error| refused(error.into()))?;
+                progress.note(receipt.shard);
                 Ok(())
             });
             while deliveries.len() >= UNDER_WAY {
@@ -187,16 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_noted_by_shard_and_key() {
+    fn what_was_put_is_noted_by_shard() {
         let (fed, progress) = block_on(feed_all(&["a", "b", "a"]));
         fed.unwrap();
         assert_eq!(progress.put(), 3);
         assert_eq!(progress.records().values().sum::<u64>(), 3);
-        let loads = progress.take_loads();
-        let keys = loads.by_shard.values().next().unwrap();
-        assert_eq!((keys["a"].1, keys["b"].1), (2, 1));
-        assert!(progress.take_loads().by_shard.is_empty(), "taken");
-        assert_eq!(progress.records().values().sum::<u64>(), 3, "since the start");
     }
 
     #[test]

@@ -7,7 +7,6 @@ pub mod audit;
 pub mod feed;
 pub mod figures;
 pub mod fleet;
-pub mod hot;
 pub mod json_file;
 pub mod ledger;
 pub mod processor;

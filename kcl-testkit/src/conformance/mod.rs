@@ -1,7 +1,8 @@
-//! What every plug-in must do: suites for any `LeaseTable` and any `StreamSource`, one function a
-//! fact. The macros expand to one test a fact.
+//! What every plug-in must do: suites for any `LeaseTable`, any `StreamSource` and any
+//! `PutSink`, one function a fact. The macros expand to one test a fact.
 
 pub mod lease_table;
+pub mod put_sink;
 pub mod random_writes;
 pub mod stream_source;
 
@@ -55,6 +56,26 @@ macro_rules! stream_source_suite {
         #[tokio::test]
         async fn $fact() {
             $crate::conformance::stream_source::$fact($make).await;
+        }
+    )* };
+}
+
+/// Expands to one `#[tokio::test]` for each fact about sinks of a producer. `$make` is an
+/// expression that gives a fresh `impl SinkHarness` with two open shards and no records; it may await.
+#[macro_export]
+macro_rules! put_sink_suite {
+    ($make:expr) => {
+        $crate::put_sink_suite!($make;
+            outcomes_name_where_each_record_went,
+            hash_keys_pick_the_shard_that_the_listing_names,
+            what_was_put_is_read_where_the_receipts_say,
+            faults_and_reshards_lose_nothing_and_change_no_order,
+        );
+    };
+    ($make:expr; $($fact:ident,)*) => { $(
+        #[tokio::test]
+        async fn $fact() {
+            $crate::conformance::put_sink::$fact($make).await;
         }
     )* };
 }

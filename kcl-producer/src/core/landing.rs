@@ -1,0 +1,236 @@
+//! Judging answers.
+
+use std::collections::BTreeMap;
+
+use kcl_core::protocol::{HashKeyRange, Moment};
+
+use super::pending::End;
+use super::request::{Flight, Group};
+use super::slab::{Id, Queue};
+use super::{Core, FlightId};
+use crate::fate::Copies;
+use crate::limits::MISSES;
+use crate::options::{LostReply, Misplaced};
+use crate::sink::{Outcome, Placed, Refusal, SinkError};
+
+/// An aggregate in another shard than it was made for.
+#[derive(Debug)]
+pub(super) struct Stray {
+    pub group: Group,
+    placed: Placed,
+}
+
+/// What became of one record of the stream.
+enum Landed {
+    Taken(Placed),
+    Refused(Refusal),
+    Lost(String),
+}
+
+/// What happened in one lane.
+#[derive(Default)]
+struct Tally {
+    has_taken: bool,
+    has_refused: bool,
+}
+
+impl Core {
+    /// The answer to a request.
+    pub(crate) fn land(
+        &mut self,
+        id: FlightId,
+        answer: Result<Vec<Outcome>, SinkError>,
+        now: Moment,
+    ) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let landed = self.sort(answer, &flight, now);
+        let mut lanes: BTreeMap<usize, Tally> = BTreeMap::new();
+        // From the last to the first: what goes back into a lane goes before what is there.
+        for (group, landed) in flight.groups.into_iter().zip(landed).rev() {
+            let tally = lanes.entry(group.lane).or_default();
+            match landed {
+                Landed::Taken(placed) => {
+                    tally.has_taken = true;
+                    self.taken(group, placed, now);
+                }
+                Landed::Refused(refusal) => {
+                    tally.has_refused |= !matches!(refusal, Refusal::Never(_));
+                    self.counters.refused(&refusal);
+                    self.refused(group, &refusal, now);
+                }
+                Landed::Lost(why) => self.lost(group, &why, now),
+            }
+        }
+        let is_answered = self.attempt == 0;
+        for (lane, tally) in lanes {
+            self.lanes.landed(lane, tally.has_taken);
+            if is_answered && tally.has_refused {
+                let attempt = self.lanes.refused(lane);
+                let due = self.delay(attempt, now);
+                self.lanes.hold(lane, due);
+            }
+        }
+    }
+
+    /// The answer, group by group. A request that failed as a whole holds up all lanes.
+    fn sort(
+        &mut self,
+        answer: Result<Vec<Outcome>, SinkError>,
+        flight: &Flight,
+        now: Moment,
+    ) -> Vec<Landed> {
+        let count = flight.groups.len();
+        let error = match answer {
+            Ok(outcomes) if outcomes.len() == count => {
+                self.attempt = 0;
+                let landed = outcomes.into_iter().map(|outcome| match outcome {
+                    Ok(placed) => Landed::Taken(placed),
+                    Err(refusal) => Landed::Refused(refusal),
+                });
+                return landed.collect();
+            }
+            Ok(outcomes) => {
+                SinkError::Unknown(format!("{} outcomes for {count} records", outcomes.len()))
+            }
+            Err(error) => error,
+        };
+        self.counters.request_failed(&error);
+        self.attempt = self.attempt.saturating_add(1);
+        if !matches!(error, SinkError::Never(_)) {
+            self.due = self.delay(self.attempt, now);
+        }
+        let each = || match &error {
+            SinkError::NotNow(why) => Landed::Refused(Refusal::NotNow(why.clone())),
+            SinkError::Never(why) => Landed::Refused(Refusal::Never(why.clone())),
+            SinkError::Unknown(why) => Landed::Lost(why.clone()),
+        };
+        std::iter::repeat_with(each).take(count).collect()
+    }
+
+    fn taken(&mut self, group: Group, placed: Placed, now: Moment) {
+        self.note_load(&group, &placed, now);
+        if group.shard.as_ref().is_some_and(|shard| *shard != placed.shard) {
+            self.listing.is_wanted = true;
+            if group.is_aggregate {
+                self.counters.strayed();
+                self.strays.push(Stray { group, placed });
+                return;
+            }
+        }
+        for (id, subsequence) in self.ids(group.records).into_iter().zip(0..) {
+            self.received(id, &placed, subsequence);
+        }
+    }
+
+    fn note_load(&mut self, group: &Group, placed: &Placed, now: Moment) {
+        let ids = self.ids(group.records);
+        let mut hot = self.hot();
+        hot.note_shard(now, &placed.shard, group.bytes as u64);
+        for pending in ids.iter().filter_map(|id| self.slab.get(*id)) {
+            let (key, bytes) = (&pending.taken.record.partition_key, pending.size_bytes() as u64);
+            hot.note_key(&placed.shard, pending.taken.hash_key, key, bytes);
+        }
+    }
+
+    fn received(&mut self, id: Id, placed: &Placed, subsequence: u64) {
+        let Some(pending) = self.slab.get(id) else { return };
+        let (hash_key, fate) = (pending.taken.hash_key, pending.receipt(placed, subsequence));
+        self.settle(id, fate);
+        self.lanes.land(&self.slab, &self.map, hash_key);
+    }
+
+    fn refused(&mut self, group: Group, refusal: &Refusal, now: Moment) {
+        let ids = self.ids(group.records);
+        match refusal {
+            Refusal::Never(why) => self.again(ids, Retry::Never(End::Refused), why, now),
+            Refusal::Throttled(why) | Refusal::NotNow(why) => {
+                self.again(ids, Retry::WithPatience, why, now);
+            }
+        }
+    }
+
+    fn lost(&mut self, group: Group, why: &str, now: Moment) {
+        let ids = self.ids(group.records);
+        for id in &ids {
+            if let Some(pending) = self.slab.get_mut(*id) {
+                pending.copies = Copies::OneOrMore;
+            }
+        }
+        let retry = match self.options.lost_reply {
+            LostReply::Retry => Retry::WithPatience,
+            LostReply::Report => Retry::Never(End::Unknown),
+        };
+        self.again(ids, retry, why, now);
+    }
+
+    /// Queues records again that were under way, or tells their fate.
+    fn again(&mut self, ids: Vec<Id>, retry: Retry, why: &str, now: Moment) {
+        let hash_keys: Vec<u128> =
+            ids.iter().filter_map(|id| Some(self.slab.get(*id)?.taken.hash_key)).collect();
+        let mut returned = Vec::new();
+        for id in ids {
+            let Some(pending) = self.slab.get(id) else { continue };
+            let is_patient = now.since(pending.since) < self.options.patience;
+            match retry {
+                Retry::WithPatience if is_patient => returned.push(id),
+                Retry::WithPatience => self.fail(id, End::GivenUp, why),
+                Retry::Never(end) => self.fail(id, end, why),
+            }
+        }
+        self.counters.retried(returned.len());
+        self.lanes.give_back(&mut self.slab, &self.map, returned);
+        for hash_key in hash_keys {
+            self.lanes.land(&self.slab, &self.map, hash_key);
+        }
+    }
+
+    /// Judges aggregates in other shards than meant, once the shards were listed anew or could not
+    /// be: what belongs to the shard that has it is there for every reader, the rest is put again.
+    pub(super) fn settle_strays(&mut self, now: Moment) {
+        for stray in std::mem::take(&mut self.strays).into_iter().rev() {
+            let listed = self.listing.next.as_ref();
+            let range = listed.and_then(|map| map.range(&stray.placed.shard));
+            self.settle_stray(stray, range, now);
+        }
+    }
+
+    fn settle_stray(&mut self, stray: Stray, range: Option<HashKeyRange>, now: Moment) {
+        let ids = self.ids(stray.group.records);
+        let is_foreign = |core: &Self, id: &Id| {
+            let hash_key = core.slab.get(*id).map(|pending| pending.taken.hash_key);
+            hash_key.is_some_and(|hash_key| !range.is_some_and(|range| range.contains(hash_key)))
+        };
+        let all =
+            self.options.misplaced == Misplaced::All && ids.iter().any(|id| is_foreign(self, id));
+        let mut returned = Vec::new();
+        for (id, subsequence) in ids.into_iter().zip(0..) {
+            if all || is_foreign(self, &id) {
+                returned.push(id);
+            } else {
+                self.received(id, &stray.placed, subsequence);
+            }
+        }
+        for id in &returned {
+            if let Some(pending) = self.slab.get_mut(*id) {
+                // Without knowledge of the shards only a record by itself goes where it belongs.
+                pending.misses = if range.is_some() { pending.misses + 1 } else { MISSES };
+                pending.copies = Copies::OneOrMore;
+            }
+        }
+        self.again(returned, Retry::WithPatience, STRAYED, now);
+    }
+
+    /// The records of a queue, which stays as it is.
+    fn ids(&self, records: Queue) -> Vec<Id> {
+        self.slab.ids(records)
+    }
+}
+
+const STRAYED: &str = "the stream was resharded, and the aggregate came into another shard";
+
+/// Whether records that were under way are put again.
+#[derive(Clone, Copy)]
+enum Retry {
+    WithPatience,
+    Never(End),
+}

@@ -1,0 +1,108 @@
+//! Producers through the real client: the conformance suite of every sink, and what the service's
+//! limits make of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use kcl_core::protocol::{SequenceNumber, ShardId};
+use kcl_core::{Clock, StreamSource, SystemClock, async_trait};
+use kcl_endpoint::{Endpoint, EndpointConfig};
+use kcl_producer::{
+    Aggregation, KinesisSink, NewRecord, Producer, ProducerOptions, PutFailure, PutSink, Shutdown,
+};
+use kcl_stream_kinesis::KinesisSource;
+use kcl_testkit::conformance::put_sink::SinkHarness;
+use kcl_testkit::conformance::stream_source::SourceHarness;
+
+use crate::local;
+
+struct Putting {
+    client: Client,
+    /// Stops when dropped.
+    _endpoint: Endpoint,
+}
+
+async fn fresh() -> Putting {
+    let endpoint = local::endpoint(2).await;
+    Putting { client: local::client(&endpoint), _endpoint: endpoint }
+}
+
+#[async_trait]
+impl SourceHarness for Putting {
+    fn source(&self) -> Arc<dyn StreamSource> {
+        let brief = Duration::from_millis(2);
+        let source = KinesisSource::builder(self.client.clone(), "s");
+        Arc::new(source.idle(brief).read_interval(brief).build())
+    }
+    async fn put(&self, _: u128, _: &[u8]) -> (ShardId, SequenceNumber) {
+        unreachable!("producers put here")
+    }
+    async fn split(&self, shard: &ShardId, at: u128) {
+        let split = self.client.split_shard().stream_name("s");
+        let split = split.shard_to_split(shard.as_str()).new_starting_hash_key(at.to_string());
+        split.send().await.unwrap();
+    }
+    async fn merge(&self, shard: &ShardId, adjacent: &ShardId) {
+        let merge = self.client.merge_shards().stream_name("s");
+        let merge = merge.shard_to_merge(shard.as_str());
+        merge.adjacent_shard_to_merge(adjacent.as_str()).send().await.unwrap();
+    }
+    async fn next_millisecond(&self) -> u64 {
+        SystemClock.sleep(Duration::from_millis(2)).await;
+        SystemClock.wall_millis()
+    }
+}
+
+impl SinkHarness for Putting {
+    fn sink(&self) -> Arc<dyn PutSink> {
+        Arc::new(KinesisSink::new(&self.client, "s"))
+    }
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
+
+kcl_testkit::put_sink_suite!(fresh().await);
+
+#[tokio::test]
+async fn throttled_records_are_put_in_the_end() {
+    let config = EndpointConfig { streams: vec![("s".to_owned(), 1)], ..EndpointConfig::default() };
+    let endpoint = Endpoint::start(config).await.unwrap();
+    let sink = KinesisSink::new(&local::client(&endpoint), "s");
+    let producer = Producer::builder(Arc::new(sink)).start();
+    let mut deliveries = Vec::new();
+    for number in 0..1500 {
+        deliveries.push(producer.put(format!("key-{number}"), "x").await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    let metrics = producer.metrics();
+    assert!(metrics.throttled_stream_records > 0 && metrics.retried_records > 0, "{metrics:?}");
+    assert_eq!((metrics.put_records, metrics.waiting_records), (1500, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_there_and_a_service_that_is_gone_are_told() {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    let options = ProducerOptions { aggregation: Aggregation::KPL, ..Default::default() };
+    let nowhere = KinesisSink::new(&client, "nowhere");
+    let producer = Producer::builder(Arc::new(nowhere)).options(options).start();
+    let failure = producer.put("key", "x").await.unwrap().await.unwrap_err();
+    let why = failure.to_string();
+    assert!(why.contains("ResourceNotFoundException for stream nowhere"), "{why}");
+    assert!(matches!(failure, PutFailure::Refused { .. }), "{failure:?}");
+
+    let patience = Duration::from_millis(200);
+    let options = ProducerOptions { patience, ..Default::default() };
+    let sink = KinesisSink::new(&client, "s");
+    let producer = Producer::builder(Arc::new(sink)).options(options).start();
+    producer.put_and_wait(NewRecord::new("key", "x")).await.unwrap();
+    drop(endpoint);
+    let failure = producer.put("key", "x").await.unwrap().await.unwrap_err();
+    let is_told = matches!(failure, PutFailure::GivenUp { .. } | PutFailure::Unknown { .. });
+    assert!(is_told, "{failure:?}");
+    assert_eq!(producer.shutdown(Duration::from_secs(5)).await, Shutdown::Flushed);
+}
