@@ -128,7 +128,8 @@ const PLUG_INS: [&str; 7] = [
 ];
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 9] = [
+const AWS: [&str; 10] = [
+    "tests/records",
     "kcl-records",
     "kcl-drill",
     "kcl-lease-dynamo",
