@@ -279,6 +279,23 @@ async fn a_position_whose_record_is_gone_starts_with_the_first_after_it() {
 }
 
 #[tokio::test]
+async fn a_limit_of_no_bytes_gives_one_record_at_a_time() {
+    let records = vec![record(0, "x", aggregate(&subs([1, 2]))), record(1, "a", "plain")];
+    let source = UnpackedSource::new(Script::new(records));
+    let mut reader = source.open(&shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let limit = ReadLimit { records: 100, bytes: 0 };
+        let ReadOutcome::Records { records, .. } = reader.next(limit).await.unwrap() else {
+            panic!("there are more");
+        };
+        assert_eq!(records.len(), 1);
+        all.extend(records);
+    }
+    assert_eq!(positions(&all), [at(0, 0), at(0, 1), at(1, 0)]);
+}
+
+#[tokio::test]
 async fn lag_counts_what_was_read_and_is_not_returned_yet() {
     let records = (0..3).map(|n| record(n, "x", aggregate(&subs([1, 2])))).collect();
     let source = UnpackedSource::new(Script::new(records));

@@ -131,7 +131,8 @@ const PLUG_INS: [&str; 7] = [
 const AWS_IF_ASKED: &str = "examples";
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 10] = [
+const AWS: [&str; 11] = [
+    "tests/records",
     "kcl-records",
     "examples",
     "kcl-drill",

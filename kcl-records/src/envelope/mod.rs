@@ -25,6 +25,8 @@
 //! Invariant: no secret is shown by `Debug`, an error or an event.
 
 mod data_key;
+#[cfg(feature = "kms")]
+mod kms;
 mod local_ring;
 mod opener;
 mod ring;
@@ -32,6 +34,8 @@ mod sealer;
 mod wire;
 
 pub use data_key::DataKey;
+#[cfg(feature = "kms")]
+pub use kms::KmsKeyRing;
 pub use local_ring::{LocalKeyRing, LocalKeyRingError};
 pub use opener::{OpenError, Opener};
 pub use ring::{KeyRing, KeyRingError, NewKey};

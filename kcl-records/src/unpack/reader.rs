@@ -61,9 +61,11 @@ impl<S: StreamSource> UnpackedReader<S> {
         self.after.is_none() && !self.source.opening.is_on() && records.iter().all(is_plain)
     }
 
-    /// Goes on with the page until enough is ready.
+    /// Goes on with the page until enough is ready, at least one record if there is any.
     async fn unpack(&mut self, limit: ReadLimit) -> Result<(), SourceError> {
-        while self.ready.len() < limit.records && self.ready_bytes < limit.bytes {
+        while self.ready.is_empty()
+            || (self.ready.len() < limit.records && self.ready_bytes < limit.bytes)
+        {
             if let Some(record) = self.sealed.front() {
                 let opened = self.source.opening.open(record).await?;
                 if let Some(record) = self.sealed.pop_front() {

@@ -1,0 +1,104 @@
+//! A key ring whose keys stay in AWS KMS.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use async_trait::async_trait;
+use aws_sdk_kms::Client;
+use aws_sdk_kms::config::http::HttpResponse;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+
+use super::{DataKey, KeyRing, KeyRingError, NewKey};
+
+/// The encryption context that binds a data key to its stream; key policies can ask for it.
+const CONTEXT: &str = "kcl:stream";
+
+/// Data keys made and unwrapped by AWS KMS.
+///
+/// Needs `kms:GenerateDataKey` on the primary key where records are sealed and `kms:Decrypt` on
+/// each key where they are opened. One request makes a data key, and one unwraps it; both are kept
+/// as [`Sealer`](super::Sealer) and [`Opener`](super::Opener) say.
+pub struct KmsKeyRing {
+    client: Client,
+    primary: String,
+    trusted: BTreeSet<String>,
+}
+
+impl KmsKeyRing {
+    /// A ring of one key, by its ARN: an alias would not tell whose data keys to trust. Region,
+    /// credentials and time-outs are the client's; its retries may stay on.
+    pub fn new(client: Client, key_arn: &str) -> Self {
+        let trusted = BTreeSet::from([key_arn.to_owned()]);
+        Self { client, primary: key_arn.to_owned(), trusted }
+    }
+
+    /// The same, also unwrapping data keys of this key: one that was the primary one, or that of
+    /// another region. Data keys of any other key are refused, whoever made them.
+    pub fn also_opens(mut self, key_arn: &str) -> Self {
+        self.trusted.insert(key_arn.to_owned());
+        self
+    }
+}
+
+impl std::fmt::Debug for KmsKeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KmsKeyRing(primary {:?} of {:?})", self.primary, self.trusted)
+    }
+}
+
+#[async_trait]
+impl KeyRing for KmsKeyRing {
+    async fn generate(&self, stream: &str) -> Result<NewKey, KeyRingError> {
+        let request = self.client.generate_data_key().key_id(&self.primary);
+        let request = request.key_spec(DataKeySpec::Aes256).encryption_context(CONTEXT, stream);
+        let made = request.send().await.map_err(|error| classify(&error, &self.primary))?;
+        let key = made.plaintext.and_then(|key| DataKey::from_bytes(key.as_ref()));
+        let key = key.ok_or_else(|| odd("no data key of 32 bytes"))?;
+        let wrapped = made.ciphertext_blob.ok_or_else(|| odd("no wrapped key"))?.into_inner();
+        // As it was asked for, so that the reader's list of trusted keys is the same as ours.
+        Ok(NewKey { key_id: self.primary.clone(), wrapped, key })
+    }
+
+    async fn unwrap(
+        &self,
+        key_id: &str,
+        wrapped: &[u8],
+        stream: &str,
+    ) -> Result<DataKey, KeyRingError> {
+        if !self.trusted.contains(key_id) {
+            return Err(KeyRingError::UnknownKey(key_id.to_owned()));
+        }
+        let request = self.client.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
+        let request = request.encryption_context(CONTEXT, stream);
+        let opened = request.send().await.map_err(|error| classify(&error, key_id))?;
+        let key = opened.plaintext.and_then(|key| DataKey::from_bytes(key.as_ref()));
+        key.ok_or_else(|| odd("no data key of 32 bytes"))
+    }
+}
+
+fn odd(what: &str) -> KeyRingError {
+    KeyRingError::Unavailable(format!("KMS answered with {what}"))
+}
+
+/// Refused is only what no operator can mend: a record counts as unreadable then. Whatever a
+/// policy, a disabled key or an outage does, waits.
+fn classify<E>(error: &SdkError<E, HttpResponse>, key: &str) -> KeyRingError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let SdkError::ServiceError(answer) = error else {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        return KeyRingError::Unavailable(format!("{error}{cause}"));
+    };
+    let (code, message) = (answer.err().code().unwrap_or("no code"), answer.err().message());
+    match code {
+        "NotFoundException" => KeyRingError::UnknownKey(key.to_owned()),
+        "InvalidCiphertextException" | "IncorrectKeyException" => {
+            let why = "the data key was wrapped by another key, or for another stream";
+            KeyRingError::Refused(why.to_owned())
+        }
+        _ => KeyRingError::Unavailable(format!("{code}: {}", message.unwrap_or_default())),
+    }
+}
