@@ -17,6 +17,7 @@ pub mod permit;
 pub mod policy;
 pub mod processor;
 mod random;
+mod reaped;
 mod registration;
 pub mod reset;
 pub mod restored;
@@ -50,6 +51,7 @@ pub use policy::{Action, Attempt, ErrorPolicy, RetryThenStop};
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
+pub use reaped::reaped;
 pub use reset::ResetTo;
 pub use restored::Acceptance;
 pub use retry::Backoff;
