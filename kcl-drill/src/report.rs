@@ -25,7 +25,7 @@ pub(crate) struct Report {
     pub pause_ms: Spread,
     /// Of each shard and valid round, all its pauses together.
     pub pause_per_shard_ms: Spread,
-    /// From the start of a worker to its last shard.
+    /// From the start of a worker to its last shard, in valid rounds.
     pub start_ms: Spread,
     pub records: usize,
     pub lost: usize,
@@ -82,7 +82,9 @@ impl Report {
         let all_moves = changes(&entries, &puts);
         let moves = Moves::of(&all_moves, &stage.rounds);
         let (takes, unfounded) = stage.proxy.takes();
-        let starts: Vec<_> = played.starts.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+        let starts = played.starts.iter().zip(&stage.rounds);
+        let starts = starts.filter(|(_, round)| round.invalid.is_none());
+        let starts: Vec<_> = starts.map(|(took, _)| took.as_secs_f64() * 1e3).collect();
         let sink = stage.sink.counts();
         let invalid = stage.rounds.iter().filter_map(|round| round.invalid.clone());
         let mut report = Self {

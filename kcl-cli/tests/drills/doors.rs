@@ -37,9 +37,10 @@ fn bad_input_is_refused_with_its_reason() {
 
 #[test]
 fn a_worker_that_cannot_run_is_named() {
-    let said = refused(vec!["kill", "--worker-cmd", "no-such-program --now"]);
+    let _alone = alone();
+    let said = refused(&["kill", "--worker-cmd", "no-such-program --now"]);
     assert!(said.contains("no-such-program") && said.contains("cannot be run"), "{said}");
-    let said = refused(vec!["kill", "--worker-cmd", "false"]);
+    let said = refused(&["kill", "--worker-cmd", "false"]);
     assert!(said.contains("ended by itself"), "{said}");
 }
 
