@@ -35,6 +35,13 @@ enum Command {
     /// The worker that `drill` starts; its settings are in the environment
     #[command(hide = true)]
     DrillWorker,
+    /// Becomes a program that ends with the drill that started it
+    #[command(hide = true)]
+    DrillChild {
+        /// The drill's process id, the program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,6 +49,9 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
+    if let Command::DrillChild { words } = &cli.command {
+        return fail(&kcl_drill::become_child(words).to_string());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no thread can be started: {error}")),
@@ -65,6 +75,8 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         },
+        // Became another program above.
+        Command::DrillChild { .. } => ExitCode::FAILURE,
         Command::DrillWorker => match runtime.block_on(worker()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod prepare;
 pub mod processor;
 mod random;
+mod reaped;
 mod registration;
 pub mod reset;
 pub mod restored;
@@ -52,6 +53,7 @@ pub use prepare::PreparedCheckpoint;
 pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
+pub use reaped::reaped;
 pub use reset::ResetTo;
 pub use restored::Acceptance;
 pub use retry::Backoff;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kcl_protocol::limits::WATCH_ALL_WORKERS;
 use kcl_protocol::liveness::{heartbeat, removable};
 use kcl_protocol::watch::watched;
 use kcl_protocol::{
@@ -16,6 +17,7 @@ use kcl_protocol::{
 use tokio_util::sync::CancellationToken;
 
 use crate::event::EventKind;
+use crate::hints::Hint;
 use crate::registration::{Ended, Registration};
 use crate::table::{LeaseTable, Scan};
 
@@ -193,11 +195,13 @@ impl LivenessLoop {
         let registration = &self.registration;
         let heartbeat = registration.timing.heartbeat();
         let mut next_scan = registration.clock.monotonic();
+        let mut hinted = false;
         while !stop.is_cancelled() {
             let now = registration.clock.monotonic();
             if now >= next_scan {
                 next_scan = now + heartbeat;
-                let look = registration.within(heartbeat, self.look(now));
+                let look = registration.within(heartbeat, self.look(now, hinted));
+                hinted = false;
                 tokio::select! { biased;
                     () = stop.cancelled() => return,
                     _ = look => {}
@@ -210,18 +214,24 @@ impl LivenessLoop {
             let earliest = registration.clock.monotonic() + heartbeat / 16;
             tokio::select! { biased;
                 () = stop.cancelled() => return,
+                () = registration.look.notified() => {
+                    // A flood of hints costs no more scans than this.
+                    registration.clock.sleep_until(earliest).await;
+                    (next_scan, hinted) = (registration.clock.monotonic(), true);
+                }
                 () = registration.clock.sleep_until(wake.max(earliest)) => {}
             }
         }
     }
 
-    /// Reads everybody, or in a large fleet the ring successors and everybody only every `D`.
-    async fn look(&self, now: kcl_protocol::Moment) {
+    /// Reads everybody, or in a large fleet the ring successors and everybody only every `D` or
+    /// when a hint says that somebody is dead.
+    async fn look(&self, now: kcl_protocol::Moment, hinted: bool) {
         let registration = &self.registration;
         let view = registration.view();
         let others = view.workers.values().filter(|row| !row.state.is_dead()).map(|row| &row.id);
         let others = others.filter(|id| **id != registration.me);
-        let scan_due = self.scan_due(now);
+        let scan_due = hinted || self.scan_due(now);
         match watched(&registration.me, others).filter(|_| view.scanned && !scan_due) {
             None => self.scan().await,
             Some(successors) => {
@@ -306,8 +316,20 @@ impl LivenessLoop {
             };
             if won {
                 registration.observe(EventKind::FencedOther { worker: row.id.clone() });
+                self.tell_others();
             }
             self.saw(row);
+        }
+    }
+
+    /// Others have a share of the dead worker's leases to take, too.
+    fn tell_others(&self) {
+        let registration = &self.registration;
+        let workers = registration.view().workers;
+        let live = workers.values().filter(|row| row.state == WorkerState::Live);
+        let others = live.filter(|row| row.id != registration.me);
+        for other in others.take(WATCH_ALL_WORKERS) {
+            registration.hint(&other.id, Hint::Fenced);
         }
     }
 

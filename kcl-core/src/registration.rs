@@ -36,6 +36,8 @@ pub(crate) struct Registration {
     pub(crate) rules: Rules,
     /// Rung when a hint asks for an early heartbeat.
     pub(crate) hurry: Notify,
+    /// Rung when a hint asks for an early look at the other workers.
+    pub(crate) look: Notify,
     /// Rung when `view` has news for the control loop.
     pub(crate) news: Notify,
     hints: Hints,
@@ -306,6 +308,7 @@ impl Registrar {
             validity,
             rules: self.rules,
             hurry: Notify::new(),
+            look: Notify::new(),
             news: Notify::new(),
             hints: Hints::new(self.hints, &me, table.hint_key, &self.clock),
             held: Mutex::new(Held::nothing(self.rules)),

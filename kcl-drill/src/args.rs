@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+
+use crate::kinds::{Profile, Scenario};
+use crate::proxy::Rule;
 
 /// Drills a fleet of worker processes: they are killed, stopped, cut off and replaced while
 /// records flow, and everything that was put is compared with everything that was processed.
 ///
-/// The exit code is 1 if anything was lost, out of order, processed by two at once, or written
-/// under an old fence.
+/// Exit codes: 0, all is well; 1, something was lost, out of order, processed by two at once,
+/// written under an old fence, or the fleet did not come back; 2, the drill could not be played;
+/// 3, all is well but no round is valid, so that nothing was measured; 130, interrupted.
 #[derive(Clone, Debug, Parser)]
 pub struct Args {
     /// What happens to the workers
@@ -47,23 +51,35 @@ pub struct Args {
     #[arg(long)]
     pub(crate) blocking: bool,
 
-    /// A DynamoDB to use [default: DynamoDB Local is started]
-    #[arg(long, value_name = "URL")]
+    /// A DynamoDB on this machine to use [default: DynamoDB Local is started]
+    #[arg(long, value_name = "URL", value_parser = crate::doors::url)]
     pub(crate) dynamodb: Option<String>,
 
-    /// Drill this program instead of the built-in worker; words are split at spaces
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) worker_cmd: Option<String>,
+    /// Drill this program instead of the built-in worker; see --contract. Words are split at
+    /// spaces, unless quoted
+    #[arg(long, value_name = "COMMAND", value_parser = crate::doors::words)]
+    pub(crate) worker_cmd: Option<Words>,
+
+    /// Harm to requests to the table all along: [OPERATION:]KIND=PERCENT, where KIND is drop,
+    /// drop-reply, duplicate, throttle or error, or delay=PERCENT@MILLISECONDS, as in
+    /// UpdateItem:drop-reply=5,delay=20@300
+    #[arg(long, value_name = "HARM", value_delimiter = ',', value_parser = Rule::parse)]
+    pub(crate) harm: Vec<Rule>,
+
+    /// How long the fleet may take to settle before the drill is given up (seconds)
+    #[arg(long, value_name = "S", default_value_t = 120,
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) patience: u64,
 
     /// What is drawn follows from this number
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Write the report as JSON
+    /// Write the report as JSON; an array of reports for `all`
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write a histogram as SVG
+    /// Draw the report as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 
@@ -72,94 +88,36 @@ pub struct Args {
     pub(crate) contract: bool,
 }
 
-/// What happens to the workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Scenario {
-    /// SIGKILL; the others find out by themselves
-    Kill,
-    /// SIGKILL; the supervisor reaps the worker and tells the table
-    KillReaped,
-    /// SIGSTOP for half a lease duration to ten, then SIGCONT
-    Zombie,
-    /// SIGTERM: the worker hands its shards over
-    Stop,
-    /// Every worker is replaced, each replacement started first
-    Rolling,
-    /// A worker loses its connection to the table
-    Partition,
-    /// The table refuses nine requests in ten for a minute
-    Throttle,
-    /// The table is gone for a while
-    Outage,
-    /// The table is stopped and started again
-    TableRestart,
-    /// Shards are split and merged while workers are killed
-    Reshard,
-    /// A handler that takes 30 ms a record, overloaded, while workers join and die
-    Slow,
-    /// All of them, one after the other
-    All,
-}
-
-impl Scenario {
-    /// Every single one, in the order of `all`.
-    pub(crate) const EACH: [Self; 11] = [
-        Self::Kill,
-        Self::KillReaped,
-        Self::Zombie,
-        Self::Stop,
-        Self::Rolling,
-        Self::Partition,
-        Self::Throttle,
-        Self::Outage,
-        Self::TableRestart,
-        Self::Reshard,
-        Self::Slow,
-    ];
-    /// Its name on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-    /// How often it happens if nobody says.
-    pub(crate) fn usual_rounds(self) -> u32 {
-        match self {
-            Self::Kill | Self::KillReaped | Self::Stop => 10,
-            Self::Zombie | Self::Partition | Self::Reshard => 4,
-            Self::Slow => 3,
-            _ => 1,
-        }
-    }
-}
-
-/// How quickly the fleet reacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Profile {
-    /// D = 1.5 s
-    Fast,
-    /// D = 3 s
-    Default,
-}
+/// A program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Words(pub(crate) Vec<String>);
 
 /// The worker of this program, and how it is called.
 pub const WORKER_COMMAND: &str = "drill-worker";
 
+/// Runs a program that ends when its starter does, and how it is called.
+pub const CHILD_COMMAND: &str = "drill-child";
+
+/// What a record takes in `slow` (milliseconds): at 50 a second, half as much again as there is
+/// time for.
+const SLOW_HANDLER_MS: u32 = 30;
+
 impl Args {
     pub(crate) fn lease_duration(&self) -> Duration {
-        match self.profile {
-            Profile::Fast => Duration::from_millis(1500),
-            Profile::Default => Duration::from_secs(3),
-        }
+        self.profile.lease_duration()
+    }
+    /// `H`.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.lease_duration() / 3
+    }
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience)
     }
 
-    pub(crate) fn worker_command(&self) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    /// Program and arguments of a worker.
+    pub(crate) fn worker_command(&self) -> std::io::Result<Vec<String>> {
         match &self.worker_cmd {
-            Some(command) => {
-                let words: Vec<_> = command.split_whitespace().map(str::to_owned).collect();
-                if words.is_empty() {
-                    return Err("--worker-cmd is empty: name a program".into());
-                }
-                Ok(words)
-            }
+            Some(Words(words)) => Ok(words.clone()),
             None => {
                 let program = std::env::current_exe()?;
                 Ok(vec![program.display().to_string(), WORKER_COMMAND.to_owned()])
@@ -174,9 +132,10 @@ impl Args {
         kinesis: &str,
         sink: SocketAddr,
     ) -> BTreeMap<String, String> {
-        let poll = if self.limits { 250 } else { 20 };
+        let usual = if self.limits { 250 } else { 20 };
+        let poll = self.scenario.and_then(Scenario::poll_millis).unwrap_or(usual);
         let flag = |is_on: bool| u32::from(is_on).to_string();
-        let is_slow = self.scenario == Some(Scenario::Slow);
+        let handler = if self.scenario == Some(Scenario::Slow) { SLOW_HANDLER_MS } else { 0 };
         [
             ("STREAM", stream.to_owned()),
             ("APP", stream.to_owned()),
@@ -187,7 +146,7 @@ impl Args {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("DRILL_LEASE_MS", self.lease_duration().as_millis().to_string()),
             ("DRILL_POLL_MS", poll.to_string()),
-            ("DRILL_HANDLER_MS", if is_slow { "30" } else { "0" }.to_owned()),
+            ("DRILL_HANDLER_MS", handler.to_string()),
             ("DRILL_BLOCKING", flag(self.blocking)),
             ("DRILL_HINTS", flag(!self.no_hints)),
             ("DRILL_SINK", sink.to_string()),

@@ -12,11 +12,20 @@
 //!   payloads as text. Written before the checkpoint that covers them;
 //! - `shard_end {shard}`, `lease_lost {shard}`, `shutdown`.
 //!
-//! Ours add to `shard_start` the `fence`, and to `records` the `fence`, when the batch `started`,
-//! and `valid_until` (Unix seconds), when the right to process it would have run out.
+//! A program may add to `shard_start` its fencing token, `fence`, and to `records` the `fence`, when
+//! the batch `started` and `valid_until`, when the right to process it would have run out (both Unix
+//! seconds), as the built-in worker does. With them overlaps are judged by the moment; without, a
+//! worker overlaps that goes on with a shard after another one has begun it. The built-in worker
+//! also tells `overrun {shard, past_ms}`: a blocking handler ended so long after its right did.
+//! A program may also say `ready` once it has joined the fleet; without it, it has when it begins a
+//! shard. Other members of an object are ignored; a line that is no such object is reported.
 //!
-//! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0.
+//! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0. A worker
+//! runs in a process group of its own, and every signal goes to the group.
 //! Records are put with payloads that are decimal numbers, each once.
+//!
+//! **What is checked**: every number is processed, in the order in which it came to its shard (a
+//! repetition may go back, never skip), parents before children, each shard by one worker at a time.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +45,8 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum LineEvent {
+    /// The worker takes part from here on.
+    Ready,
     /// A shard is processed from here on.
     ShardStart {
         /// Which shard.
@@ -77,6 +88,13 @@ pub enum LineEvent {
         /// Which shard.
         shard: String,
     },
+    /// A blocking handler ended after its worker's right to the shard.
+    Overrun {
+        /// Which shard.
+        shard: String,
+        /// So much (milliseconds, with fraction).
+        past_ms: f64,
+    },
     /// The worker leaves.
     Shutdown,
 }
@@ -88,8 +106,9 @@ impl LineEvent {
             Self::ShardStart { shard, .. }
             | Self::Records { shard, .. }
             | Self::ShardEnd { shard }
-            | Self::LeaseLost { shard } => Some(shard),
-            Self::Shutdown => None,
+            | Self::LeaseLost { shard }
+            | Self::Overrun { shard, .. } => Some(shard),
+            Self::Ready | Self::Shutdown => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The producer: puts numbered records at a steady rate and remembers where each went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,12 +24,30 @@ pub(crate) struct Put {
 }
 
 /// Everything put so far, by number.
+pub(crate) type Puts = BTreeMap<u64, Put>;
+
+/// What was put, and into which shards.
 #[derive(Clone, Default)]
-pub(crate) struct Ledger(Arc<Mutex<BTreeMap<u64, Put>>>);
+pub(crate) struct Ledger {
+    puts: Arc<Mutex<Puts>>,
+    shards: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Ledger {
-    pub fn puts(&self) -> MutexGuard<'_, BTreeMap<u64, Put>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn puts(&self) -> MutexGuard<'_, Puts> {
+        self.puts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The shards that have taken something.
+    pub fn shards(&self) -> BTreeSet<String> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn note(&self, number: u64, put: Put) {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shards.contains(&put.shard) {
+            shards.insert(put.shard.clone());
+        }
+        drop(shards);
+        self.puts().insert(number, put);
     }
 }
 
@@ -110,14 +128,13 @@ impl Rows {
     fn note(&self, numbers: &[u64], results: &[PutRecordsResultEntry]) -> Vec<u64> {
         let at = unix_seconds();
         let mut refused = Vec::new();
-        let mut puts = self.ledger.puts();
         for (number, result) in numbers.iter().zip(results) {
             let sequence = result.sequence_number();
             let sequence = sequence.and_then(|text| text.parse::<SequenceNumber>().ok());
             match (result.shard_id(), sequence) {
                 (Some(shard), Some(sequence)) => {
                     let position = Position::from(sequence);
-                    puts.insert(*number, Put { shard: shard.to_owned(), position, at });
+                    self.ledger.note(*number, Put { shard: shard.to_owned(), position, at });
                 }
                 _ => refused.push(*number),
             }

@@ -5,21 +5,30 @@
 //! Any program that keeps to the [`contract`] can be drilled.
 
 pub mod args;
+mod board;
+mod child;
 mod clients;
 pub mod contract;
+mod doors;
 mod fleet;
+mod kinds;
 mod ledger;
 pub mod limits;
 mod measure;
 mod plot;
+mod print;
 mod proxy;
 mod record;
 mod report;
 mod run;
 mod scenario;
+mod services;
 mod sink;
 mod stage;
+mod stall;
 mod verdict;
+mod view;
 pub mod worker;
 
+pub use child::become_child;
 pub use run::run;

@@ -8,16 +8,41 @@ pub const RATE_PER_SHARD: u32 = 50;
 /// How often the producer puts: a record of each shard every time, at 50 a second.
 pub const PUT_EVERY: Duration = Duration::from_millis(20);
 
-/// How long a fleet may take to settle before a drill is given up: far more than any bound of the
-/// protocol, so that a drill ends with a report and not with a hang.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Connections to the table may be this slow (as a share of `H`) before a round is invalid: the
-/// drill then measures the table, not the workers.
+/// The table itself may be this slow (as a share of `H`), in all but one answer in a hundred,
+/// before a round is invalid: it then measures the table, not the workers.
 pub const TABLE_SHARE: f64 = 0.5;
+
+/// The drill's own process may stand still for this long (as a share of `H`) before a round is
+/// invalid: workers on the same machine stood still, too.
+pub const STALL_SHARE: f64 = 0.5;
+
+/// How often the drill looks whether it stood still.
+pub const STALL_LOOK: Duration = Duration::from_millis(20);
+
+/// How long nothing more may be processed at the end of a drill before the rest is lost. Far more
+/// than any bound of the protocol.
+pub const REST_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long `idle` looks at the table.
+pub const IDLE_FOR: Duration = Duration::from_secs(30);
 
 /// Lines a worker may have waiting to be read; beyond it the worker waits.
 pub const LINES_WAITING: usize = 4096;
 
+/// How long output that a process left behind is waited for once it has ended.
+pub const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of a log line that are shown.
+pub const LAST_WORDS: usize = 300;
+
 /// Bytes of one request the proxy passes on: a transaction of 4 MiB and its frame.
 pub const PROXY_BODY: usize = 8 << 20;
+
+/// Grace of the built-in worker's blocking handlers.
+pub const BLOCKING_GRACE: Duration = Duration::from_millis(250);
+
+/// Things shown in the live view that were done to the workers.
+pub const NOTES_SHOWN: usize = 5;
+
+/// How often the live view is drawn.
+pub const VIEW_EVERY: Duration = Duration::from_millis(200);

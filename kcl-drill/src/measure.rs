@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::contract::{Line, LineEvent};
-use crate::ledger::Put;
+use crate::ledger::Puts;
 use crate::record::Entries;
 
 /// A distribution in milliseconds.
@@ -30,6 +30,23 @@ impl Spread {
     }
 }
 
+/// The time of one round.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RoundSpan {
+    /// Unix seconds.
+    pub from: f64,
+    pub to: f64,
+    /// Why it says nothing of the workers, if so.
+    pub invalid: Option<String>,
+}
+
+/// The round that something happened in.
+pub(crate) fn round_of(rounds: &[RoundSpan], at: f64) -> Option<usize> {
+    let after = rounds.partition_point(|round| round.from <= at);
+    let last = after.checked_sub(1)?;
+    (at <= rounds[last].to).then_some(last)
+}
+
 /// When a batch began; lines that do not tell were written when it ended.
 fn begin(line: &Line) -> f64 {
     match &line.event {
@@ -38,17 +55,26 @@ fn begin(line: &Line) -> f64 {
     }
 }
 
+/// Lines about records, in the order of their times.
+fn batches(entries: &Entries) -> Vec<&Line> {
+    let is_batch = |line: &&Line| matches!(line.event, LineEvent::Records { .. });
+    let mut lines: Vec<_> = entries.lines.iter().filter(is_batch).collect();
+    lines.sort_by(|a, b| a.ts.total_cmp(&b.ts));
+    lines
+}
+
 /// From each loss to the first record by another worker, for each shard lost, in milliseconds.
 /// Rounds that say nothing are left out.
-pub(crate) fn failovers(entries: &Entries, invalid: &[usize]) -> Vec<f64> {
+pub(crate) fn failovers(entries: &Entries, rounds: &[RoundSpan]) -> Vec<f64> {
+    let batches = batches(entries);
     let mut all = Vec::new();
-    for loss in entries.losses.iter().filter(|loss| !invalid.contains(&loss.round)) {
+    let is_valid = |round: usize| rounds.get(round).is_some_and(|span| span.invalid.is_none());
+    for loss in entries.losses.iter().filter(|loss| is_valid(loss.round)) {
+        let later = batches.partition_point(|line| line.ts <= loss.at);
         for shard in &loss.shards {
-            let next = entries.lines.iter().find(|line| {
-                let is_records = matches!(&line.event, LineEvent::Records { .. });
-                let is_other = line.ts > loss.at && line.worker != loss.worker;
-                is_records && is_other && line.event.shard() == Some(shard)
-            });
+            let next = batches[later..]
+                .iter()
+                .find(|line| line.worker != loss.worker && line.event.shard() == Some(shard));
             all.extend(next.map(|line| (begin(line) - loss.at).max(0.0) * 1000.0));
         }
     }
@@ -59,42 +85,37 @@ pub(crate) fn failovers(entries: &Entries, invalid: &[usize]) -> Vec<f64> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Move {
     pub shard: String,
+    /// When the new owner began (Unix seconds).
     pub at: f64,
     /// Milliseconds.
     pub pause: f64,
 }
 
 /// Every change of owner. A pause runs from the end of the last batch at the old owner to the
-/// start of the first at the new one; time in which nothing new was in the stream does not count.
-pub(crate) fn changes(entries: &Entries, puts: &BTreeMap<u64, Put>) -> Vec<Move> {
+/// start of the first at the new one; time in which nothing waited in the stream does not count.
+pub(crate) fn changes(entries: &Entries, puts: &Puts) -> Vec<Move> {
     let mut last: BTreeMap<&str, &Line> = BTreeMap::new();
     let mut moves = Vec::new();
-    let mut lines: Vec<_> = entries.lines.iter().collect();
-    lines.sort_by(|a, b| a.ts.total_cmp(&b.ts));
-    for line in lines {
+    for line in batches(entries) {
         let LineEvent::Records { shard, ids, .. } = &line.event else { continue };
-        if let Some(former) = last.insert(shard, line)
-            && former.worker != line.worker
-        {
-            let came = ids.iter().filter_map(|id| puts.get(&id.parse().ok()?));
-            let came = came.map(|put| put.at).find(|at| *at > former.ts);
-            let since = came.filter(|_| came_first(ids, former)).unwrap_or(former.ts);
-            let pause = (begin(line) - since.max(former.ts)).max(0.0) * 1000.0;
-            moves.push(Move { shard: shard.clone(), at: line.ts, pause });
+        let Some(former) = last.insert(shard, line) else { continue };
+        if former.worker == line.worker {
+            continue;
         }
+        // The oldest record of the batch waited longest.
+        let came = ids.iter().filter_map(|id| puts.get(&id.parse().ok()?)).map(|put| put.at);
+        let since = came.fold(f64::INFINITY, f64::min).max(former.ts);
+        let pause = (begin(line) - since).max(0.0) * 1000.0;
+        moves.push(Move { shard: shard.clone(), at: begin(line), pause });
     }
     moves
-}
-
-/// True if the new owner had nothing of the old one's to do again.
-fn came_first(ids: &[String], former: &Line) -> bool {
-    let LineEvent::Records { ids: before, .. } = &former.event else { return true };
-    ids.first().is_none_or(|first| !before.contains(first))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Put;
+    use crate::record::Loss;
     use kcl_core::protocol::{Position, SequenceNumber};
 
     fn records(ts: f64, started: f64, worker: &str, ids: &[&str]) -> Line {
@@ -126,6 +147,8 @@ mod tests {
         assert!((late[0].pause - 500.0).abs() < 1.0, "{late:?}");
         let waited = changes(&entries(records(11.1, 11.0, "b", &["3"])), &puts);
         assert!((waited[0].pause - 1000.0).abs() < 1.0, "{waited:?}");
+        let both = changes(&entries(records(11.1, 11.0, "b", &["3", "2"])), &puts);
+        assert!((both[0].pause - 1000.0).abs() < 1.0, "the oldest counts: {both:?}");
         let again = changes(&entries(records(11.1, 11.0, "b", &["1", "2"])), &puts);
         assert!((again[0].pause - 1000.0).abs() < 1.0, "{again:?}");
         assert!(changes(&entries(records(11.1, 11.0, "a", &["2"])), &puts).is_empty());
@@ -137,5 +160,28 @@ mod tests {
         let spread = Spread::of(&values);
         assert_eq!((spread.p50, spread.p99, spread.max, spread.n), (50.0, 99.0, 100.0, 100));
         assert_eq!(Spread::of(&[]), Spread::default());
+    }
+
+    #[test]
+    fn a_failover_is_measured_for_each_lost_shard_in_rounds_that_count() {
+        let loss =
+            |round| Loss { worker: "a".into(), at: 10.2, shards: ["s".to_owned()].into(), round };
+        let lines = vec![
+            records(10.0, 9.9, "a", &["1"]),
+            records(10.3, 10.25, "a", &["2"]),
+            records(11.8, 11.7, "b", &["2"]),
+        ];
+        let entries = Entries { lines, losses: vec![loss(0), loss(1)], ..Entries::default() };
+        let span = |from: f64, invalid: Option<&str>| RoundSpan {
+            from,
+            to: from + 1.0,
+            invalid: invalid.map(str::to_owned),
+        };
+        let rounds = [span(10.0, None), span(12.0, Some("slow"))];
+        let found = failovers(&entries, &rounds);
+        assert!(found.len() == 1 && (found[0] - 1500.0).abs() < 1.0, "{found:?}");
+        assert_eq!(round_of(&rounds, 10.5), Some(0));
+        assert_eq!(round_of(&rounds, 11.5), None);
+        assert_eq!(round_of(&rounds, 9.0), None);
     }
 }

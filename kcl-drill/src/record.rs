@@ -1,4 +1,4 @@
-//! What the workers said, in the order in which it happened, and what was done to them.
+//! What the workers said, in the order in which it was heard, and what was done to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,11 +24,16 @@ pub(crate) struct Journal(Arc<Mutex<Entries>>);
 pub(crate) struct Entries {
     pub lines: Vec<Line>,
     pub losses: Vec<Loss>,
-    /// Lines that are none of the contract's.
+    /// Lines that are none of the contract's, and the first of them.
     pub garbled: usize,
+    pub first_garbled: String,
     pub owners: BTreeMap<String, String>,
     pub ended: BTreeSet<String>,
-    pub delivered: BTreeSet<String>,
+    pub delivered: BTreeSet<u64>,
+    /// Workers that have joined the fleet.
+    pub ready: BTreeSet<String>,
+    /// Who last processed something of a shard, or ended it, and when.
+    pub latest: BTreeMap<String, (f64, String)>,
 }
 
 impl Journal {
@@ -38,10 +43,17 @@ impl Journal {
 
     /// Takes a line of a worker's output.
     pub fn hear(&self, text: &str) {
+        let parsed = serde_json::from_str::<Line>(text);
         let mut entries = self.entries();
-        match serde_json::from_str::<Line>(text) {
+        match parsed {
             Ok(line) => entries.add(line),
-            Err(_) => entries.garbled += 1,
+            Err(error) => {
+                if entries.garbled == 0 {
+                    let text: String = text.chars().take(200).collect();
+                    entries.first_garbled = format!("{text:?}: {error}");
+                }
+                entries.garbled += 1;
+            }
         }
     }
 
@@ -61,34 +73,39 @@ impl Journal {
     pub fn processed(&self) -> usize {
         self.entries().delivered.len()
     }
+    pub fn is_ready(&self, worker: &str) -> bool {
+        self.entries().ready.contains(worker)
+    }
     pub fn note_loss(&self, loss: Loss) {
         self.entries().losses.push(loss);
     }
     /// Of these shards, those that nobody but this worker has processed since.
     pub fn unmoved(&self, loss: &Loss) -> BTreeSet<String> {
         let entries = self.entries();
-        let mut left = loss.shards.clone();
-        for line in entries.lines.iter().rev().take_while(|line| line.ts >= loss.at - 1.0) {
-            let is_new = line.ts > loss.at && line.worker != loss.worker;
-            if let (true, LineEvent::Records { shard, .. } | LineEvent::ShardEnd { shard }) =
-                (is_new, &line.event)
-            {
-                left.remove(shard);
-            }
-        }
-        left
+        let is_unmoved = |shard: &&String| {
+            let latest = entries.latest.get(*shard);
+            latest.is_none_or(|(at, worker)| *at <= loss.at || *worker == loss.worker)
+        };
+        loss.shards.iter().filter(is_unmoved).cloned().collect()
     }
 }
 
 impl Entries {
     fn add(&mut self, line: Line) {
+        if let (LineEvent::Records { .. } | LineEvent::ShardEnd { .. }, Some(shard)) =
+            (&line.event, line.event.shard())
+        {
+            self.latest.insert(shard.to_owned(), (line.ts, line.worker.clone()));
+        }
         match &line.event {
+            LineEvent::Ready => drop(self.ready.insert(line.worker.clone())),
             LineEvent::ShardStart { shard, .. } => {
+                self.ready.insert(line.worker.clone());
                 self.owners.insert(shard.clone(), line.worker.clone());
             }
             LineEvent::Records { shard, ids, .. } => {
                 self.owners.insert(shard.clone(), line.worker.clone());
-                self.delivered.extend(ids.iter().cloned());
+                self.delivered.extend(ids.iter().filter_map(|id| id.parse::<u64>().ok()));
             }
             LineEvent::ShardEnd { shard } => {
                 self.owners.remove(shard);
@@ -100,6 +117,7 @@ impl Entries {
                 }
             }
             LineEvent::Shutdown => self.owners.retain(|_, owner| *owner != line.worker),
+            LineEvent::Overrun { .. } => {}
         }
         self.lines.push(line);
     }

@@ -1,26 +1,32 @@
-//! The end of a drill: for people, and for machines.
+//! The end of a drill: what it came to, for machines and for the prints.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::args::Scenario;
-use crate::measure::{Spread, changes, failovers};
-use crate::plot::Histogram;
+use crate::kinds::Scenario;
+use crate::measure::{Move, RoundSpan, Spread, changes, failovers, round_of};
 use crate::scenario::Played;
 use crate::stage::{Stage, Trouble};
 use crate::verdict::{Lineage, judge};
 
+/// Details kept, each a line.
+const DETAILS: usize = 20;
+
 /// What `--json` writes, for each scenario.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub scenario: String,
-    pub rounds: u32,
+    pub rounds: usize,
     pub invalid_rounds: usize,
+    /// From the loss of a worker to the first record of each of its shards elsewhere.
     pub failover_ms: Spread,
+    /// Of each change of owner, in valid rounds.
     pub pause_ms: Spread,
-    /// Of each shard, all its pauses together.
+    /// Of each shard and valid round, all its pauses together.
     pub pause_per_shard_ms: Spread,
+    /// From the start of a worker to its last shard, in valid rounds.
+    pub start_ms: Spread,
     pub records: usize,
     pub lost: usize,
     pub duplicates: usize,
@@ -30,19 +36,27 @@ pub(crate) struct Report {
     pub stale_effects_accepted: u64,
     pub stale_effects_rejected: u64,
     pub effects_accepted: u64,
+    /// Changes of owner in all rounds.
     pub moves: usize,
+    /// Of one shard in one round.
     pub most_moves_of_a_shard: usize,
+    /// Leases taken from their owner, and those taken though the owner was not fenced.
+    pub takes: usize,
+    pub takes_without_fence: usize,
     pub caught_up_after_s: Option<f64>,
-    /// Requests at the proxy, by operation.
+    /// Requests at the proxy during the rounds, by operation.
     pub table_requests_per_s: BTreeMap<String, f64>,
     pub table_writes_per_s: f64,
     pub table_p99_ms: f64,
+    /// The whole drill, with its start and end.
     pub wall_s: f64,
-    /// What was wrong, for people; at most 20.
+    /// What was wrong, for people.
     pub details: Vec<String>,
-    #[serde(skip)]
+    /// Why rounds are invalid, for people.
+    pub invalid_because: Vec<String>,
+    /// Every value behind `failover_ms`.
     pub failovers: Vec<f64>,
-    #[serde(skip)]
+    /// Every value behind `pause_ms`.
     pub pauses: Vec<f64>,
 }
 
@@ -54,44 +68,30 @@ impl Report {
     pub async fn of(
         stage: &Stage,
         scenario: Scenario,
-        rounds: u32,
-        played: Played,
+        played: &Played,
         wall_s: f64,
     ) -> Result<Self, Trouble> {
         let shards = stage.list_shards().await?;
-        let lineage: Lineage = shards
-            .into_iter()
-            .map(|shard| {
-                (shard.id.to_string(), shard.parents.iter().map(ToString::to_string).collect())
-            })
-            .collect();
+        let parents = |shard: &kcl_core::Shard| -> Vec<String> {
+            shard.parents.iter().map(ToString::to_string).collect()
+        };
+        let lineage: Lineage =
+            shards.iter().map(|shard| (shard.id.to_string(), parents(shard))).collect();
         let (entries, puts) = (stage.journal.entries(), stage.ledger.puts());
         let verdict = judge(&entries.lines, &puts, &lineage);
-        let moves = changes(&entries, &puts);
-        let mut of_shard: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-        for step in &moves {
-            let sum = of_shard.entry(&step.shard).or_default();
-            *sum = (sum.0 + 1, sum.1 + step.pause);
-        }
-        let totals: Vec<f64> = of_shard.values().map(|sum| sum.1).collect();
-        let failovers = failovers(&entries, &played.invalid);
-        let pauses: Vec<f64> = moves.iter().map(|step| step.pause).collect();
-        let per_second = |count: u64| count as f64 / wall_s.max(0.001);
-        let requests = stage.traffic.requests.iter();
+        let all_moves = changes(&entries, &puts);
+        let moves = Moves::of(&all_moves, &stage.rounds);
+        let (takes, unfounded) = stage.proxy.takes();
+        let starts = played.starts.iter().zip(&stage.rounds);
+        let starts = starts.filter(|(_, round)| round.invalid.is_none());
+        let starts: Vec<_> = starts.map(|(took, _)| took.as_secs_f64() * 1e3).collect();
         let sink = stage.sink.counts();
-        let mut details = played.broken;
-        details.extend(verdict.details);
-        if entries.garbled > 0 {
-            details.push(format!("{} lines were none of the contract's", entries.garbled));
-        }
-        details.truncate(20);
-        Ok(Self {
+        let invalid = stage.rounds.iter().filter_map(|round| round.invalid.clone());
+        let mut report = Self {
             scenario: scenario.name(),
-            rounds,
-            invalid_rounds: played.invalid.len(),
-            failover_ms: Spread::of(&failovers),
-            pause_ms: Spread::of(&pauses),
-            pause_per_shard_ms: Spread::of(&totals),
+            rounds: stage.rounds.len(),
+            pause_per_shard_ms: Spread::of(&moves.per_shard),
+            start_ms: Spread::of(&starts),
             records: puts.len(),
             lost: verdict.lost,
             duplicates: verdict.duplicates,
@@ -101,79 +101,117 @@ impl Report {
             stale_effects_accepted: sink.stale_accepted,
             stale_effects_rejected: sink.stale_rejected,
             effects_accepted: sink.accepted,
-            moves: moves.len(),
-            most_moves_of_a_shard: of_shard.values().map(|sum| sum.0).max().unwrap_or(0),
+            moves: moves.count,
+            most_moves_of_a_shard: moves.most_of_a_shard,
+            takes,
+            takes_without_fence: unfounded.len(),
             caught_up_after_s: played.caught_up_after.map(|took| took.as_secs_f64()),
-            table_requests_per_s: requests
-                .map(|(name, count)| (name.clone(), per_second(*count)))
-                .collect(),
-            table_writes_per_s: per_second(stage.traffic.writes()),
-            table_p99_ms: stage.traffic.p99().as_secs_f64() * 1000.0,
             wall_s,
-            details,
-            failovers,
-            pauses,
-        })
+            details: stage.broken.clone(),
+            invalid_because: invalid.collect(),
+            failovers: failovers(&entries, &stage.rounds),
+            pauses: moves.pauses,
+            ..Self::default()
+        };
+        report.invalid_rounds = report.invalid_because.len();
+        report.failover_ms = Spread::of(&report.failovers);
+        report.pause_ms = Spread::of(&report.pauses);
+        report.count_traffic(stage);
+        if scenario.moves_nothing() && report.moves > 0 {
+            report.details.push(format!("{} moves, and nothing should move", report.moves));
+        }
+        report.details.extend(verdict.details);
+        report.details.extend(unfounded);
+        if entries.garbled > 0 {
+            let (count, first) = (entries.garbled, &entries.first_garbled);
+            report.details.push(format!("{count} lines were none of the contract's: {first}"));
+        }
+        report.details.truncate(DETAILS);
+        Ok(report)
     }
 
-    /// True if every record was processed, in order, by one worker at a time.
+    fn count_traffic(&mut self, stage: &Stage) {
+        let seconds: f64 = stage.rounds.iter().map(|round| round.to - round.from).sum();
+        let per_second = |count: u64| count as f64 / seconds.max(0.001);
+        let requests = stage.traffic.requests.iter();
+        self.table_requests_per_s =
+            requests.map(|(name, count)| (name.clone(), per_second(*count))).collect();
+        self.table_writes_per_s = per_second(stage.traffic.writes());
+        self.table_p99_ms = stage.traffic.p99().as_secs_f64() * 1000.0;
+    }
+
+    /// True if every record was processed, in order, by one worker at a time, and nothing else
+    /// went wrong.
     pub fn is_good(&self) -> bool {
         self.lost == 0
             && self.out_of_order == 0
             && self.overlaps == 0
             && self.stale_effects_accepted == 0
+            && self.takes_without_fence == 0
             && self.details.is_empty()
     }
 
-    /// What the plot shows: failovers where there are any, else pauses.
-    pub fn histogram(&self) -> Option<(String, Histogram)> {
-        let (what, values) = match self.failovers.is_empty() {
-            false => ("from the loss of a worker to its shards' next record", &self.failovers),
-            true => ("pause of a shard at a change of owner", &self.pauses),
-        };
-        let title = format!("{}: {what}", self.scenario);
-        (!values.is_empty()).then(|| (title, Histogram::of(values)))
+    /// True if some round says something.
+    pub fn has_measured(&self) -> bool {
+        self.rounds > self.invalid_rounds
     }
+}
 
-    pub fn print(&self) {
-        let line = |name: &str, spread: &Spread| {
-            if spread.n > 0 {
-                let Spread { p50, p99, max, n } = spread;
-                println!(
-                    "  {name:<18} p50 {p50:>6.0} ms  p99 {p99:>6.0} ms  max {max:>6.0} ms  ({n})"
-                );
+/// The changes of owner within rounds.
+#[derive(Default)]
+struct Moves {
+    count: usize,
+    most_of_a_shard: usize,
+    /// Of each move in a valid round.
+    pauses: Vec<f64>,
+    /// Of each shard and valid round.
+    per_shard: Vec<f64>,
+}
+
+impl Moves {
+    fn of(all: &[Move], rounds: &[RoundSpan]) -> Self {
+        let mut moves = Self::default();
+        let mut of_shard: BTreeMap<(usize, &str), (usize, f64)> = BTreeMap::new();
+        for step in all {
+            let Some(round) = round_of(rounds, step.at) else { continue };
+            moves.count += 1;
+            let sum = of_shard.entry((round, &step.shard)).or_default();
+            *sum = (sum.0 + 1, sum.1 + step.pause);
+            if rounds[round].invalid.is_none() {
+                moves.pauses.push(step.pause);
             }
+        }
+        moves.most_of_a_shard = of_shard.values().map(|sum| sum.0).max().unwrap_or(0);
+        let valid = of_shard.iter().filter(|((round, _), _)| rounds[*round].invalid.is_none());
+        moves.per_shard = valid.map(|(_, sum)| sum.1).collect();
+        moves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_count_within_rounds_and_pauses_within_valid_ones() {
+        let round = |from, invalid: Option<&str>| RoundSpan {
+            from,
+            to: from + 1.0,
+            invalid: invalid.map(str::to_owned),
         };
-        println!("\n{} ({} rounds, {} invalid)", self.scenario, self.rounds, self.invalid_rounds);
-        line("failover", &self.failover_ms);
-        line("pause", &self.pause_ms);
-        line("pauses of a shard", &self.pause_per_shard_ms);
-        println!(
-            "  {} records: lost {}, out of order {}, overlaps {}, stale effects accepted {} \
-             (rejected {}), duplicates {}, overruns {}",
-            self.records,
-            self.lost,
-            self.out_of_order,
-            self.overlaps,
-            self.stale_effects_accepted,
-            self.stale_effects_rejected,
-            self.duplicates,
-            self.overruns
-        );
-        println!(
-            "  {} moves (at most {} of a shard), table: {:.1} writes/s, p99 {:.0} ms, {:.0} s",
-            self.moves,
-            self.most_moves_of_a_shard,
-            self.table_writes_per_s,
-            self.table_p99_ms,
-            self.wall_s
-        );
-        if let Some(took) = self.caught_up_after_s {
-            println!("  caught up after {took:.1} s");
-        }
-        self.details.iter().for_each(|detail| println!("  ! {detail}"));
-        if let Some((title, histogram)) = self.histogram() {
-            println!("  {title}\n{}", histogram.in_text());
-        }
+        let step = |shard: &str, at, pause| Move { shard: shard.into(), at, pause };
+        let rounds = [round(1.0, None), round(3.0, Some("slow"))];
+        let all = [
+            step("a", 0.5, 9.0),
+            step("a", 1.1, 10.0),
+            step("a", 1.2, 20.0),
+            step("b", 1.3, 5.0),
+            step("a", 2.5, 9.0),
+            step("b", 3.5, 500.0),
+        ];
+        let moves = Moves::of(&all, &rounds);
+        assert_eq!((moves.count, moves.most_of_a_shard), (4, 2));
+        assert_eq!(moves.pauses, [10.0, 20.0, 5.0]);
+        assert_eq!(moves.per_shard, [30.0, 5.0]);
     }
 }

@@ -1,104 +1,171 @@
 //! The command, from arguments to an exit code.
 
-use std::fs::File;
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use kcl_core::{Clock, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Args, Scenario};
+use crate::args::Args;
+use crate::kinds::Scenario;
 use crate::report::Report;
-use crate::scenario::play;
-use crate::stage::{Services, Stage, Trouble};
+use crate::scenario::{Played, play};
+use crate::services::{Keeping, Services};
+use crate::stage::{Stage, Trouble};
+use crate::view::View;
+use crate::{plot, print};
 
 /// What a worker program must do, for `--contract`.
 const CONTRACT: &str = include_str!("contract.rs");
 
-/// Runs the drill.
+/// The drill could not be played.
+const TROUBLE: u8 = 2;
+/// All is well, but no round is valid.
+const NOTHING_MEASURED: u8 = 3;
+/// By SIGINT or SIGTERM, as shells say it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the drill. However it ends, no process that it started is left.
 pub async fn run(args: Args) -> ExitCode {
     if args.contract {
         let lines = CONTRACT.lines().map_while(|line| line.strip_prefix("//!"));
         lines.for_each(|line| println!("{}", line.strip_prefix(' ').unwrap_or(line)));
         return ExitCode::SUCCESS;
     }
-    match drill(&args).await {
-        Ok(reports) if reports.iter().all(Report::is_good) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let ended = tokio::select! { biased;
+        () = interrupted() => return ExitCode::from(INTERRUPTED),
+        ended = drill(&args) => ended,
+    };
+    match ended {
+        Ok(reports) if !reports.iter().all(Report::is_good) => ExitCode::FAILURE,
+        Ok(reports) if !reports.iter().any(Report::has_measured) => {
+            eprintln!("kcl drill: no round is valid, so nothing was measured");
+            ExitCode::from(NOTHING_MEASURED)
+        }
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kcl drill: {error}");
-            ExitCode::from(2)
+            ExitCode::from(TROUBLE)
         }
+    }
+}
+
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process, and the children with it.
+        return std::future::pending().await;
+    };
+    tokio::select! { biased;
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }
 
 async fn drill(args: &Args) -> Result<Vec<Report>, Trouble> {
     // Made at once: a path that cannot be written is known before the work, not after it.
-    let json = args.json.as_deref().map(create).transpose()?;
-    let plot = args.plot.as_deref().map(create).transpose()?;
-    let scenarios = match args.scenario {
-        Some(Scenario::All) | None => Scenario::EACH.to_vec(),
-        Some(scenario) => vec![scenario],
-    };
-    let services = Services::start(args, false).await?;
+    let (json, plot) = (args.json.as_deref(), args.plot.as_deref());
+    for path in [json, plot].into_iter().flatten() {
+        write(path, "")?;
+    }
+    let scenarios = scenarios(args)?;
+    let is_all = args.scenario == Some(Scenario::All);
+    let services = Services::start(args, Keeping::InMemory).await?;
     let mut reports = Vec::new();
     for scenario in scenarios {
         let args = Args { scenario: Some(scenario), ..args.clone() };
         let report = match scenario {
             Scenario::TableRestart => {
-                one(&args, &Services::start(&args, true).await?, scenario).await
+                one(&args, &Services::start(&args, Keeping::InFolder).await?, scenario).await
             }
             _ => one(&args, &services, scenario).await,
         };
         let report = report.map_err(|error| format!("{}: {error}", scenario.name()))?;
-        report.print();
+        print::report(&report);
         reports.push(report);
+        // After each, so that a late trouble costs no early report.
+        if let Some(path) = json {
+            let text = match reports.as_slice() {
+                [report] if !is_all => serde_json::to_string_pretty(report)?,
+                reports => serde_json::to_string_pretty(reports)?,
+            };
+            write(path, &format!("{text}\n"))?;
+        }
+        if let Some(path) = plot {
+            write(path, &plot::svg(&reports))?;
+        }
     }
-    if let Some(mut file) = json {
-        let text = match reports.as_slice() {
-            [report] => serde_json::to_string_pretty(report)?,
-            reports => serde_json::to_string_pretty(reports)?,
-        };
-        writeln!(file, "{text}")?;
-    }
-    if let (Some(mut file), Some((title, histogram))) =
-        (plot, reports.iter().find_map(Report::histogram))
-    {
-        file.write_all(histogram.in_svg(&title).as_bytes())?;
+    if reports.len() > 1 {
+        print::summary(&reports);
     }
     Ok(reports)
 }
 
-fn create(file: &Path) -> Result<File, String> {
-    File::create(file).map_err(|error| format!("{}: {error}", file.display()))
+/// What is to be played.
+fn scenarios(args: &Args) -> Result<Vec<Scenario>, Trouble> {
+    let has_own_table = args.dynamodb.is_none();
+    match args.scenario {
+        Some(Scenario::TableRestart) if !has_own_table => {
+            Err("table-restart needs a DynamoDB Local of the drill's own: leave --dynamodb out"
+                .into())
+        }
+        Some(Scenario::KillReaped) if args.worker_cmd.is_some() => Err(
+            "kill-reaped writes into the lease table of the built-in worker: leave --worker-cmd \
+             out"
+            .into(),
+        ),
+        Some(Scenario::All) | None => {
+            let mut each = Scenario::EACH.to_vec();
+            if !has_own_table {
+                eprintln!("kcl drill: without table-restart, for --dynamodb is given");
+                each.retain(|scenario| *scenario != Scenario::TableRestart);
+            }
+            if args.worker_cmd.is_some() {
+                eprintln!("kcl drill: without kill-reaped, for --worker-cmd is given");
+                each.retain(|scenario| *scenario != Scenario::KillReaped);
+            }
+            Ok(each)
+        }
+        Some(scenario) => Ok(vec![scenario]),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 async fn one(args: &Args, services: &Services, scenario: Scenario) -> Result<Report, Trouble> {
     let rounds = args.rounds.unwrap_or_else(|| scenario.usual_rounds());
     let started = SystemClock.monotonic();
     let mut stage = Stage::set(args, services, &scenario.name()).await?;
-    let name = scenario.name();
-    let is_terminal = std::io::stderr().is_terminal();
-    let mut progress = |round: u32| {
-        if is_terminal {
-            eprint!("\r{name}: round {round} of {rounds}   ");
-        } else if round.is_multiple_of(10) {
-            eprintln!("{name}: round {round} of {rounds}");
-        }
-    };
-    progress(0);
-    let played = play(&mut stage, scenario, rounds, &mut progress).await;
-    if is_terminal {
-        eprint!("\r\x1b[K");
+    {
+        let mut notes = stage.board.notes();
+        (notes.scenario, notes.rounds) = (scenario.name(), rounds);
     }
-    let played = match played {
-        Ok(played) => played,
-        Err(error) => {
-            stage.fleet.clear().await;
+    let view = View::of(&stage);
+    let mut played = Played::default();
+    let went = tokio::select! { biased;
+        went = async {
+            play(&mut stage, scenario, rounds, &mut played).await?;
+            stage.end().await
+        } => went,
+        () = view.show() => Ok(()),
+    };
+    view.clear();
+    if let Err(error) = went {
+        stage.fleet.clear().await;
+        if stage.rounds.is_empty() {
             return Err(error);
         }
-    };
-    stage.end().await?;
+        // What was played until then is still judged.
+        stage.broken.push(error.to_string());
+    }
     let wall = SystemClock.monotonic().since(started).as_secs_f64();
-    Report::of(&stage, scenario, rounds, played, wall).await
+    let report = Report::of(&stage, scenario, &played, wall).await?;
+    match report.is_good() {
+        true => stage.forget_log(),
+        false => eprintln!("kcl drill: the workers' log is {}", stage.fleet.recipe.log.display()),
+    }
+    Ok(report)
 }

@@ -1,77 +1,33 @@
 //! What a drill plays on: the services, the stream, the fleet, and what all of them said.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client as Kinesis;
-use kcl_core::protocol::{
-    ConditionalWrite, Row, WorkerChange, WorkerCondition, WorkerState, WorkerWrite,
-};
-use kcl_core::{Clock, LeaseTable, Scan, Shard, StreamSource, SystemClock};
+use kcl_core::{Clock, Shard, StreamSource, SystemClock, reaped};
 use kcl_lease_dynamo::DynamoLeaseTable;
 use kcl_stream_kinesis::KinesisSource;
 use kcl_testkit::DynamoDbLocal;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 use crate::args::Args;
+use crate::board::Board;
 use crate::clients;
 use crate::fleet::{Fleet, Recipe};
+use crate::kinds::Scenario;
 use crate::ledger::{Ledger, Producer};
-use crate::limits::PATIENCE;
-use crate::proxy::{Proxy, Traffic};
+use crate::limits::{REST_PATIENCE, STALL_SHARE, TABLE_SHARE};
+use crate::measure::RoundSpan;
+use crate::proxy::{Harm, Proxy, Traffic};
 use crate::record::{Journal, Loss};
+use crate::services::Services;
 use crate::sink::Sink;
+use crate::stall::Stalls;
 use crate::worker::unix_seconds;
 
 /// Something that keeps a drill from going on.
-pub(crate) type Trouble = Box<dyn Error>;
-
-/// The services under every drill of one command.
-pub(crate) struct Services {
-    pub dynamodb: String,
-    local: Option<DynamoDbLocal>,
-    pub kinesis: String,
-    _serve: Child,
-}
-
-impl Services {
-    /// Starts what was not given. A durable table can be restarted.
-    ///
-    /// # Errors
-    /// Which service does not start, and why.
-    pub async fn start(args: &Args, durable: bool) -> Result<Self, Trouble> {
-        let (dynamodb, local) = match &args.dynamodb {
-            Some(url) => (url.clone(), None),
-            None => {
-                let start = move || match durable {
-                    true => DynamoDbLocal::start_in(fresh_folder()?).map_err(|e| e.to_string()),
-                    false => DynamoDbLocal::start().map_err(|e| e.to_string()),
-                };
-                let local = tokio::task::spawn_blocking(start).await??;
-                (local.endpoint().to_owned(), Some(local))
-            }
-        };
-        let program = std::env::current_exe()?;
-        let mut serve = Command::new(&program);
-        serve.args(["serve", "--port", "0", "--transition-ms", "0"]);
-        if !args.limits {
-            serve.arg("--unlimited");
-        }
-        let mut serve = serve
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("{} serve: {error}", program.display()))?;
-        let output = serve.stdout.take().ok_or("kcl serve has no output")?;
-        let first = BufReader::new(output).lines().next_line().await?.unwrap_or_default();
-        let kinesis = first.strip_prefix("listening on ").ok_or("kcl serve did not start")?;
-        Ok(Self { dynamodb, local, kinesis: kinesis.to_owned(), _serve: serve })
-    }
-}
+pub(crate) type Trouble = Box<dyn Error + Send + Sync>;
 
 /// One drill's world.
 pub(crate) struct Stage {
@@ -84,13 +40,19 @@ pub(crate) struct Stage {
     pub ledger: Ledger,
     pub sink: Sink,
     pub fleet: Fleet,
+    pub board: Board,
+    /// Of all rounds.
     pub traffic: Traffic,
+    pub rounds: Vec<RoundSpan>,
+    /// What went wrong, for people.
+    pub broken: Vec<String>,
+    stalls: Stalls,
     local: Option<DynamoDbLocal>,
     producer: Option<Producer>,
 }
 
 impl Stage {
-    /// Makes a stream and a table of their own, and starts the fleet and the producer.
+    /// Makes a stream and a table of their own. Nobody works on them yet.
     ///
     /// # Errors
     /// What cannot be made.
@@ -102,42 +64,96 @@ impl Stage {
         kinesis.create_stream().stream_name(&stream).shard_count(count).send().await?;
         await_active(&kinesis, &stream).await?;
         let sink = Sink::start().await?;
-        let proxy = Proxy::new(&services.dynamodb);
-        let journal = Journal::default();
+        let proxy = Proxy::new(&services.dynamodb, args.harm.clone());
+        let (journal, board) = (Journal::default(), Board::default());
         let recipe = Recipe {
             command: args.worker_command()?,
             environment: args.environment(&stream, &services.kinesis, sink.address),
             log: log_file(&stream),
+            patience: args.patience(),
         };
-        let table =
-            DynamoLeaseTable::builder(clients::dynamodb(&services.dynamodb), &stream).build();
-        let ledger = Ledger::default();
-        let fleet = Fleet::new(recipe, proxy.clone(), journal.clone());
-        let mut stage = Self {
+        // Through the proxy too, which has to know of every fence.
+        let door = proxy.open("supervisor").await?;
+        let table = DynamoLeaseTable::builder(clients::dynamodb(&door.url()), &stream).build();
+        let fleet = Fleet::new(recipe, proxy.clone(), journal.clone(), board.clone());
+        Ok(Self {
             args: args.clone(),
             stream,
             kinesis,
             table,
             proxy,
             journal,
-            ledger,
+            ledger: Ledger::default(),
             sink,
             fleet,
+            board,
             traffic: Traffic::default(),
+            rounds: Vec::new(),
+            broken: Vec::new(),
+            stalls: Stalls::start(),
             local: services.local.clone(),
             producer: None,
-        };
-        stage.produce();
-        for _ in 0..args.workers {
-            stage.fleet.start().await?;
-        }
-        Ok(stage)
+        })
     }
 
-    fn produce(&mut self) {
-        let client = self.kinesis.clone();
-        let producer = Producer::start(client, &self.stream, self.args.shards, self.ledger.clone());
+    /// Puts records from now on.
+    pub fn produce(&mut self) {
+        let (client, shards) = (self.kinesis.clone(), self.args.shards);
+        let producer = Producer::start(client, &self.stream, shards, self.ledger.clone());
         self.producer = Some(producer);
+    }
+
+    /// Starts the fleet.
+    ///
+    /// # Errors
+    /// No process can be started.
+    pub async fn open(&mut self) -> Result<(), Trouble> {
+        for _ in 0..self.args.workers {
+            self.fleet.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts nothing more.
+    ///
+    /// # Errors
+    /// Why the producer could not go on before.
+    pub async fn stop_producing(&mut self) -> Result<(), Trouble> {
+        match self.producer.take() {
+            Some(producer) => Ok(producer.stop().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a round: what follows is measured.
+    pub fn begin_round(&mut self) {
+        self.proxy.take_traffic();
+        self.stalls.take();
+        let (from, to) = (unix_seconds(), f64::INFINITY);
+        self.rounds.push(RoundSpan { from, to, invalid: None });
+    }
+
+    /// Ends a round, and judges whether it says anything of the workers.
+    pub fn end_round(&mut self) {
+        let (traffic, stalled) = (self.proxy.take_traffic(), self.stalls.take());
+        let heartbeat = self.args.heartbeat();
+        let (p99, bound) = (traffic.p99(), heartbeat.mul_f64(TABLE_SHARE));
+        let minds = self.args.scenario.is_none_or(Scenario::needs_a_quick_table);
+        let invalid = if minds && p99 > bound {
+            Some(format!("the table's own p99 was {p99:.0?}, above {bound:.0?}"))
+        } else if stalled > heartbeat.mul_f64(STALL_SHARE) {
+            Some(format!("the machine stood still for {stalled:.0?}"))
+        } else {
+            None
+        };
+        self.traffic.add(&traffic);
+        if let Some(round) = self.rounds.last_mut() {
+            round.to = unix_seconds();
+            round.invalid = invalid;
+        }
+        let mut notes = self.board.notes();
+        notes.round = u32::try_from(self.rounds.len()).unwrap_or(u32::MAX);
+        notes.invalid = self.rounds.iter().filter(|round| round.invalid.is_some()).count();
     }
 
     /// Waits until something is so.
@@ -156,11 +172,11 @@ impl Stage {
                 return Ok(SystemClock.monotonic().since(started));
             }
             if let Some(fallen) = self.fleet.fallen() {
-                let log = log_file(&self.stream);
-                return Err(format!("{fallen}; its log is in {}", log.display()).into());
+                return Err(fallen.into());
             }
             if self.producer.as_ref().is_some_and(Producer::has_failed) {
-                return Err("the producer could not go on".into());
+                self.stop_producing().await?;
+                return Err("the producer stopped".into());
             }
             if SystemClock.monotonic().since(started) > patience {
                 return Err(format!("waited {patience:?} in vain until {what}").into());
@@ -174,12 +190,11 @@ impl Stage {
     /// # Errors
     /// As for [`Stage::until`].
     pub async fn settle(&mut self) -> Result<Duration, Trouble> {
-        let shards = usize::try_from(self.args.shards)?;
-        let calm = self.args.lease_duration() / 3;
+        let (calm, patience) = (self.args.heartbeat(), self.args.patience());
         let mut since = None;
-        self.until("the fleet is settled", PATIENCE, |stage| {
+        self.until("the fleet is settled", patience, |stage| {
             let now = SystemClock.monotonic();
-            if !stage.is_even(shards) {
+            if !stage.is_settled() {
                 since = None;
                 return false;
             }
@@ -188,7 +203,7 @@ impl Stage {
         .await
     }
 
-    fn is_even(&self, shards: usize) -> bool {
+    fn is_settled(&self) -> bool {
         let owners = self.journal.owners();
         let names = self.fleet.names();
         let loads: Vec<_> = names
@@ -196,21 +211,20 @@ impl Stage {
             .map(|name| owners.values().filter(|owner| *owner == name).count())
             .collect();
         let (most, least) = (loads.iter().max(), loads.iter().min());
-        let held: usize = loads.iter().sum();
-        held == owners.len()
-            && held >= shards.min(owners.len())
-            && !owners.is_empty()
-            && self.is_every_shard_owned()
-            && most.zip(least).is_some_and(|(most, least)| most - least <= 1)
+        // Other programs may have other notions of what is even.
+        let is_even = self.args.worker_cmd.is_some()
+            || most.zip(least).is_some_and(|(most, least)| most - least <= 1);
+        let is_ours = loads.iter().sum::<usize>() == owners.len();
+        is_even && is_ours && self.is_every_shard_owned(&owners)
     }
 
-    fn is_every_shard_owned(&self) -> bool {
-        let (owners, ended) = (self.journal.owners(), self.journal.ended());
-        let puts = self.ledger.puts();
-        let shards: std::collections::BTreeSet<_> =
-            puts.values().map(|put| put.shard.as_str()).collect();
-        let mut shards = shards.into_iter().filter(|shard| !ended.contains(*shard));
-        shards.all(|shard| owners.contains_key(shard))
+    fn is_every_shard_owned(&self, owners: &BTreeMap<String, String>) -> bool {
+        let (shards, ended) = (self.ledger.shards(), self.journal.ended());
+        if self.args.scenario.is_some_and(|scenario| !scenario.has_records()) {
+            return owners.len() >= self.args.shards as usize;
+        }
+        let mut open = shards.iter().filter(|shard| !ended.contains(*shard));
+        !shards.is_empty() && open.all(|shard| owners.contains_key(shard))
     }
 
     /// Notes that a worker is gone, and waits until others process its shards.
@@ -220,7 +234,8 @@ impl Stage {
     pub async fn moved(&mut self, loss: Loss) -> Result<(), Trouble> {
         self.journal.note_loss(loss.clone());
         let mut left = loss.shards.len();
-        self.until("the lost shards are processed again", PATIENCE, |stage| {
+        let patience = self.args.patience();
+        self.until("the lost shards are processed again", patience, |stage| {
             left = stage.journal.unmoved(&loss).len();
             left == 0
         })
@@ -240,18 +255,7 @@ impl Stage {
     /// # Errors
     /// The table does not answer.
     pub async fn fence(&self, worker: &str) -> Result<(), Trouble> {
-        let prefix = format!("{worker}-");
-        for row in self.table.scan(Scan::Coordination).await? {
-            let Row::Worker(row) = row else { continue };
-            if row.state == WorkerState::Live && row.id.as_str().starts_with(&prefix) {
-                let write = WorkerWrite::Update {
-                    id: row.id,
-                    when: vec![WorkerCondition::StateIs(WorkerState::Live)],
-                    change: vec![WorkerChange::State(WorkerState::Fenced)],
-                };
-                self.table.write(&ConditionalWrite::Worker(write)).await?;
-            }
-        }
+        reaped(&self.table, worker).await?;
         Ok(())
     }
 
@@ -261,33 +265,9 @@ impl Stage {
     /// As for [`Stage::until`].
     pub async fn catch_up(&mut self) -> Result<Duration, Trouble> {
         let put = self.ledger.puts().len();
-        self.until("the fleet has caught up", PATIENCE, |stage| stage.journal.processed() >= put)
+        let patience = self.args.patience();
+        self.until("the fleet has caught up", patience, |stage| stage.journal.processed() >= put)
             .await
-    }
-
-    /// Splits the widest open shard or merges the two narrowest neighbours, in turns.
-    ///
-    /// # Errors
-    /// The stream refuses it.
-    pub async fn split_or_merge(&mut self, turn: usize) -> Result<(), Trouble> {
-        let mut open: Vec<_> =
-            self.list_shards().await?.into_iter().filter(|shard| shard.is_open).collect();
-        open.sort_by_key(|shard| shard.range);
-        let width = |shard: &Shard| shard.range.end - shard.range.start;
-        if turn.is_multiple_of(2) {
-            let widest = open.iter().max_by_key(|shard| width(shard)).ok_or("no open shard")?;
-            let middle = widest.range.start + width(widest) / 2 + 1;
-            let split = self.kinesis.split_shard().stream_name(&self.stream);
-            let split = split.shard_to_split(widest.id.as_str());
-            split.new_starting_hash_key(middle.to_string()).send().await?;
-        } else {
-            let pair = open.windows(2).min_by_key(|pair| width(&pair[0]) / 2 + width(&pair[1]) / 2);
-            let pair = pair.ok_or("no two shards touch")?;
-            let merge = self.kinesis.merge_shards().stream_name(&self.stream);
-            let merge = merge.shard_to_merge(pair[0].id.as_str());
-            merge.adjacent_shard_to_merge(pair[1].id.as_str()).send().await?;
-        }
-        await_active(&self.kinesis, &self.stream).await
     }
 
     /// Every shard of the stream.
@@ -311,52 +291,60 @@ impl Stage {
         Ok(())
     }
 
-    /// True if the table itself was so slow since this was last asked that a round says nothing of
-    /// the workers.
-    pub fn was_table_slow(&mut self) -> bool {
-        let traffic = self.proxy.take_traffic();
-        let bound = self.args.lease_duration().mul_f64(crate::limits::TABLE_SHARE / 3.0);
-        let is_slow = traffic.p99() > bound;
-        self.traffic.add(&traffic);
-        is_slow
-    }
-
     /// Stops the producer, lets the fleet process the rest, and ends it.
     ///
     /// # Errors
-    /// As for [`Stage::until`]; records that are never processed are no error here, but lost.
+    /// The producer could not go on; records that are never processed are no error here, but lost.
     pub async fn end(&mut self) -> Result<(), Trouble> {
-        if let Some(producer) = self.producer.take() {
-            producer.stop().await?;
-        }
+        self.proxy.set_harm(Harm::default());
+        self.stop_producing().await?;
         let put = self.ledger.puts().len();
-        let rest = Duration::from_secs(30);
-        // What is still missing then is counted as lost.
-        let _ =
-            self.until("all is processed", rest, |stage| stage.journal.processed() >= put).await;
+        let (mut best, mut since) = (0, SystemClock.monotonic());
+        while best < put && SystemClock.monotonic().since(since) < REST_PATIENCE {
+            let processed = self.journal.processed();
+            if processed > best {
+                (best, since) = (processed, SystemClock.monotonic());
+            }
+            if let Some(fallen) = self.fleet.fallen() {
+                self.broken.push(fallen);
+                break;
+            }
+            SystemClock.sleep(Duration::from_millis(20)).await;
+        }
         while !self.fleet.workers.is_empty() {
             let place = self.fleet.workers.len() - 1;
-            self.fleet.stop(place).await?;
+            self.stop_worker(place).await?;
         }
-        self.was_table_slow();
+        Ok(())
+    }
+
+    /// Removes the workers' log: nobody needs it.
+    pub fn forget_log(&self) {
+        // In the system's folder for such things, which is cleared anyhow.
+        let _ = std::fs::remove_file(&self.fleet.recipe.log);
+    }
+
+    /// Asks a worker to leave; what it does wrong is noted.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub async fn stop_worker(&mut self, place: usize) -> Result<(), Trouble> {
+        let wrong = self.fleet.stop(place).await?;
+        self.broken.extend(wrong);
         Ok(())
     }
 }
 
-/// A new folder for a table that survives its server.
-fn fresh_folder() -> Result<PathBuf, String> {
-    let name = format!("kcl-drill-{}", uuid::Uuid::new_v4().simple());
-    let folder = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    Ok(folder)
-}
-
 /// Where the workers of a stream log.
-pub(crate) fn log_file(stream: &str) -> PathBuf {
+fn log_file(stream: &str) -> PathBuf {
     std::env::temp_dir().join(format!("{stream}.log"))
 }
 
-async fn await_active(kinesis: &Kinesis, stream: &str) -> Result<(), Trouble> {
+/// Waits until a stream can be used.
+///
+/// # Errors
+/// It does not come about, or the stream does not answer.
+pub(crate) async fn await_active(kinesis: &Kinesis, stream: &str) -> Result<(), Trouble> {
     for _ in 0..1000 {
         let answer = kinesis.describe_stream_summary().stream_name(stream).send().await?;
         let status = answer.stream_description_summary().map(|summary| summary.stream_status());

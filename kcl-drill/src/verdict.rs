@@ -10,7 +10,8 @@ use kcl_testkit::history::{
 };
 
 use crate::contract::{Line, LineEvent};
-use crate::ledger::Put;
+use crate::ledger::Puts;
+use crate::limits::BLOCKING_GRACE;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Verdict {
     pub out_of_order: usize,
     /// Batches of one shard at two workers, inside the validity of both; or fences that fell.
     pub overlaps: usize,
-    /// Batches that ended after their worker's validity.
+    /// Calls of blocking handlers that ended after their worker's validity and grace.
     pub overruns: usize,
     /// What was wrong, for people.
     pub details: Vec<String>,
@@ -29,16 +30,26 @@ pub(crate) struct Verdict {
 /// The parents of each shard.
 pub(crate) type Lineage = BTreeMap<String, Vec<String>>;
 
-pub(crate) fn judge(lines: &[Line], puts: &BTreeMap<u64, Put>, lineage: &Lineage) -> Verdict {
+pub(crate) fn judge(lines: &[Line], puts: &Puts, lineage: &Lineage) -> Verdict {
     let history = history(lines, puts, lineage);
     let mut verdict = Verdict::default();
     let mut delivered = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
     for line in lines {
-        let LineEvent::Records { ids, valid_until, .. } = &line.event else { continue };
-        for id in ids.iter().filter_map(|id| id.parse::<u64>().ok()) {
-            verdict.duplicates += usize::from(!delivered.insert(id));
+        if let LineEvent::Overrun { past_ms, .. } = &line.event {
+            verdict.overruns += usize::from(*past_ms > BLOCKING_GRACE.as_secs_f64() * 1000.0);
         }
-        verdict.overruns += usize::from(valid_until.is_some_and(|until| line.ts > until));
+        let LineEvent::Records { ids, .. } = &line.event else { continue };
+        for text in ids {
+            match text.parse::<u64>().ok().filter(|id| puts.contains_key(id)) {
+                Some(id) => verdict.duplicates += usize::from(!delivered.insert(id)),
+                None => drop(unknown.insert(text.as_str())),
+            }
+        }
+    }
+    if let Some(first) = unknown.first() {
+        let count = unknown.len();
+        verdict.details.push(format!("{count} ids were never put, as {first:?}"));
     }
     verdict.lost = puts.keys().filter(|id| !delivered.contains(id)).count();
     for violation in every_record_is_delivered(&history) {
@@ -52,7 +63,7 @@ pub(crate) fn judge(lines: &[Line], puts: &BTreeMap<u64, Put>, lineage: &Lineage
         verdict.overlaps += 1;
         verdict.details.push(violation.to_string());
     }
-    for overlap in intervals_overlap(lines) {
+    for overlap in intervals_overlap(lines).into_iter().chain(goes_on_after_another(lines)) {
         verdict.overlaps += 1;
         verdict.details.push(overlap);
     }
@@ -64,7 +75,7 @@ fn moment(seconds: f64) -> Moment {
 }
 
 /// The lines as a history of the testkit.
-fn history(lines: &[Line], puts: &BTreeMap<u64, Put>, lineage: &Lineage) -> Vec<Entry> {
+fn history(lines: &[Line], puts: &Puts, lineage: &Lineage) -> Vec<Entry> {
     let mut entries = Vec::new();
     let made = |shard: &str| What::ShardMade {
         shard: ShardId::new(shard),
@@ -136,9 +147,35 @@ fn intervals_overlap(lines: &[Line]) -> Vec<String> {
     found
 }
 
+/// Batches of a worker that does not tell its validity, of a shard that another worker has begun
+/// after it, and that it has not begun again itself.
+fn goes_on_after_another(lines: &[Line]) -> Vec<String> {
+    let mut sorted: Vec<&Line> = lines.iter().collect();
+    sorted.sort_by(|a, b| a.ts.total_cmp(&b.ts));
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for line in sorted {
+        match &line.event {
+            LineEvent::ShardStart { shard, .. } => {
+                owners.insert(shard, &line.worker);
+            }
+            LineEvent::Records { shard, valid_until: None, .. } => {
+                let owner = *owners.entry(shard).or_insert(&line.worker);
+                if owner != line.worker {
+                    let (worker, at) = (&line.worker, line.ts);
+                    found.push(format!("{worker} processed {shard} at {at:.3}, which {owner} had"));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Put;
     use kcl_core::protocol::SequenceNumber;
 
     fn puts(count: u64) -> BTreeMap<u64, Put> {
@@ -181,6 +218,43 @@ mod tests {
             batch("a", 1, 11.2, 11.3, &[3]),
         ]);
         assert_eq!(stale.3, 1);
-        assert_eq!(counts(&[first, batch("b", 2, 11.0, 12.5, &[2, 3])]).4, 1);
+        let event = LineEvent::Overrun { shard: "s".into(), past_ms: 260.0 };
+        let overrun = Line { ts: 12.0, worker: "a".into(), event };
+        assert_eq!(counts(&[first, batch("b", 2, 11.0, 12.5, &[2, 3]), overrun]).4, 1);
+    }
+
+    #[test]
+    fn a_worker_that_tells_little_is_judged_by_who_began_last() {
+        let line = |ts, worker: &str, event| Line { ts, worker: worker.into(), event };
+        let start = |ts, worker: &str| {
+            line(ts, worker, LineEvent::ShardStart { shard: "s".into(), seq: None, fence: None })
+        };
+        let records = |ts, worker: &str, id: u64| {
+            let event = LineEvent::Records {
+                shard: "s".into(),
+                n: 1,
+                seq: "0".into(),
+                ids: vec![id.to_string()],
+                fence: None,
+                started: None,
+                valid_until: None,
+            };
+            line(ts, worker, event)
+        };
+        let fair = [
+            start(1.0, "a"),
+            records(2.0, "a", 0),
+            start(3.0, "b"),
+            records(4.0, "b", 1),
+            start(5.0, "a"),
+            records(6.0, "a", 2),
+            records(7.0, "a", 3),
+        ];
+        assert_eq!(counts(&fair), (0, 0, 0, 0, 0));
+        let mut both = fair.to_vec();
+        both.insert(4, records(4.5, "a", 1));
+        assert_eq!(counts(&both).3, 1);
+        let verdict = judge(&[records(1.0, "a", 77)], &puts(0), &Lineage::new());
+        assert!(verdict.details[0].contains("never put"), "{:?}", verdict.details);
     }
 }

@@ -74,6 +74,11 @@ impl WorkerId {
         let bits = if rules.breaks(Mutant::IdUsedTwice) { 0 } else { bits };
         Self::from(format!("{name}-{bits:032x}"))
     }
+    /// True if it was drawn for a worker of this name.
+    pub fn is_of(&self, name: &str) -> bool {
+        let bits = self.0.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        bits.is_some_and(|bits| bits.len() == 32 && bits.chars().all(|c| c.is_ascii_hexdigit()))
+    }
 }
 
 impl LeaseKey {

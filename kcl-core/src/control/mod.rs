@@ -320,6 +320,7 @@ impl<'a> Control<'a> {
     fn on_hint(&mut self, hint: Hint) {
         match hint {
             Hint::Inbox => self.registration.hurry.notify_one(),
+            Hint::Fenced => self.registration.look.notify_one(),
             Hint::Wake { lease, fence } => {
                 if self.registration.holdings(|held| held.fence(&lease) < Some(fence)) {
                     self.claim(&lease, Claim::Read, HoldReason::HandedOver, None);

@@ -29,9 +29,9 @@ impl Control<'_> {
         self.scans.insert(purpose, Again::No);
         let patience = self.heartbeat();
         self.operations.push(operation(&self.registration, |registration| async move {
-            if purpose == ScanFor::Start {
-                // Others may have registered since the first look: a plan without them would take
-                // what is theirs.
+            if matches!(purpose, ScanFor::Start | ScanFor::Leave) {
+                // Others may have registered since the last look: a plan without them would take
+                // what is theirs, or give to others what a replacement has come for.
                 registration.look_at_workers().await;
             }
             while !registration.view().scanned {

@@ -32,6 +32,8 @@ pub enum Hint {
     },
     /// Your inbox has a new entry.
     Inbox,
+    /// A worker was declared dead: its leases are to be taken.
+    Fenced,
 }
 
 /// Where a worker listens for hints of other processes, over TCP.

@@ -17,6 +17,7 @@ use super::Hint;
 const MAGIC: &[u8; 5] = b"KCLH\x01";
 const INBOX: u8 = 0;
 const WAKE: u8 = 1;
+const FENCED: u8 = 2;
 const SEAL: usize = 16;
 
 /// Bytes a frame may have: two worker ids and a lease key of the longest names, and room.
@@ -37,6 +38,7 @@ impl Frame {
         let mut bytes = MAGIC.to_vec();
         let (kind, fence, lease) = match &self.hint {
             Hint::Inbox => (INBOX, 0, ""),
+            Hint::Fenced => (FENCED, 0, ""),
             Hint::Wake { lease, fence } => (WAKE, fence.0, lease.as_str()),
         };
         bytes.push(kind);
@@ -67,6 +69,7 @@ impl Frame {
         let lease = text(&mut rest)?;
         let hint = match kind {
             INBOX => Hint::Inbox,
+            FENCED => Hint::Fenced,
             WAKE => Hint::Wake { lease: LeaseKey::new(lease), fence: Fence(fence) },
             _ => return None,
         };
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn a_frame_comes_back_as_it_was() {
         let wake = Hint::Wake { lease: LeaseKey::new("shardId-000000000001"), fence: Fence(9) };
-        for hint in [Hint::Inbox, wake] {
+        for hint in [Hint::Inbox, Hint::Fenced, wake] {
             let frame = frame(hint);
             assert_eq!(Frame::open(&frame.seal(5), 5), Some(frame));
         }

@@ -1,6 +1,7 @@
 //! Stands between the workers and the table, and does harm on command. Each worker has a door of
 //! its own, so that one can be cut off.
 
+mod claims;
 mod harm;
 mod stats;
 
@@ -22,8 +23,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kcl_core::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
-pub(crate) use harm::Harm;
+use claims::Claims;
 use harm::{Fate, fate};
+pub(crate) use harm::{Harm, Rule};
 use stats::Stats;
 pub(crate) use stats::Traffic;
 
@@ -47,9 +49,13 @@ pub(crate) struct Proxy {
 
 struct Inner {
     client: Client<HttpConnector, Full<Bytes>>,
-    upstream: std::sync::Mutex<String>,
+    upstream: String,
+    /// Done all along.
+    always: Vec<Rule>,
+    /// Done at the moment, before what is done all along.
     harm: std::sync::Mutex<Harm>,
     stats: Stats,
+    claims: std::sync::Mutex<Claims>,
     requests: AtomicU64,
 }
 
@@ -71,43 +77,57 @@ impl Door {
 }
 
 impl Proxy {
-    /// In front of a table at this URL.
-    pub fn new(upstream: &str) -> Self {
+    /// In front of a table at this URL, with harm that is done all along.
+    pub fn new(upstream: &str, always: Vec<Rule>) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let inner = Inner {
             client,
-            upstream: std::sync::Mutex::new(upstream.trim_end_matches('/').to_owned()),
-            harm: std::sync::Mutex::default(),
+            upstream: upstream.trim_end_matches('/').to_owned(),
+            harm: std::sync::Mutex::new(Harm { is_outage: false, rules: always.clone() }),
+            always,
             stats: Stats::default(),
+            claims: std::sync::Mutex::default(),
             requests: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    pub fn set_harm(&self, harm: Harm) {
+    /// Does harm from now on, and what is done all along.
+    pub fn set_harm(&self, mut harm: Harm) {
+        harm.rules.extend(self.inner.always.iter().cloned());
         *locked(&self.inner.harm) = harm;
+    }
+    /// Takes by force or from dead owners so far, and those whose owner had not been fenced.
+    pub fn takes(&self) -> (usize, Vec<String>) {
+        let claims = locked(&self.inner.claims);
+        (claims.taken, claims.unfounded.clone())
+    }
+    /// Requests since the traffic was last taken, and the table's own p99.
+    pub fn glance(&self) -> (u64, Duration) {
+        self.inner.stats.glance()
     }
     /// What came through since this was last asked.
     pub fn take_traffic(&self) -> Traffic {
         self.inner.stats.take()
     }
 
-    /// Opens one more door.
+    /// Opens one more door, for this worker.
     ///
     /// # Errors
     /// No port is left.
-    pub async fn open(&self) -> io::Result<Door> {
+    pub async fn open(&self, worker: &str) -> io::Result<Door> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let door =
             Door { address: listener.local_addr()?, is_shut: Arc::new(AtomicBool::new(false)) };
-        let (proxy, shut) = (self.clone(), Arc::clone(&door.is_shut));
+        let pass =
+            Pass { proxy: self.clone(), worker: worker.into(), is_shut: Arc::clone(&door.is_shut) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (proxy, shut) = (proxy.clone(), Arc::clone(&shut));
+                let pass = pass.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
-                        let (proxy, shut) = (proxy.clone(), Arc::clone(&shut));
-                        async move { proxy.pass(request, &shut).await }
+                        let pass = pass.clone();
+                        async move { pass.pass(request).await }
                     });
                     // An error is a connection that one side has given up.
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -131,60 +151,77 @@ pub(crate) struct Closed;
 
 type Answer = Result<Response<Full<Bytes>>, Closed>;
 
-impl Proxy {
-    async fn pass(&self, request: Request<Incoming>, shut: &AtomicBool) -> Answer {
+/// What the requests of one worker go through.
+#[derive(Clone)]
+struct Pass {
+    proxy: Proxy,
+    worker: Arc<str>,
+    is_shut: Arc<AtomicBool>,
+}
+
+/// A request as it came, in full.
+struct Whole {
+    head: hyper::http::request::Parts,
+    body: Bytes,
+    operation: String,
+}
+
+impl Pass {
+    async fn pass(&self, request: Request<Incoming>) -> Answer {
+        let inner = &self.proxy.inner;
         let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok());
         let operation = target.and_then(|target| target.rsplit_once('.'));
         let operation = operation.map_or("Unknown", |(_, name)| name).to_owned();
-        let harm = locked(&self.inner.harm).clone();
-        let number = self.inner.requests.fetch_add(1, Ordering::Relaxed);
-        self.inner.stats.count(&operation);
+        let harm = locked(&inner.harm).clone();
+        let number = inner.requests.fetch_add(1, Ordering::Relaxed);
+        inner.stats.count(&operation);
         let (head, body) = request.into_parts();
         let body = Limited::new(body, PROXY_BODY).collect().await.map_err(|_| Closed)?.to_bytes();
-        if shut.load(Ordering::Relaxed) {
-            return black_hole(shut).await;
+        let whole = Whole { head, body, operation };
+        if self.is_shut.load(Ordering::Relaxed) {
+            return black_hole(&self.is_shut).await;
         }
-        match fate(&harm, &operation, number) {
-            Fate::Pass => self.forward(&head, body, &operation).await,
+        match fate(&harm, &whole.operation, number) {
+            Fate::Pass => self.forward(&whole).await,
             Fate::Delay(delay) => {
                 SystemClock.sleep(delay).await;
-                self.forward(&head, body, &operation).await
+                self.forward(&whole).await
             }
             Fate::Drop => Err(Closed),
             Fate::DropReply => {
-                let _ = self.forward(&head, body, &operation).await;
+                // Whatever it says, nobody hears it.
+                let _ = self.forward(&whole).await;
                 Err(Closed)
             }
             Fate::Duplicate => {
-                let _ = self.forward(&head, body.clone(), &operation).await;
-                self.forward(&head, body, &operation).await
+                let _ = self.forward(&whole).await;
+                self.forward(&whole).await
             }
             Fate::Throttle => Ok(refusal(StatusCode::BAD_REQUEST, THROTTLED)),
             Fate::Break => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, BROKEN)),
         }
     }
 
-    async fn forward(
-        &self,
-        head: &hyper::http::request::Parts,
-        body: Bytes,
-        operation: &str,
-    ) -> Answer {
-        let upstream = locked(&self.inner.upstream).clone();
+    async fn forward(&self, whole: &Whole) -> Answer {
+        let inner = &self.proxy.inner;
+        let Whole { head, body, operation } = whole;
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let uri: Uri = format!("{upstream}{path}").parse().map_err(|_| Closed)?;
+        let uri: Uri = format!("{}{path}", inner.upstream).parse().map_err(|_| Closed)?;
         let host = uri.authority().map(|host| host.to_string()).unwrap_or_default();
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = head.headers.clone();
         request.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(|_| Closed)?);
         *request.uri_mut() = uri;
         let sent = SystemClock.monotonic();
-        let answer = self.inner.client.request(request).await.map_err(|_| Closed)?;
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
-        self.inner.stats.answered(operation, SystemClock.monotonic().since(sent));
-        Ok(Response::from_parts(head, Full::new(body)))
+        let answer = inner.client.request(request).await.map_err(|_| Closed)?;
+        let (head, answer) = answer.into_parts();
+        let answer = answer.collect().await.map_err(|_| Closed)?.to_bytes();
+        inner.stats.answered(operation, SystemClock.monotonic().since(sent));
+        if head.status.is_success() {
+            locked(&inner.claims).applied(&self.worker, operation, body);
+        }
+        Ok(Response::from_parts(head, Full::new(answer)))
     }
 }
 

@@ -21,12 +21,17 @@ impl Traffic {
         };
         self.requests.iter().filter(|(name, _)| is_write(name)).map(|(_, count)| count).sum()
     }
+    /// Requests of every kind.
+    pub fn all(&self) -> u64 {
+        self.requests.values().sum()
+    }
     /// The slowest but one in a hundred.
     pub fn p99(&self) -> Duration {
         let mut sorted = self.took.clone();
         sorted.sort();
-        let last = sorted.len().saturating_sub(1);
-        sorted.get(last * 99 / 100).copied().unwrap_or_default()
+        // The one that 99 in a hundred do not exceed.
+        let rank = (sorted.len() * 99).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
     pub fn add(&mut self, other: &Self) {
         for (name, count) in &other.requests {
@@ -49,6 +54,10 @@ impl Stats {
         if !["CreateTable", "DescribeTable"].contains(&operation) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).took.push(took);
         }
+    }
+    pub fn glance(&self) -> (u64, Duration) {
+        let traffic = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (traffic.all(), traffic.p99())
     }
     pub fn take(&self) -> Traffic {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -13,10 +13,8 @@ pub(super) async fn kill(round: &mut Round<'_>) -> Result<(), Trouble> {
     let loss = round.stage.loss_of(victim, round.number);
     round.stage.fleet.kill(victim).await?;
     round.stage.moved(loss).await?;
-    round.close();
     round.stage.fleet.start().await?;
     round.stage.settle().await?;
-    round.stage.was_table_slow();
     Ok(())
 }
 
@@ -27,10 +25,8 @@ pub(super) async fn kill_reaped(round: &mut Round<'_>) -> Result<(), Trouble> {
     round.stage.fleet.kill(victim).await?;
     round.stage.fence(&loss.worker).await?;
     round.stage.moved(loss).await?;
-    round.close();
     round.stage.fleet.start().await?;
     round.stage.settle().await?;
-    round.stage.was_table_slow();
     Ok(())
 }
 
@@ -47,7 +43,6 @@ pub(super) async fn zombie(round: &mut Round<'_>) -> Result<(), Trouble> {
     // It may need a new registration before it takes part again.
     SystemClock.sleep(round.stage.args.lease_duration()).await;
     round.stage.settle().await?;
-    round.close();
     Ok(())
 }
 
@@ -60,13 +55,5 @@ pub(super) async fn slow(round: &mut Round<'_>) -> Result<(), Trouble> {
     round.stage.fleet.kill(victim).await?;
     round.stage.moved(loss).await?;
     SystemClock.sleep(Duration::from_secs(2)).await;
-    round.close();
     Ok(())
-}
-
-/// A split or a merge, and a kill right behind it.
-pub(super) async fn reshard(round: &mut Round<'_>) -> Result<(), Trouble> {
-    round.stage.split_or_merge(round.number).await?;
-    SystemClock.sleep(Duration::from_millis(50 * round.draw("pause", 10) as u64)).await;
-    kill(round).await
 }

@@ -2,58 +2,70 @@
 
 mod leave;
 mod lose;
+mod reshard;
 mod table;
 
 use std::time::Duration;
 
 use kcl_core::protocol::hash;
+use kcl_core::{Clock, SystemClock};
 
-use crate::args::Scenario;
+use crate::kinds::Scenario;
 use crate::stage::{Stage, Trouble};
 
 /// What a scenario came to, beyond what the journal tells.
 #[derive(Debug, Default)]
 pub(crate) struct Played {
-    /// Rounds in which the table was so slow that they say nothing.
-    pub invalid: Vec<usize>,
-    /// What went wrong.
-    pub broken: Vec<String>,
     /// How long the fleet took to catch up afterwards, where that counts.
     pub caught_up_after: Option<Duration>,
+    /// From the start of a worker to its last shard, for each round, where that counts.
+    pub starts: Vec<Duration>,
 }
 
-/// Plays a scenario; `progress` hears of each round.
+/// Plays a scenario.
 ///
 /// # Errors
-/// What kept it from going on.
+/// What kept it from going on. What was played until then is on the stage.
 pub(crate) async fn play(
     stage: &mut Stage,
     scenario: Scenario,
     rounds: u32,
-    progress: &mut (dyn FnMut(u32) + Send),
-) -> Result<Played, Trouble> {
-    let mut played = Played::default();
-    stage.settle().await?;
-    stage.was_table_slow();
-    for round in 0..rounds {
-        let mut play = Round { stage, number: round as usize, played: &mut played };
-        match scenario {
-            Scenario::Kill => lose::kill(&mut play).await?,
-            Scenario::KillReaped => lose::kill_reaped(&mut play).await?,
-            Scenario::Zombie => lose::zombie(&mut play).await?,
-            Scenario::Slow => lose::slow(&mut play).await?,
-            Scenario::Reshard => lose::reshard(&mut play).await?,
-            Scenario::Stop => leave::stop(&mut play).await?,
-            Scenario::Rolling => leave::rolling(&mut play).await?,
-            Scenario::Partition => table::partition(&mut play).await?,
-            Scenario::Throttle => table::throttle(&mut play).await?,
-            Scenario::Outage => table::outage(&mut play).await?,
-            Scenario::TableRestart => table::restart(&mut play).await?,
-            Scenario::All => return Err("`all` is played one by one".into()),
-        }
-        progress(round + 1);
+    played: &mut Played,
+) -> Result<(), Trouble> {
+    if scenario.has_records() {
+        stage.produce();
     }
-    Ok(played)
+    if scenario.begins_settled() {
+        stage.open().await?;
+        stage.settle().await?;
+    }
+    if scenario == Scenario::Idle {
+        // What the start left behind.
+        SystemClock.sleep(stage.args.lease_duration() * 2).await;
+    }
+    for number in 0..rounds {
+        stage.begin_round();
+        let mut round = Round { stage, number: number as usize, played };
+        let went = match scenario {
+            Scenario::Kill => lose::kill(&mut round).await,
+            Scenario::KillReaped => lose::kill_reaped(&mut round).await,
+            Scenario::Zombie => lose::zombie(&mut round).await,
+            Scenario::Slow => lose::slow(&mut round).await,
+            Scenario::Reshard => reshard::reshard(&mut round).await,
+            Scenario::Stop => leave::stop(&mut round).await,
+            Scenario::Rolling => leave::rolling(&mut round).await,
+            Scenario::Partition => table::partition(&mut round).await,
+            Scenario::Throttle => table::throttle(&mut round).await,
+            Scenario::Outage => table::outage(&mut round).await,
+            Scenario::TableRestart => table::restart(&mut round).await,
+            Scenario::Idle => leave::idle().await,
+            Scenario::Start => leave::start(&mut round).await,
+            Scenario::All => Err("`all` is played one by one".into()),
+        };
+        stage.end_round();
+        went?;
+    }
+    Ok(())
 }
 
 /// One round of a scenario.
@@ -70,14 +82,19 @@ impl Round<'_> {
         let drawn = hash::mix(seed ^ hash::mix(self.number as u64));
         usize::try_from(drawn % bound.max(1) as u64).unwrap_or(0)
     }
-    /// The place of a worker to do something to.
-    fn victim(&self) -> usize {
-        self.draw("victim", self.stage.fleet.workers.len())
+
+    fn patience(&self) -> Duration {
+        self.stage.args.patience()
     }
-    /// Ends a round: was it worth anything?
-    fn close(&mut self) {
-        if self.stage.was_table_slow() {
-            self.played.invalid.push(self.number);
+
+    /// The place of a worker to do something to: one that holds something, if any does.
+    fn victim(&self) -> usize {
+        let workers = &self.stage.fleet.workers;
+        let holds = |place: &usize| !self.stage.journal.held_by(&workers[*place].name).is_empty();
+        let holding: Vec<usize> = (0..workers.len()).filter(holds).collect();
+        match holding.get(self.draw("victim", holding.len())) {
+            Some(place) => *place,
+            None => self.draw("victim", workers.len()),
         }
     }
 }

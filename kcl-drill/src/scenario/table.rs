@@ -5,72 +5,76 @@ use std::time::Duration;
 use kcl_core::{Clock, SystemClock};
 
 use super::Round;
-use crate::proxy::Harm;
+use crate::proxy::{Harm, Rule};
 use crate::stage::Trouble;
 
 /// How long the table refuses most of what it is asked.
 const THROTTLED: Duration = Duration::from_secs(60);
 /// How much of it, in thousandths.
 const THROTTLED_SHARE: u64 = 900;
-/// How long the table is gone.
-const OUTAGE: Duration = Duration::from_secs(20);
+/// How long the lag may take to come back after that.
+const CATCH_UP: Duration = Duration::from_secs(30);
+/// How long the table is gone, by round and then over again, in lease durations: less than one,
+/// about one, and many.
+const OUTAGES: [f64; 4] = [10.0, 0.5, 1.2, 3.0];
 
 /// One worker loses its connection to the table, and gets it back.
 pub(super) async fn partition(round: &mut Round<'_>) -> Result<(), Trouble> {
     let victim = round.victim();
     let loss = round.stage.loss_of(victim, round.number);
     let door = round.stage.fleet.workers[victim].door.clone();
+    round.stage.board.says(format!("{} is cut off", loss.worker));
     door.set_shut(true);
     let moved = round.stage.moved(loss).await;
     door.set_shut(false);
     moved?;
-    round.close();
     SystemClock.sleep(round.stage.args.lease_duration()).await;
     round.stage.settle().await?;
-    round.stage.was_table_slow();
     Ok(())
 }
 
 /// Nine requests in ten are refused for a minute.
 pub(super) async fn throttle(round: &mut Round<'_>) -> Result<(), Trouble> {
-    let harm = Harm { throttle: THROTTLED_SHARE, ..Harm::default() };
-    round.stage.proxy.set_harm(harm);
+    let rules = vec![Rule::throttle(THROTTLED_SHARE)];
+    round.stage.board.says("the table throttles".to_owned());
+    round.stage.proxy.set_harm(Harm { is_outage: false, rules });
     SystemClock.sleep(THROTTLED).await;
     round.stage.proxy.set_harm(Harm::default());
-    round.played.caught_up_after = Some(round.stage.catch_up().await?);
+    caught_up(round).await?;
+    let took = round.played.caught_up_after.unwrap_or_default();
+    if took > CATCH_UP {
+        round.stage.broken.push(format!("caught up only {took:.0?} after the throttling"));
+    }
     round.stage.settle().await?;
-    round.close();
     Ok(())
 }
 
-/// The table is gone for everybody, and nothing may move.
+/// The table is gone for everybody.
 pub(super) async fn outage(round: &mut Round<'_>) -> Result<(), Trouble> {
-    let before = round.stage.journal.owners();
-    round.stage.proxy.set_harm(Harm { outage: true, ..Harm::default() });
-    SystemClock.sleep(OUTAGE).await;
+    let share = OUTAGES[round.number % OUTAGES.len()];
+    let gone = round.stage.args.lease_duration().mul_f64(share);
+    round.stage.board.says(format!("the table is gone for {gone:.1?}"));
+    round.stage.proxy.set_harm(Harm { is_outage: true, ..Harm::default() });
+    SystemClock.sleep(gone).await;
     round.stage.proxy.set_harm(Harm::default());
-    round.played.caught_up_after = Some(round.stage.catch_up().await?);
+    caught_up(round).await?;
     round.stage.settle().await?;
-    let after = round.stage.journal.owners();
-    let moved = before.iter().filter(|(shard, owner)| after.get(*shard) != Some(*owner)).count();
-    if moved > 0 {
-        round.played.broken.push(format!("{moved} shards moved because the table was away"));
-    }
-    round.close();
     Ok(())
 }
 
 /// The table is stopped and started again, with everything in it.
 pub(super) async fn restart(round: &mut Round<'_>) -> Result<(), Trouble> {
-    let before = round.stage.journal.owners();
+    round.stage.board.says("the table restarts".to_owned());
     round.stage.restart_table().await?;
-    round.played.caught_up_after = Some(round.stage.catch_up().await?);
+    caught_up(round).await?;
     round.stage.settle().await?;
-    let after = round.stage.journal.owners();
-    let moved = before.iter().filter(|(shard, owner)| after.get(*shard) != Some(*owner)).count();
-    if moved > 0 {
-        round.played.broken.push(format!("{moved} shards moved because the table restarted"));
-    }
-    round.close();
+    Ok(())
+}
+
+/// Waits until everything put is processed; the longest such wait of the drill is kept.
+async fn caught_up(round: &mut Round<'_>) -> Result<(), Trouble> {
+    let took = round.stage.catch_up().await?;
+    let longest = round.played.caught_up_after.unwrap_or_default();
+    round.played.caught_up_after = Some(took.max(longest));
     Ok(())
 }

@@ -51,18 +51,23 @@ fn write_all(jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Line(line) => {
-                // A line serializes; and without a reader there is nobody to tell.
+                // A line serializes.
                 let text = serde_json::to_string(&line).unwrap_or_default();
-                let _ = writeln!(out, "{text}");
-                let _ = out.flush();
+                if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+                    // The drill is gone, maybe with a script between it and this worker.
+                    eprintln!("nobody reads this worker's output any more");
+                    std::process::exit(1);
+                }
             }
             Job::Flush(written) => drop(written.send(())),
         }
     }
 }
 
+/// Unix time in seconds, to the microsecond: batches of two workers are told apart by it.
 pub(crate) fn unix_seconds() -> f64 {
-    SystemClock.wall_millis() as f64 / 1000.0
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// A moment of the boot clock as Unix seconds.

@@ -7,7 +7,9 @@ mod settings;
 use std::error::Error;
 use std::sync::Arc;
 
-use kcl_core::{Config, ConsumerConfig, HintAddress, InitialPosition, Scheduler};
+use kcl_core::{
+    Config, ConsumerConfig, Event, EventKind, HintAddress, InitialPosition, Observer, Scheduler,
+};
 use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
 use kcl_stream_kinesis::KinesisSource;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +21,26 @@ use lines::Lines;
 pub(crate) use lines::unix_seconds;
 use processor::Processor;
 pub use settings::Settings;
+
+/// Tells of what the worker does: overruns to the drill, the rest to the log.
+struct Teller {
+    lines: Lines,
+}
+
+impl Observer for Teller {
+    fn observe(&self, event: &Event) {
+        match &event.kind {
+            EventKind::BatchStarted { .. } | EventKind::BatchEnded { .. } => return,
+            EventKind::Overrun { lease, past, .. } => self.lines.say(LineEvent::Overrun {
+                shard: lease.shard().to_string(),
+                past_ms: past.as_secs_f64() * 1000.0,
+            }),
+            EventKind::Registered => self.lines.say(LineEvent::Ready),
+            _ => {}
+        }
+        eprintln!("{:.3} {event}", unix_seconds());
+    }
+}
 
 /// Runs until SIGTERM or SIGINT, then hands every shard over.
 ///
@@ -56,11 +78,11 @@ pub async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         config = config.hint_address(HintAddress::new(([127, 0, 0, 1], 0).into()));
     }
     let lines = Lines::start(&settings.worker);
+    let config = config.observer(Arc::new(Teller { lines: lines.clone() }));
     let sink = settings.sink.as_deref().map(SinkClient::new).map(Arc::new);
-    let (told, handler) = (lines.clone(), settings.handler);
-    let factory = move |start: &kcl_core::ShardStart| {
-        Processor::new(start, told.clone(), sink.clone(), handler)
-    };
+    let (told, work) = (lines.clone(), settings.work);
+    let factory =
+        move |start: &kcl_core::ShardStart| Processor::new(start, told.clone(), sink.clone(), work);
     let scheduler = Scheduler::new(config, Arc::new(table), Arc::new(source), factory)?
         .liveness_table(Arc::new(liveness));
     let handle = scheduler.handle();

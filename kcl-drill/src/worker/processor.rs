@@ -18,8 +18,26 @@ pub(crate) struct Processor {
     fence: u64,
     lines: Lines,
     sink: Option<Arc<SinkClient>>,
-    /// Work for each record.
-    handler: Duration,
+    work: Work,
+}
+
+/// What the handler does with each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Waits, and can be cut off.
+    Wait(Duration),
+    /// Keeps its thread.
+    Block(Duration),
+}
+
+impl Work {
+    async fn on_record(self) {
+        match self {
+            Self::Wait(time) if time.is_zero() => {}
+            Self::Wait(time) => SystemClock.sleep(time).await,
+            Self::Block(time) => std::thread::sleep(time),
+        }
+    }
 }
 
 impl Processor {
@@ -27,9 +45,9 @@ impl Processor {
         start: &ShardStart,
         lines: Lines,
         sink: Option<Arc<SinkClient>>,
-        handler: Duration,
+        work: Work,
     ) -> Self {
-        Self { shard: start.shard.to_string(), fence: start.fence.0, lines, sink, handler }
+        Self { shard: start.shard.to_string(), fence: start.fence.0, lines, sink, work }
     }
 }
 
@@ -56,9 +74,7 @@ impl RecordProcessor for Processor {
             let id = std::str::from_utf8(&record.data);
             let id = id.map_err(|error| ProcessorError::at(record.position, error))?;
             ids.push(id.to_owned());
-            if !self.handler.is_zero() {
-                SystemClock.sleep(self.handler).await;
-            }
+            self.work.on_record().await;
         }
         if let Some(sink) = &self.sink {
             sink.put(&self.shard, self.fence, &ids).await.map_err(ProcessorError::new)?;

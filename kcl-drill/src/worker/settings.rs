@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use kcl_core::ProcessorKind;
 
+use super::processor::Work;
+use crate::limits::BLOCKING_GRACE;
+
 /// The settings of one worker, from its environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -16,7 +19,7 @@ pub struct Settings {
     pub(crate) lease_duration: Duration,
     pub(crate) poll: Duration,
     pub(crate) checkpoint: Duration,
-    pub(crate) handler: Duration,
+    pub(crate) work: Work,
     pub(crate) batch_records: usize,
     pub(crate) kind: ProcessorKind,
     pub(crate) grace: Duration,
@@ -76,11 +79,11 @@ impl Settings {
             lease_duration: millis("DRILL_LEASE_MS", 1500)?,
             poll: millis("DRILL_POLL_MS", 250)?,
             checkpoint: millis("DRILL_CHECKPOINT_MS", 1000)?,
-            handler,
+            work: if is_blocking { Work::Block(handler) } else { Work::Wait(handler) },
             // A slow handler in batches of a second, so that a stop does not wait for long.
             batch_records: if handler.is_zero() { 10_000 } else { 32 },
             kind: if is_blocking { ProcessorKind::Blocking } else { ProcessorKind::Async },
-            grace: Duration::from_millis(250),
+            grace: BLOCKING_GRACE,
             hints: number("DRILL_HINTS", 1)? == 1,
             sink: std::env::var("DRILL_SINK").ok().filter(|sink| !sink.is_empty()),
         })

@@ -1,0 +1,53 @@
+//! Real worker processes, killed, frozen and replaced: the short set of the failover drills.
+//!
+//! `kcl drill all` is the whole set; docs/drills.md has its numbers.
+
+mod doors;
+mod foreign;
+mod orphans;
+mod short;
+
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+/// One drill at a time: a second one beside it would spoil its times.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kcl() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kcl"))
+}
+
+/// Plays a drill; its report.
+fn play(words: &[&str]) -> Value {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (json, plot) = (folder.path().join("report.json"), folder.path().join("report.svg"));
+    let output = kcl()
+        .arg("drill")
+        .args(words)
+        .arg("--json")
+        .arg(&json)
+        .arg("--plot")
+        .arg(&plot)
+        .output()
+        .unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    let code = output.status.code();
+    // 3: everything is well, but the machine was too busy for any of the times to count.
+    assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", said(&output));
+    assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+    serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
