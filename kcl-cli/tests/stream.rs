@@ -117,3 +117,18 @@ fn shells_get_their_completions() {
         );
     }
 }
+
+#[test]
+fn a_service_that_is_not_there_is_told_in_one_line() {
+    for (url, why) in [("http://127.0.0.1:1", "refused"), ("nonsense", "scheme")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
+        command.args(["stream", "list", "--endpoint-url", url]).stdin(Stdio::null());
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION"] {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.lines().count() == 1, "{told}");
+        assert!(told.contains(why) && told.contains("--endpoint-url"), "{told}");
+    }
+}

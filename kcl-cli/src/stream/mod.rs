@@ -73,11 +73,18 @@ where
     E: aws_sdk_kinesis::error::ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata};
+    use aws_sdk_kinesis::error::ProvideErrorMetadata;
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(&error).to_string(),
+        // The last cause says it best: what is between are layers of the client.
+        _ => {
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            format!("no answer ({error}): {cause}; check --endpoint-url, region and credentials")
+        }
     }
 }
 
