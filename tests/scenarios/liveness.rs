@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use kcl_core::protocol::WorkerState;
-use kcl_testkit::history::{check_safety, every_record_is_delivered, moves};
+use kcl_testkit::history::{check_safety, every_record_is_delivered, moves, nothing_moves};
 
 use crate::fleet::{D, Fleet, Worker};
 
@@ -17,6 +17,7 @@ async fn p1_nothing_is_lost_when_a_worker_is_killed() {
     fleet.put(100);
     fleet.pass(D * 2 + SETTLED).await;
     assert_eq!(other.shards(), 6);
+    assert_eq!(fleet.amiss().await, []);
     let history = fleet.recorder.history();
     assert_eq!(every_record_is_delivered(&history), []);
     assert_eq!(check_safety(&history), []);
@@ -49,6 +50,7 @@ async fn p6_after_all_were_killed_one_new_worker_holds_everything() {
     let new = fleet.start();
     fleet.pass(D * 3 + Duration::from_secs(1)).await;
     assert_eq!(new.shards(), 12);
+    assert_eq!(fleet.amiss().await, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +82,8 @@ async fn p7_a_quiet_fleet_stays_as_it_is() {
     fleet.pass(SETTLED).await;
     let from = fleet.now();
     fleet.pass(Duration::from_secs(3600)).await;
-    assert_eq!(moves(&fleet.recorder.history(), from, fleet.now()), 0);
+    assert_eq!(nothing_moves(&fleet.recorder.history(), from, fleet.now()), []);
+    assert_eq!(fleet.amiss().await, []);
 }
 
 #[tokio::test(start_paused = true)]
