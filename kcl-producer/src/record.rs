@@ -52,7 +52,11 @@ impl NewRecord {
 ///
 /// # Errors
 /// `Invalid`: a wrong key, or more than `record_bytes` of data and key.
-pub fn validate_record(key: &str, size_bytes: usize, record_bytes: usize) -> Result<(), NotAccepted> {
+pub fn validate_record(
+    key: &str,
+    size_bytes: usize,
+    record_bytes: usize,
+) -> Result<(), NotAccepted> {
     // The byte length is a cheap upper bound of the character count.
     if key.is_empty() || (key.len() > KEY_CHARS && key.chars().count() > KEY_CHARS) {
         return Err(NotAccepted::Invalid(format!(

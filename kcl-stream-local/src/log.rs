@@ -258,7 +258,7 @@ mod tests {
         for key in ["1", "2", "3"] {
             log.add((&NewRecord::new(key, "")).into(), 1);
         }
-        assert_eq!(numbers(&log, 1, 9), []);
+        assert_eq!(numbers(&log, 1, 9), Vec::<u64>::new());
         log.show(3);
         assert_eq!(numbers(&log, 1, 9), [1, 2]);
         assert_eq!((log.shown(), log.next()), (3, 4));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kcl_core::{Shard, StreamSource};
 use kcl_producer::{
-    Outcome, Placed, Producer, ProducerOptions, PutSink, Refusal, SinkError, SinkLimits,
-    SinkOrder, SinkRecord,
+    Outcome, Placed, Producer, ProducerOptions, PutSink, Refusal, SinkError, SinkLimits, SinkOrder,
+    SinkRecord,
 };
 
 use crate::error::PutError;

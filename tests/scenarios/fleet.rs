@@ -16,7 +16,9 @@ use kcl_core::{
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
-use kcl_testkit::history::Recorder;
+use kcl_testkit::history::{
+    Recorder, Violation, every_open_shard_is_held_evenly, leases_tile_the_hash_space,
+};
 use tokio::task::JoinHandle;
 
 /// The lease duration of every worker here.
@@ -183,6 +185,16 @@ impl Fleet {
     pub async fn workers(&self) -> Vec<WorkerRow> {
         let rows = self.table.scan(Scan::Coordination).await.unwrap();
         rows.into_iter().filter_map(Row::into_worker).collect()
+    }
+    /// What P6 and P8 ask of a fleet that has come to rest.
+    pub async fn amiss(&self) -> Vec<Violation> {
+        let (at, workers) = (self.now(), self.workers().await);
+        let leases = self.leases().await.into_iter().map(|lease| (lease.key.clone(), lease));
+        let leases = leases.collect();
+        let shards = self.stream.source().list_shards().await.unwrap();
+        let mut amiss = every_open_shard_is_held_evenly(at, &workers, &leases, &shards);
+        amiss.extend(leases_tile_the_hash_space(at, &leases, &shards));
+        amiss
     }
     pub async fn open_shards(&self) -> Vec<ShardId> {
         let shards = self.stream.source().list_shards().await.unwrap();

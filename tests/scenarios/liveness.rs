@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use kcl_core::protocol::{WorkerRow, WorkerState};
 use kcl_core::reaped;
-use kcl_testkit::history::{check_safety, every_record_is_delivered, moves};
+use kcl_testkit::history::{check_safety, every_record_is_delivered, moves, nothing_moves};
 
 use crate::fleet::{D, Fleet, Worker};
 
@@ -18,6 +18,7 @@ async fn p1_nothing_is_lost_when_a_worker_is_killed() {
     fleet.put(100);
     fleet.pass(D * 2 + SETTLED).await;
     assert_eq!(other.shards(), 6);
+    assert_eq!(fleet.amiss().await, []);
     let history = fleet.recorder.history();
     assert_eq!(every_record_is_delivered(&history), []);
     assert_eq!(check_safety(&history), []);
@@ -50,6 +51,7 @@ async fn p6_after_all_were_killed_one_new_worker_holds_everything() {
     let new = fleet.start();
     fleet.pass(D * 3 + Duration::from_secs(1)).await;
     assert_eq!(new.shards(), 12);
+    assert_eq!(fleet.amiss().await, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +83,8 @@ async fn p7_a_quiet_fleet_stays_as_it_is() {
     fleet.pass(SETTLED).await;
     let from = fleet.now();
     fleet.pass(Duration::from_secs(3600)).await;
-    assert_eq!(moves(&fleet.recorder.history(), from, fleet.now()), 0);
+    assert_eq!(nothing_moves(&fleet.recorder.history(), from, fleet.now()), []);
+    assert_eq!(fleet.amiss().await, []);
 }
 
 #[tokio::test(start_paused = true)]

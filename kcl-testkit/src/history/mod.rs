@@ -5,10 +5,13 @@ mod acked;
 mod checkpoints;
 mod delivered;
 mod effects;
+mod held;
 mod order;
 mod overlap;
 mod ownership;
 mod prepared;
+mod rest;
+mod tiled;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,10 +26,13 @@ pub use acked::no_checkpoint_passes_an_unacked_record;
 pub use checkpoints::checkpoints_only_rise;
 pub use delivered::every_record_is_delivered;
 pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
+pub use held::every_open_shard_is_held_evenly;
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};
 pub use prepared::prepared_checkpoints_are_found_until_reached;
+pub use rest::nothing_moves;
+pub use tiled::leases_tile_the_hash_space;
 
 /// One entry of a history, at a time that is the same for all workers.
 #[derive(Clone, Debug)]
@@ -151,6 +157,24 @@ impl fmt::Display for What {
             Self::RowDeleted { lease } => write!(f, "somebody deletes the row of {lease}"),
             Self::ShardMade { shard, parents } => write!(f, "{shard} is made, of {parents:?}"),
         }
+    }
+}
+
+impl What {
+    /// A number for each kind of entry, and for how many records it is about.
+    pub(crate) fn kind(&self) -> u64 {
+        let (kind, records) = match self {
+            Self::Event(_) => (0, 0),
+            Self::Put { positions, .. } => (1, positions.len()),
+            Self::Given { positions, .. } => (2, positions.len()),
+            Self::Acked { positions, .. } => (3, positions.len()),
+            Self::Effects { .. } => (4, 0),
+            Self::Trimmed { positions, .. } => (5, positions.len()),
+            Self::Polled { .. } => (6, 0),
+            Self::RowDeleted { .. } => (7, 0),
+            Self::ShardMade { .. } => (8, 0),
+        };
+        kind | (records as u64) << 4
     }
 }
 

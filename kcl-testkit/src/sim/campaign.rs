@@ -38,7 +38,7 @@ pub struct Outcome {
     pub failed: Vec<Failed>,
     /// Seeds that were run twice, one in a hundred, and differed.
     pub not_reproducible: Vec<u64>,
-    /// Folded over the seeds that were run twice.
+    /// Folded over the outlines of all runs; see [`Report::outline_hash`].
     pub trace_hash: u64,
 }
 
@@ -85,7 +85,7 @@ fn simulate_each(
 ) -> Outcome {
     let next = AtomicU64::new(campaign.first);
     let end = campaign.first + campaign.seeds;
-    let (sender, receiver) = mpsc::sync_channel::<(Report, Option<(u64, u64)>)>(campaign.threads);
+    let (sender, receiver) = mpsc::sync_channel::<Finished>(campaign.threads);
     let mut outcome = Outcome::default();
     std::thread::scope(|scope| {
         for _ in 0..campaign.threads {
@@ -100,41 +100,45 @@ fn simulate_each(
             });
         }
         drop(sender);
-        for (report, twice) in receiver {
-            outcome.add(&report, twice);
+        for finished in receiver {
+            outcome.add(&finished);
             progress(&outcome);
         }
     });
     outcome
 }
 
-fn one(
-    campaign: &Campaign,
-    run: impl Fn(&Options) -> Report,
-    seed: u64,
-) -> (Report, Option<(u64, u64)>) {
+/// One seed's run, without its history.
+struct Finished {
+    report: Report,
+    outline: u64,
+    /// It was run twice, and its histories differ.
+    differs: bool,
+}
+
+fn one(campaign: &Campaign, run: impl Fn(&Options) -> Report, seed: u64) -> Finished {
     let options = Options { seed, ..campaign.options.clone() };
     let mut report = run(&options);
-    let twice =
-        seed.is_multiple_of(TWICE_EVERY).then(|| (report.trace_hash(), run(&options).trace_hash()));
+    let outline = report.outline_hash();
+    let is_run_twice = seed.is_multiple_of(TWICE_EVERY);
+    let differs = is_run_twice && report.trace_hash() != run(&options).trace_hash();
     report.history = Vec::new();
-    (report, twice)
+    Finished { report, outline, differs }
 }
 
 impl Outcome {
-    fn add(&mut self, report: &Report, twice: Option<(u64, u64)>) {
+    fn add(&mut self, finished: &Finished) {
+        let Finished { report, outline, differs } = finished;
         self.seeds += 1;
         self.simulated += report.simulated;
         self.records += report.records;
         for (kind, count) in &report.faults {
             *self.faults.entry(*kind).or_default() += count;
         }
-        if let Some((first, second)) = twice {
-            // Order of arrival must not matter.
-            self.trace_hash ^= first;
-            if first != second {
-                self.not_reproducible.push(report.seed);
-            }
+        // Order of arrival must not matter.
+        self.trace_hash ^= outline;
+        if *differs {
+            self.not_reproducible.push(report.seed);
         }
         if !report.violations.is_empty() {
             let violations = report.violations.iter().map(ToString::to_string).collect();

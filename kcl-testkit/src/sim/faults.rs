@@ -70,11 +70,13 @@ pub enum Kind {
     StuckProcessor,
     /// One record makes every processor fail, until somebody mends them.
     PoisonedRecord,
+    /// A scan goes through the table slowly: some rows are older than others.
+    StaleScan,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::LostRequest,
         Self::LostReply,
         Self::AppliedLate,
@@ -104,6 +106,7 @@ impl Kind {
         Self::Command,
         Self::StuckProcessor,
         Self::PoisonedRecord,
+        Self::StaleScan,
     ];
 }
 
@@ -183,10 +186,16 @@ impl Faults {
     /// Like [`Faults::strike`] for what keeps striking the same thing: noted the first time only.
     pub fn haunts(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> bool {
         let Some(id) = self.drawn(kind, actor, ordinal, permille) else { return false };
-        let is_noted = self.all().iter().any(|noted| (noted.kind, noted.id) == (kind, id));
-        if !is_noted {
-            self.note(kind, actor, id);
-        }
+        self.note_once(kind, actor, id);
+        true
+    }
+    /// Like [`Faults::haunts`] for what an actor is born with, and keeps when faults are over.
+    pub fn is_born_with(&self, kind: Kind, actor: &str) -> bool {
+        let Switch { name, is_on } = self.switch(kind);
+        let Some(id) = self.draws.strikes(actor, name, 0, 1000).filter(|_| *is_on) else {
+            return false;
+        };
+        self.note_once(kind, actor, id);
         true
     }
     fn drawn(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
@@ -213,6 +222,12 @@ impl Faults {
         let mut counts = BTreeMap::new();
         self.struck().into_iter().for_each(|struck| *counts.entry(struck.kind).or_default() += 1);
         counts
+    }
+    fn note_once(&self, kind: Kind, actor: &str, id: u64) {
+        let is_noted = self.all().iter().any(|noted| (noted.kind, noted.id) == (kind, id));
+        if !is_noted {
+            self.note(kind, actor, id);
+        }
     }
     fn note(&self, kind: Kind, actor: &str, id: u64) {
         let at = self.clock.monotonic();

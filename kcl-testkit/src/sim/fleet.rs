@@ -108,7 +108,7 @@ impl Place {
         let actor = format!("{}.{}", self.name, self.lives);
         let seed = yard.faults.draws().number(&actor, "seed", 0);
         let gate = Gate::new();
-        let drift_ppm = match yard.faults.is_on(Kind::Drift) {
+        let drift_ppm = match yard.faults.is_born_with(Kind::Drift, &actor) {
             true => drift(yard.faults.draws().below(&actor, "drift", 0, 2 * MOST_DRIFT_PPM)),
             false => 0,
         };

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
-use kcl_core::protocol::hash_audit::audit;
-use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, Row, ShardId, WorkerRow, WorkerState};
+use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, Row, ShardId};
 use kcl_core::{DeadLetter, LeaseTable, Scan};
 
 use super::work::End;
 use super::world::World;
-use crate::history::{Entry, Violation, What, check_safety, every_record_is_delivered, moves};
+use crate::history::{
+    Entry, Violation, What, check_safety, every_open_shard_is_held_evenly,
+    every_record_is_delivered, leases_tile_the_hash_space, nothing_moves,
+};
 
 /// Once healed, the fleet is watched this long: nothing may move.
 const QUIET: Duration = Duration::from_secs(20);
@@ -22,20 +24,10 @@ impl World {
         let history = self.recorder.take();
         self.violations.extend(check_safety(&history));
         self.violations.extend(every_record_is_delivered(&history));
-        let mut broken = |property, what| {
-            self.violations.push(Violation { property, at: end, what });
-        };
         let since = Moment(end.0.saturating_sub(QUIET));
-        let moved = moves(&history, since, end);
-        if moved > 0 {
-            broken("P7", format!("{moved} leases changed hands in the last {QUIET:?}"));
-        }
+        self.violations.extend(nothing_moves(&history, since, end));
         let rows = self.table.scan(Scan::Coordination).await.unwrap_or_default();
-        let workers = rows.into_iter().filter_map(Row::into_worker);
-        let live: BTreeMap<_, WorkerRow> = workers
-            .filter(|row| row.state == WorkerState::Live)
-            .map(|row| (row.id.clone(), row))
-            .collect();
+        let workers: Vec<_> = rows.into_iter().filter_map(Row::into_worker).collect();
         let rows = self.table.scan(Scan::Leases).await.unwrap_or_default();
         let leases: BTreeMap<LeaseKey, Lease> = rows
             .into_iter()
@@ -43,26 +35,11 @@ impl World {
             .map(|lease| (lease.key.clone(), lease))
             .collect();
         let shards = self.yard.source.list_shards().await.unwrap_or_default();
-        let mut loads: BTreeMap<_, usize> = live.keys().map(|id| (id.clone(), 0)).collect();
-        for shard in shards.iter().filter(|shard| shard.is_open) {
-            let lease = leases.get(&LeaseKey::new(shard.id.as_str()));
-            let owner = lease.and_then(|lease| lease.owner.as_ref());
-            match owner.and_then(|owner| loads.get_mut(owner)) {
-                Some(load) => {
-                    *load += usize::from(lease.is_some_and(|lease| lease.parked.is_none()))
-                }
-                None => broken("P6", format!("nobody alive holds the open shard {}", shard.id)),
-            }
-        }
-        let spread =
-            loads.values().max().zip(loads.values().min()).map_or(0, |(max, min)| max - min);
-        if spread > 1 {
-            broken("P6", format!("loads differ by {spread}: {loads:?}"));
-        }
-        let listed = shards.iter().map(|shard| shard.id.clone()).collect();
-        for fault in audit(&leases, &listed) {
-            broken("P8", format!("{} is covered {} times", fault.range, fault.cover));
-        }
+        self.violations.extend(every_open_shard_is_held_evenly(end, &workers, &leases, &shards));
+        self.violations.extend(leases_tile_the_hash_space(end, &leases, &shards));
+        let mut broken = |property, what| {
+            self.violations.push(Violation { property, at: end, what });
+        };
         let letters = self.yard.dead_letters.drain();
         for what in letters_missing(&history, &letters) {
             broken("P1", what);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey};
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, hash};
 use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
 
 use super::draw::Draws;
@@ -17,6 +17,17 @@ use crate::history::Recorder;
 const TIMEOUT: Duration = Duration::from_millis(900);
 /// The latest a request applies after its sender gave up.
 const LATEST: Duration = Duration::from_secs(8);
+
+/// A scan takes no longer than this from its first row to its last.
+const SLOWEST_SCAN: Duration = Duration::from_millis(800);
+
+/// What a scan saw that read each row at one of two moments.
+fn torn(id: u64, early: Vec<Row>, late: Vec<Row>) -> Vec<Row> {
+    let is_early =
+        |row: &Row| hash::of_bytes(id, format!("{:?}", row.key()).as_bytes()).is_multiple_of(2);
+    let early = early.into_iter().filter(|row| is_early(row));
+    early.chain(late.into_iter().filter(|row| !is_early(row))).collect()
+}
 
 /// One worker's connection to the table.
 #[derive(Clone)]
@@ -72,7 +83,7 @@ impl FaultyTable {
     /// Outages hit everybody: they follow from the time alone.
     fn is_out(&self) -> bool {
         let window = self.clock.monotonic().0.as_secs() / 10;
-        self.faults.strike(Kind::Outage, "table", window, 80).is_some()
+        self.faults.haunts(Kind::Outage, "table", window, 80)
     }
 
     async fn reply<T>(&self, reply: Result<T, TableError>) -> Result<T, TableError> {
@@ -145,8 +156,13 @@ impl LeaseTable for FaultyTable {
         self.inner.prepare().await
     }
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
-        self.arrive().await?;
-        let rows = self.inner.scan(scope).await;
+        let ordinal = self.arrive().await?;
+        let mut rows = self.inner.scan(scope).await;
+        if let (Some(id), Ok(early)) = (self.strike(Kind::StaleScan, ordinal, 60), &mut rows) {
+            self.clock.sleep(Draws::duration(id, SLOWEST_SCAN)).await;
+            let late = self.inner.scan(scope).await?;
+            *early = torn(id, std::mem::take(early), late);
+        }
         self.reply(rows).await
     }
     async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {

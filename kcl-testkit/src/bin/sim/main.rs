@@ -58,6 +58,8 @@ struct Args {
 
 /// The state is written after so many seeds.
 const BLOCK: u64 = 200;
+/// So many failing seeds are shrunk and explained; the others are named in the result.
+const EXPLAINED: usize = 10;
 /// Where there is no terminal, progress is a line, so often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -94,10 +96,14 @@ fn go(args: &Args) -> Result<bool, String> {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.jobs.map_or_else(processors, usize::from);
     let campaign = Campaign { first: args.seed, seeds: args.seeds, threads, options };
-    let (outcome, wall) = campaign_in_blocks(&campaign, args.state.as_deref())?;
-    for failed in &outcome.failed {
+    let (mut outcome, wall) = campaign_in_blocks(&campaign, args.state.as_deref())?;
+    outcome.failed.sort_by_key(|failed| failed.seed);
+    for failed in outcome.failed.iter().take(EXPLAINED) {
         let options = Options { seed: failed.seed, ..campaign.options.clone() };
         explain(&options, &args.failures)?;
+    }
+    for failed in outcome.failed.iter().skip(EXPLAINED) {
+        println!("seed {} fails too: {}", failed.seed, failed.violations.join("; "));
     }
     for seed in &outcome.not_reproducible {
         println!("seed {seed} gave two different histories");
@@ -220,11 +226,12 @@ fn timeline(options: &Options) -> bool {
 }
 
 fn json(outcome: &Outcome, wall: Duration) -> String {
-    let violations: Vec<_> = outcome
+    let broken = outcome
         .failed
         .iter()
-        .flat_map(|failed| failed.violations.iter().map(|v| format!("seed {}: {v}", failed.seed)))
-        .collect();
+        .flat_map(|failed| failed.violations.iter().map(|v| format!("seed {}: {v}", failed.seed)));
+    let two = |seed: &u64| format!("seed {seed}: two different histories");
+    let violations: Vec<_> = broken.chain(outcome.not_reproducible.iter().map(two)).collect();
     let value = serde_json::json!({
         "seeds": outcome.seeds,
         "simulated_hours": hours(outcome),
