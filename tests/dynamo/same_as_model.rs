@@ -72,7 +72,7 @@ impl Draw {
     }
     fn prepared(&mut self) -> Option<Prepared> {
         let state = Bytes::from(vec![7; self.below(3) as usize]);
-        self.some(2, |d| Prepared { checkpoint: d.checkpoint(), state })
+        self.some(2, |d| Prepared { checkpoint: d.checkpoint(), state: state.clone() })
     }
     fn lease_condition(&mut self) -> LeaseCondition {
         match self.below(7) {

@@ -167,6 +167,7 @@ fn maxima_are_raised_from_what_was_read() {
         max_grace: Duration::from_nanos(1),
         round: 0,
         hint_key: 0,
+        resetting: false,
     });
     let (condition, change) = shown(&write, Some(&row));
     assert_eq!(

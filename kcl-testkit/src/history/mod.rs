@@ -173,6 +173,8 @@ impl What {
             Self::Polled { .. } => (6, 0),
             Self::RowDeleted { .. } => (7, 0),
             Self::ShardMade { .. } => (8, 0),
+            Self::Preparing { .. } => (9, 0),
+            Self::Found { .. } => (10, 0),
         };
         kind | (records as u64) << 4
     }
