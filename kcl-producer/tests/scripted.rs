@@ -326,10 +326,11 @@ async fn a_dropped_producer_still_puts_what_it_took_in() {
 fn a_runtime_that_ends_leaves_no_delivery_waiting() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let sink = Sink::new([Answer::Hang]);
-    let delivery = runtime.block_on(async {
+    let mut deliveries = runtime.block_on(async {
         let producer = start(&sink, options());
-        put(&producer, &["a1"]).await.remove(0)
+        put(&producer, &["a1"]).await
     });
+    let delivery = deliveries.remove(0);
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(other.block_on(delivery), Err(PutFailure::Stopped));

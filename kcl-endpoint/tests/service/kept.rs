@@ -22,7 +22,7 @@ async fn streams_come_back_with_their_settings_and_consumers() {
     let enable = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
     world.ok("UpdateAccountSettings", enable).await;
     let before = world.summary("s").await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     drop(world);
 
     let world = again(&folder).await;

@@ -70,7 +70,7 @@ async fn one_full_shard_does_not_hold_up_another() {
 #[tokio::test]
 async fn a_shard_answers_five_reads_a_second_to_all_together() {
     let world = world(1).await;
-    let [one, other] = [world.from_start("s").await, world.from_start("s").await];
+    let [one, other] = [world.whole_of("s").await, world.whole_of("s").await];
     for iterator in [&one, &other, &one, &other, &one] {
         world.read(iterator).await;
     }
@@ -87,7 +87,7 @@ async fn after_ten_mebibytes_a_shard_gives_nothing_for_five_seconds() {
         world.ok("PutRecords", many(1, 1_000_000)).await;
         world.pass(SECOND);
     }
-    let got = world.read(&world.from_start("s").await).await;
+    let got = world.read(&world.whole_of("s").await).await;
     assert_eq!(got["Records"].as_array().unwrap().len(), 10);
     let next = json!({"ShardIterator": got["NextShardIterator"]});
     for _ in 0..4 {
@@ -107,7 +107,7 @@ async fn after_more_than_two_mebibytes_a_shard_gives_nothing_for_as_long_as_they
         world.ok("PutRecords", many(1, 1_000_000)).await;
         world.pass(SECOND);
     }
-    let got = world.read(&world.from_start("s").await).await;
+    let got = world.read(&world.whole_of("s").await).await;
     assert_eq!(got["Records"].as_array().unwrap().len(), 3);
     let next = json!({"ShardIterator": got["NextShardIterator"]});
     world.pass(SECOND);
@@ -177,7 +177,7 @@ async fn without_limits_nothing_is_counted() {
     world.stream("s", 1).await;
     for _ in 0..30 {
         world.summary("s").await;
-        world.from_start("s").await;
+        world.whole_of("s").await;
         assert_eq!(world.ok("PutRecords", many(500, 1)).await["FailedRecordCount"], 0);
     }
 }

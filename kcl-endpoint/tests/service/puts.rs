@@ -168,7 +168,7 @@ async fn one_wrong_record_refuses_them_all() {
         let records = json!([{"PartitionKey": "a", "Data": "eA=="}, bad]);
         world.refused("PutRecords", json!({"StreamName": "s", "Records": records}), error).await;
     }
-    assert!(world.keys(&world.from_start("s").await).await.is_empty());
+    assert!(world.keys(&world.whole_of("s").await).await.is_empty());
     let records = json!([{"PartitionKey": "a", "Data": "eA=="}, {"PartitionKey": "", "Data": ""}]);
     let request = json!({"StreamName": "s", "Records": records});
     let told = world.refused("PutRecords", request, "ValidationException").await;
@@ -184,7 +184,7 @@ async fn a_dry_run_says_that_it_would_have_worked_and_does_nothing() {
     world.refused("PutRecords", many, "DryRunOperationException").await;
     let missing = put(json!({"StreamName": "t", "DryRun": true}));
     world.refused("PutRecord", missing, "ResourceNotFoundException").await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     let dry = json!({"ShardIterator": iterator, "DryRun": true});
     world.refused("GetRecords", dry, "DryRunOperationException").await;
     assert!(world.keys(&iterator).await.is_empty());

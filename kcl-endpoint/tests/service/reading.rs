@@ -85,7 +85,7 @@ async fn what_an_iterator_needs_is_asked_for() {
 #[tokio::test]
 async fn a_record_comes_with_everything_that_is_known_of_it() {
     let (world, numbers) = three().await;
-    let got = world.read(&world.from_start("s").await).await;
+    let got = world.read(&world.whole_of("s").await).await;
     let record = &got["Records"][1];
     assert_eq!(record["SequenceNumber"], numbers[1].as_str());
     assert_eq!(record["Data"], base64(b"b"));
@@ -99,7 +99,7 @@ async fn a_record_comes_with_everything_that_is_known_of_it() {
 #[tokio::test]
 async fn the_next_iterator_goes_on_and_an_old_one_reads_again() {
     let (world, _) = three().await;
-    let first = world.from_start("s").await;
+    let first = world.whole_of("s").await;
     let got = world.ok("GetRecords", json!({"ShardIterator": first, "Limit": 2})).await;
     assert_eq!(keys(&got), ["a", "b"]);
     assert_eq!(world.keys(got["NextShardIterator"].as_str().unwrap()).await, ["c"]);
@@ -109,7 +109,7 @@ async fn the_next_iterator_goes_on_and_an_old_one_reads_again() {
 #[tokio::test]
 async fn how_far_behind_a_reader_is_is_told() {
     let (world, _) = three().await;
-    let first = world.from_start("s").await;
+    let first = world.whole_of("s").await;
     let got = world.ok("GetRecords", json!({"ShardIterator": first, "Limit": 1})).await;
     assert_eq!(got["MillisBehindLatest"], 3000);
     let got = world.read(&first).await;
@@ -124,7 +124,7 @@ async fn how_far_behind_a_reader_is_is_told() {
 #[tokio::test]
 async fn a_read_has_1_to_10000_records() {
     let (world, _) = three().await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     for bad in [0, 10_001, -1] {
         let request = json!({"ShardIterator": iterator, "Limit": bad});
         world.refused("GetRecords", request, "ValidationException").await;
@@ -141,7 +141,7 @@ async fn a_read_has_ten_mebibytes_at_most() {
         let records = vec![json!({"PartitionKey": "k", "Data": data}); 6];
         world.ok("PutRecords", json!({"StreamName": "s", "Records": records})).await;
     }
-    let got = world.read(&world.from_start("s").await).await;
+    let got = world.read(&world.whole_of("s").await).await;
     assert_eq!(got["Records"].as_array().unwrap().len(), 10);
     let rest = world.read(got["NextShardIterator"].as_str().unwrap()).await;
     assert_eq!(rest["Records"].as_array().unwrap().len(), 2);
@@ -150,7 +150,7 @@ async fn a_read_has_ten_mebibytes_at_most() {
 #[tokio::test]
 async fn an_iterator_is_good_for_five_minutes() {
     let (world, _) = three().await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     world.pass(Duration::from_secs(300));
     assert_eq!(world.keys(&iterator).await.len(), 3);
     world.pass(Duration::from_millis(1));
@@ -161,7 +161,7 @@ async fn an_iterator_is_good_for_five_minutes() {
 #[tokio::test]
 async fn an_iterator_is_not_made_by_hand_and_is_of_one_stream() {
     let (world, _) = three().await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     assert!(iterator.len() <= 512);
     let mut forged = iterator.clone().into_bytes();
     forged[10] ^= 1;
@@ -186,7 +186,7 @@ async fn an_iterator_is_not_made_by_hand_and_is_of_one_stream() {
 async fn a_record_is_kept_for_the_retention() {
     let (world, numbers) = three().await;
     world.pass(24 * HOUR - Duration::from_secs(3));
-    assert_eq!(world.keys(&world.from_start("s").await).await, ["b", "c"]);
+    assert_eq!(world.keys(&world.whole_of("s").await).await, ["b", "c"]);
     let gone =
         json!({"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": numbers[0]});
     let oldest = world.iterator("s", gone).await;

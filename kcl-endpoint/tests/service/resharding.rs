@@ -105,7 +105,7 @@ async fn a_stream_is_updating_while_it_is_resharded_and_takes_no_second_change()
 async fn the_last_read_of_a_closed_shard_names_the_children_and_no_iterator() {
     let world = world(1).await;
     world.put("s", "a", "").await;
-    let iterator = world.from_start("s").await;
+    let iterator = world.whole_of("s").await;
     world.ok("SplitShard", split(SHARD, HALF)).await;
     let got = world.read(&iterator).await;
     assert_eq!(keys(&got), ["a"]);
@@ -123,7 +123,7 @@ async fn a_closed_shard_gives_iterators_and_its_records() {
     let world = world(1).await;
     world.put("s", "a", "").await;
     world.ok("SplitShard", split(SHARD, HALF)).await;
-    assert_eq!(world.keys(&world.from_start("s").await).await, ["a"]);
+    assert_eq!(world.keys(&world.whole_of("s").await).await, ["a"]);
     let latest = world.iterator("s", json!({"ShardIteratorType": "LATEST"})).await;
     let got = world.read(&latest).await;
     assert!(keys(&got).is_empty() && got.get("NextShardIterator").is_none());

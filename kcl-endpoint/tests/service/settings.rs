@@ -45,11 +45,11 @@ async fn a_shorter_retention_hides_at_once_and_a_longer_one_brings_nothing_back(
     world.put("s", "old", "").await;
     world.pass(30 * HOUR);
     world.put("s", "new", "").await;
-    assert_eq!(world.keys(&world.from_start("s").await).await, ["old", "new"]);
+    assert_eq!(world.keys(&world.whole_of("s").await).await, ["old", "new"]);
     world.ok("DecreaseStreamRetentionPeriod", hours(24)).await;
-    assert_eq!(world.keys(&world.from_start("s").await).await, ["new"]);
+    assert_eq!(world.keys(&world.whole_of("s").await).await, ["new"]);
     world.ok("IncreaseStreamRetentionPeriod", hours(48)).await;
-    assert_eq!(world.keys(&world.from_start("s").await).await, ["new"]);
+    assert_eq!(world.keys(&world.whole_of("s").await).await, ["new"]);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn encryption_is_told_with_its_key_and_with_every_record() {
         (&json!("KMS"), &json!("alias/aws/kinesis"))
     );
     assert_eq!(world.put("s", "k", "x").await["EncryptionType"], "KMS");
-    let got = world.read(&world.from_start("s").await).await;
+    let got = world.read(&world.whole_of("s").await).await;
     assert_eq!(got["Records"][0]["EncryptionType"], "KMS");
     world.ok("StopStreamEncryption", kms).await;
     assert_eq!(world.put("s", "k", "x").await["EncryptionType"], "NONE");

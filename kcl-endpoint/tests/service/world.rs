@@ -169,7 +169,7 @@ impl World {
         let got = self.ok("GetShardIterator", request).await;
         got["ShardIterator"].as_str().unwrap().to_owned()
     }
-    pub async fn from_start(&self, stream: &str) -> String {
+    pub async fn whole_of(&self, stream: &str) -> String {
         self.iterator(stream, json!({"ShardIteratorType": "TRIM_HORIZON"})).await
     }
     pub async fn read(&self, iterator: &str) -> Value {
