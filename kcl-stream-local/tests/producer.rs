@@ -132,7 +132,7 @@ async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
         let why = why.to_owned();
         Err(PutError::Failed(PutFailure::Refused { why, attempts: 1 }))
     };
-    let why = "stream s is full: its 300 bytes of memory hold unexpired records; raise \
+    let why = "stream s is full: its 30 bytes of memory hold unexpired records; raise \
                memory_bytes or shorten the retention";
     assert_eq!(full, refused(why));
     engine.delete_stream("s").unwrap();
