@@ -284,16 +284,7 @@ impl Registrar {
             Some(outcome) if Liveness::is_registered(&outcome.clone()?, self.rules) => {}
             _ => return Ok(None),
         }
-        // Read after the row is there: a reset either sees this worker, or is seen by it.
-        let read = self.table.read(&RowKey::Table);
-        let Some(Ok(Some(Row::Table(table)))) = within(&*self.clock, self.timing.own(), read).await
-        else {
-            return Ok(None);
-        };
-        if table.resetting {
-            self.leave_at_once(&me).await;
-            return Err(under_reset());
-        }
+        let Some(table) = self.look_again(&me).await? else { return Ok(None) };
         let now = self.clock.monotonic();
         let liveness = Liveness::registered(self.timing, sent_at, now).with_rules(self.rules);
         let validity = Validity::new(Arc::clone(&self.clock));
@@ -328,6 +319,20 @@ impl Registrar {
         };
         registration.observe(EventKind::Registered);
         Ok(Some((Arc::new(registration), liveness)))
+    }
+
+    /// The table row as it is once the worker's own is there: a reset either sees this worker, or
+    /// is seen by it. `None` if it cannot be read.
+    async fn look_again(&self, me: &WorkerId) -> Result<Option<TableRow>, TableError> {
+        let read = self.table.read(&RowKey::Table);
+        match within(&*self.clock, self.timing.own(), read).await {
+            Some(Ok(Some(Row::Table(table)))) if table.resetting => {
+                self.leave_at_once(me).await;
+                Err(under_reset())
+            }
+            Some(Ok(Some(Row::Table(table)))) => Ok(Some(table)),
+            _ => Ok(None),
+        }
     }
 
     /// If it fails, the row stands still until somebody fences it: nothing was done under it.
