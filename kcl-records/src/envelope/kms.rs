@@ -92,13 +92,34 @@ where
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         return KeyRingError::Unavailable(format!("{error}{cause}"));
     };
-    let (code, message) = (answer.err().code().unwrap_or("no code"), answer.err().message());
+    let message = answer.err().message().unwrap_or_default();
+    by_code(answer.err().code().unwrap_or("no code"), message, key)
+}
+
+fn by_code(code: &str, message: &str, key: &str) -> KeyRingError {
     match code {
         "NotFoundException" => KeyRingError::UnknownKey(key.to_owned()),
         "InvalidCiphertextException" | "IncorrectKeyException" => {
             let why = "the data key was wrapped by another key, or for another stream";
             KeyRingError::Refused(why.to_owned())
         }
-        _ => KeyRingError::Unavailable(format!("{code}: {}", message.unwrap_or_default())),
+        _ => KeyRingError::Unavailable(format!("{code}: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_can_mend_is_waited_for() {
+        let codes = ["DisabledException", "KMSInvalidStateException", "AccessDeniedException"];
+        for code in codes.into_iter().chain(["ThrottlingException", "KMSInternalException"]) {
+            assert!(matches!(by_code(code, "m", "k"), KeyRingError::Unavailable(_)), "{code}");
+        }
+        for code in ["InvalidCiphertextException", "IncorrectKeyException"] {
+            assert!(matches!(by_code(code, "m", "k"), KeyRingError::Refused(_)), "{code}");
+        }
+        assert_eq!(by_code("NotFoundException", "m", "k"), KeyRingError::UnknownKey("k".into()));
     }
 }

@@ -62,13 +62,6 @@ pub async fn check(url: &str) {
     assert!(changed.as_ref().is_err_and(|error| !error.is_transient()), "{changed:?}");
     println!("a changed data key is refused");
 
-    client.disable_key().key_id(&first).send().await.expect("the key is disabled");
-    let disabled = opener(&one, "orders").open(&key, &old).await;
-    assert!(disabled.as_ref().is_err_and(OpenError::is_transient), "{disabled:?}");
-    client.enable_key().key_id(&first).send().await.expect("the key is enabled");
-    assert!(opener(&one, "orders").open(&key, &old).await.is_ok());
-    println!("a key that is disabled for a while is waited for");
-
     let nobody = Arc::new(KmsKeyRing::new(self::client("http://127.0.0.1:9"), &first));
     let away = opener(&nobody, "orders").open(&key, &old).await;
     assert!(away.as_ref().is_err_and(OpenError::is_transient), "{away:?}");
