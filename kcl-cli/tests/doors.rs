@@ -1,5 +1,5 @@
-//! `kcl serve` with what it cannot use: it ends at once, and its one line names the thing and the way
-//! out.
+//! `kcl serve` with what it cannot use: it ends at once, and its one line names the thing and the
+//! way out.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -8,24 +8,26 @@
 //! `worker` (the `WORKER_ID`) and `event`:
 //! - `shard_start {shard, seq}`: a shard is processed from here on (`seq` may be null);
 //! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq` (`number`, or
-//!   `number/subsequence` within an aggregate); `ids` are their
-//!   payloads as text. Written before the checkpoint that covers them;
+//!   `number/subsequence` within an aggregate); `ids` are their payloads as text. Written before
+//!   the checkpoint that covers them;
 //! - `shard_end {shard}`, `lease_lost {shard}`, `shutdown`.
 //!
-//! A program may add to `shard_start` its fencing token, `fence`, and to `records` the `fence`, when
-//! the batch `started` and `valid_until`, when the right to process it would have run out (both Unix
-//! seconds), as the built-in worker does. With them overlaps are judged by the moment; without, a
-//! worker overlaps that goes on with a shard after another one has begun it. The built-in worker
-//! also tells `overrun {shard, past_ms}`: a blocking handler ended so long after its right did.
-//! A program may also say `ready` once it has joined the fleet; without it, it has when it begins a
-//! shard. Other members of an object are ignored; a line that is no such object is reported.
+//! A program may add to `shard_start` its fencing token, `fence`, and to `records` the `fence`,
+//! when the batch `started` and `valid_until`, when the right to process it would have run out
+//! (both Unix seconds), as the built-in worker does. With them overlaps are judged by the moment;
+//! without, a worker overlaps that goes on with a shard after another one has begun it.
+//! The built-in worker also tells `overrun {shard, past_ms}`: a blocking handler ended so long
+//! after its right did. A program may also say `ready` once it has joined the fleet; without it,
+//! it has when it begins a shard. Other members of an object are ignored; a line that is no such
+//! object is reported.
 //!
 //! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0. A worker
 //! runs in a process group of its own, and every signal goes to the group.
 //! Records are put with payloads that are decimal numbers, each once.
 //!
 //! **What is checked**: every number is processed, in the order in which it came to its shard (a
-//! repetition may go back, never skip), parents before children, each shard by one worker at a time.
+//! repetition may go back, never skip), parents before children, each shard by one worker at a
+//! time.
 
 use serde::{Deserialize, Serialize};
 

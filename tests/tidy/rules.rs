@@ -127,18 +127,15 @@ const PLUG_INS: [&str; 7] = [
     "kcl-core",
 ];
 
-/// The room that may name an AWS package only as an option: its first program builds none.
-const AWS_IF_ASKED: &str = "examples";
+/// Crates that may name an AWS package only as an option: the first program builds none.
+const AWS_IF_ASKED: [&str; 3] = ["examples", "kcl-records", "kcl-producer"];
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 11] = [
+const AWS: [&str; 8] = [
     "tests/records",
-    "kcl-records",
-    "examples",
     "kcl-drill",
     "kcl-lease-dynamo",
     "kcl-stream-kinesis",
-    "kcl-producer",
     "kcl-cli",
     "tests/dynamo",
     "tests/kinesis",
@@ -154,7 +151,7 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (package, is_optional) in dependencies(&manifest) {
-        let may = AWS.contains(&room) || (is_optional && room == AWS_IF_ASKED);
+        let may = AWS.contains(&room) || (is_optional && AWS_IF_ASKED.contains(&room));
         if package.starts_with("aws-") && !may {
             findings.push(format!("{name}: {package}: no AWS crate in this room"));
         }

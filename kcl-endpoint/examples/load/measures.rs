@@ -191,9 +191,8 @@ fn drain(server: &Server, stream: &str) -> Result<(f64, f64), Failure> {
     for first in (0..MANY).step_by(RECORDS) {
         connection.call(&put_records(stream, Encoding::Json, RECORDS, BYTES, first))?;
     }
-    let body = format!(
-        r#"{{"StreamName":"{stream}","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}}"#
-    );
+    let place = r#""ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON""#;
+    let body = format!(r#"{{"StreamName":"{stream}",{place}}}"#);
     let told = connection.json("GetShardIterator", &body)?;
     let mut iterator = told["ShardIterator"].as_str().ok_or("no iterator")?.to_owned();
     let (used, started) = (server.used()?, now());
@@ -226,9 +225,8 @@ fn push(server: &Server, stream: &str) -> Result<Vec<Duration>, Failure> {
     let told = admin.json("RegisterStreamConsumer", &body)?;
     let consumer = told["Consumer"]["ConsumerARN"].as_str().ok_or("no consumer")?.to_owned();
     std::thread::sleep(Duration::from_secs(2));
-    let body = format!(
-        r#"{{"ConsumerARN":"{consumer}","ShardId":"shardId-000000000000","StartingPosition":{{"Type":"LATEST"}}}}"#
-    );
+    let place = r#""ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}"#;
+    let body = format!(r#"{{"ConsumerARN":"{consumer}",{place}}}"#);
     let mut subscription = Connection::open(&server.address)?;
     subscription.begin(&request("SubscribeToShard", Encoding::Json, body.as_bytes()))?;
     let mut times = Vec::new();

@@ -83,7 +83,7 @@ impl State {
         // Plain values of our own serialize.
         let bytes = serde_json::to_vec(&kept).unwrap_or_default();
         if let Err(error) = keep.store.keep_value(NAME, &bytes) {
-            tracing::error!(%error, "settings of streams cannot be kept: after a restart older ones hold");
+            tracing::error!(%error, "settings are not kept: after a restart older ones hold");
         }
     }
 }

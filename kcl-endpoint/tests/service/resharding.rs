@@ -143,7 +143,8 @@ async fn children_take_what_comes_after_and_their_numbers_are_above() {
 #[tokio::test]
 async fn an_update_of_the_count_is_half_to_double() {
     let world = world(4).await;
-    let to = |count: u32| json!({"StreamName": "s", "TargetShardCount": count, "ScalingType": "UNIFORM_SCALING"});
+    let how = "UNIFORM_SCALING";
+    let to = |count: u32| json!({"StreamName": "s", "TargetShardCount": count, "ScalingType": how});
     for bad in [1, 9] {
         world.refused("UpdateShardCount", to(bad), "InvalidArgumentException").await;
     }
@@ -171,7 +172,8 @@ async fn an_update_of_the_count_is_half_to_double() {
 async fn the_count_is_updated_ten_times_a_day() {
     let world = World::limited().await;
     world.stream("s", 2).await;
-    let to = |count: usize| json!({"StreamName": "s", "TargetShardCount": count, "ScalingType": "UNIFORM_SCALING"});
+    let how = "UNIFORM_SCALING";
+    let to = |to: usize| json!({"StreamName": "s", "TargetShardCount": to, "ScalingType": how});
     for number in 0..10 {
         world.ok("UpdateShardCount", to(2 + (number + 1) % 2)).await;
         world.pass(Duration::from_secs(1));

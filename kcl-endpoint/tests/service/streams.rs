@@ -21,7 +21,8 @@ async fn a_stream_that_is_being_created_takes_and_gives_no_records() {
     world.stream("s", 1).await;
     let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": "eA=="});
     world.refused("PutRecord", put, "ResourceNotFoundException").await;
-    let iterator = json!({"StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "LATEST"});
+    let shard = "shardId-000000000000";
+    let iterator = json!({"StreamName": "s", "ShardId": shard, "ShardIteratorType": "LATEST"});
     world.refused("GetShardIterator", iterator, "ResourceNotFoundException").await;
 }
 

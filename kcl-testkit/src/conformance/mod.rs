@@ -61,7 +61,8 @@ macro_rules! stream_source_suite {
 }
 
 /// Expands to one `#[tokio::test]` for each fact about sinks of a producer. `$make` is an
-/// expression that gives a fresh `impl SinkHarness` with two open shards and no records; it may await.
+/// expression that gives a fresh `impl SinkHarness` with two open shards and no records; it may
+/// await.
 #[macro_export]
 macro_rules! put_sink_suite {
     ($make:expr) => {
