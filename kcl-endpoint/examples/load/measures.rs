@@ -216,7 +216,7 @@ fn drain(server: &Server, stream: &str) -> Result<(f64, f64), Failure> {
 
 /// From a put's beginning to its record at a subscriber.
 fn push(server: &Server, stream: &str) -> Result<Vec<Duration>, Failure> {
-    const PUTS: usize = 1000;
+    const PUTS: usize = 300;
     let mut admin = Connection::open(&server.address)?;
     let name = format!(r#"{{"StreamName":"{stream}"}}"#);
     let told = admin.json("DescribeStreamSummary", &name)?;
