@@ -44,6 +44,10 @@ pub fn prepared_checkpoints_are_found_until_reached(history: &[Entry]) -> Vec<Vi
             },
             What::Found { lease, fence, checkpoint, prepared } => {
                 let known = leases.entry(lease.clone()).or_default();
+                if *fence < known.fence {
+                    // It slept through a take: it stops before it is given anything.
+                    continue;
+                }
                 let beyond = |at: &Position| Checkpoint::At(*at) > *checkpoint;
                 let found = prepared.as_ref().map(|prepared| prepared.checkpoint);
                 let wanted = known.stands.filter(beyond).map(Checkpoint::At);
