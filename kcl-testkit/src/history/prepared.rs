@@ -19,6 +19,13 @@ struct Known {
     asked: BTreeSet<Position>,
 }
 
+impl Known {
+    /// The row is gone, and what stood in it; an owner that has not noticed may still go by it.
+    fn lose(&mut self) {
+        self.asked.extend(self.stands.take());
+    }
+}
+
 /// Judges what each processor found prepared as it was made: exactly the last one written, unless a
 /// checkpoint has reached it, or another was asked for since; and always with its own state.
 /// Histories without [`What::Found`] entries tell nothing here.
@@ -30,7 +37,7 @@ pub fn prepared_checkpoints_are_found_until_reached(history: &[Entry]) -> Vec<Vi
             What::Preparing { lease, position } => {
                 leases.entry(lease.clone()).or_default().asked.insert(*position);
             }
-            What::RowDeleted { lease } => drop(leases.remove(lease)),
+            What::RowDeleted { lease } => leases.entry(lease.clone()).or_default().lose(),
             What::Event(event) => match &event.kind {
                 EventKind::Prepared { lease, fence, at } => {
                     let known = leases.entry(lease.clone()).or_default();
@@ -39,7 +46,9 @@ pub fn prepared_checkpoints_are_found_until_reached(history: &[Entry]) -> Vec<Vi
                         known.asked.remove(at);
                     }
                 }
-                EventKind::LeaseRowDeleted { lease } => drop(leases.remove(lease)),
+                EventKind::LeaseRowDeleted { lease } => {
+                    leases.entry(lease.clone()).or_default().lose();
+                }
                 _ => {}
             },
             What::Found { lease, fence, checkpoint, prepared } => {
