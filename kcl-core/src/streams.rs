@@ -250,7 +250,18 @@ impl Bound {
         leases: &BTreeMap<LeaseKey, Lease>,
         row: &StreamRow,
     ) -> Result<(), WorkerError> {
-        let shards = self.source.list_shards().await.map_err(WorkerError::Source)?;
+        let shards = match self.source.list_shards().await {
+            Ok(shards) => shards,
+            Err(error) => {
+                // A stream made again may refuse what is asked of the old one: then that is told.
+                if !error.is_transient()
+                    && let Ok(description) = self.source.describe().await
+                {
+                    require_same(row, &description)?;
+                }
+                return Err(WorkerError::Source(error));
+            }
+        };
         // After the listing: whatever it shows is of the stream that is described here, or older.
         let description = self.source.describe().await.map_err(WorkerError::Source)?;
         require_same(row, &description)?;

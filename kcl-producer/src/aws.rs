@@ -160,12 +160,40 @@ where
             let code = answer.err().code().unwrap_or_default();
             by_code(code, status, stream, answer.err().message().unwrap_or_default())
         }
-        // No connection, no credentials: nothing was sent. An error of the wire comes later.
-        SdkError::DispatchFailure(failure) if !failure.is_io() && !failure.is_timeout() => {
-            SinkError::NotNow(said(error))
+        SdkError::DispatchFailure(failure) => {
+            let never_sent = failure
+                .as_connector_error()
+                .is_some_and(|error| failure.is_user() || never_connected(error));
+            if never_sent {
+                SinkError::NotNow(said(error))
+            } else {
+                SinkError::Unknown(said(error))
+            }
         }
+        // A timeout, or an answer that cannot be read.
         _ => SinkError::Unknown(said(error)),
     }
+}
+
+/// True if the chain of causes shows that no connection came about, so nothing was sent.
+fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind as Kind;
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && matches!(
+                io.kind(),
+                Kind::ConnectionRefused
+                    | Kind::HostUnreachable
+                    | Kind::NetworkUnreachable
+                    | Kind::AddrNotAvailable
+            )
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// An error and its causes in one line.

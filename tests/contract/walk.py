@@ -38,7 +38,7 @@ def client(url):
 
 def active(kinesis, name=STREAM):
     kinesis.get_waiter("stream_exists").wait(
-        StreamName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200})
+        StreamName=name, WaiterConfig={"Delay": 0.15, "MaxAttempts": 70})
 
 
 def iterator(kinesis, kind, shard=FIRST, **more):
@@ -188,7 +188,7 @@ def main():
     equal(names, [STREAM, "walk-2"], "pages list both streams with summaries")
     kinesis.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
     kinesis.get_waiter("stream_not_exists").wait(
-        StreamName=STREAM, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200})
+        StreamName=STREAM, WaiterConfig={"Delay": 0.15, "MaxAttempts": 70})
     print("boto3 walked the endpoint")
 
 

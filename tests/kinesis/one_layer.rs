@@ -31,7 +31,7 @@ async fn failing() -> (String, Arc<AtomicUsize>) {
 }
 
 /// Until the body is there too: a connection closed before is another error, tried again by HTTP.
-async fn read_request(stream: &mut TcpStream) {
+pub async fn read_request(stream: &mut TcpStream) {
     let mut text = String::new();
     let mut bytes = vec![0; 16 << 10];
     loop {

@@ -16,6 +16,7 @@ use kcl_testkit::conformance::put_sink::SinkHarness;
 use kcl_testkit::conformance::stream_source::SourceHarness;
 
 use crate::local;
+use crate::one_layer::read_request;
 
 struct Putting {
     client: Client,
@@ -105,4 +106,29 @@ async fn a_stream_that_is_not_there_and_a_service_that_is_gone_are_told() {
     let is_told = matches!(failure, PutFailure::GivenUp { .. } | PutFailure::Unknown { .. });
     assert!(is_told, "{failure:?}");
     assert_eq!(producer.shutdown(Duration::from_secs(5)).await, Shutdown::Flushed);
+}
+
+/// What becomes of a record sent to a service that is like this one.
+async fn fate_at(url: &str) -> PutFailure {
+    let options = ProducerOptions { patience: Duration::from_millis(300), ..Default::default() };
+    let sink = KinesisSink::new(&local::client_of(url), "s");
+    let producer = Producer::builder(Arc::new(sink)).options(options).start();
+    producer.put("key", "x").await.unwrap().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_record_whose_answer_was_lost_may_be_there_and_one_that_was_never_sent_is_not() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let silent = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_request(&mut stream).await;
+        }
+    });
+    let lost = fate_at(&url).await;
+    assert!(matches!(lost, PutFailure::Unknown { .. }), "{lost:?}");
+    silent.abort();
+    let _ = silent.await;
+    let never_sent = fate_at(&url).await;
+    assert!(matches!(never_sent, PutFailure::GivenUp { .. }), "{never_sent:?}");
 }

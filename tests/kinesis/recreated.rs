@@ -4,24 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use kcl_core::{Clock, EventKind, Observer};
-use kcl_core::{Config, RecordBatch, Scheduler, StreamSource, SystemClock, WorkerError, closure};
+use kcl_core::{
+    Clock, Config, RecordBatch, Scheduler, StreamSource, SystemClock, WorkerError, closure,
+};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
 use crate::harness::put;
 use crate::local;
-
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Observer for Heard {
-    fn observe(&self, event: &kcl_core::Event) {
-        if let EventKind::ReadFailed { error, .. } | EventKind::SyncFailed { error } = &event.kind {
-            self.0.lock().unwrap().push(error.clone());
-        }
-    }
-}
 
 async fn create_again(client: &Client) {
     // Creation times are told to the second.
@@ -36,7 +26,6 @@ async fn is_refused(fan_out: Option<FanOut>) {
     let endpoint = local::endpoint(1).await;
     let client = local::client(&endpoint);
     let table = Arc::new(MemoryLeaseTable::new());
-    let heard = Arc::new(Heard::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let worker = || {
         let builder = KinesisSource::builder(client.clone(), "s").idle(Duration::from_millis(20));
@@ -50,12 +39,11 @@ async fn is_refused(fan_out: Option<FanOut>) {
             seen.lock().unwrap().extend(data);
             Ok(())
         });
-        let config = Config::new("app").observer(Arc::clone(&heard) as Arc<dyn Observer>);
+        let config = Config::new("app");
         let source: Arc<dyn StreamSource> = Arc::new(source);
         Scheduler::new(config, Arc::clone(&table) as Arc<_>, source, note).unwrap()
     };
     let first = worker();
-    let handle = first.handle();
     let running = tokio::spawn(first.run());
     put(&client, 0, b"of the old stream").await;
     let is_seen = |count: usize| seen.lock().unwrap().len() >= count;
@@ -63,15 +51,8 @@ async fn is_refused(fan_out: Option<FanOut>) {
         SystemClock.sleep(Duration::from_millis(10)).await;
     }
     create_again(&client).await;
-    let reason = || {
-        let heard = heard.0.lock().unwrap();
-        heard.iter().find(|error| error.contains("was deleted and created again")).cloned()
-    };
-    while reason().is_none() {
-        SystemClock.sleep(Duration::from_millis(10)).await;
-    }
-    handle.shutdown().await;
-    running.await.unwrap().unwrap();
+    let ended = running.await.unwrap().unwrap_err();
+    assert!(matches!(ended, WorkerError::StreamRecreated { .. }), "{ended}");
     let refused = worker().run().await.unwrap_err();
     assert!(matches!(refused, WorkerError::StreamRecreated { .. }), "{refused}");
     assert_eq!(&seen.lock().unwrap()[..], ["of the old stream"], "nothing of the new one");
