@@ -131,7 +131,7 @@ const PLUG_INS: [&str; 7] = [
 const AWS_IF_ASKED: [&str; 3] = ["examples", "kcl-records", "kcl-producer"];
 
 /// Crates that may name an AWS package.
-const AWS: [&str; 8] = [
+const AWS: [&str; 7] = [
     "tests/records",
     "kcl-drill",
     "kcl-lease-dynamo",
@@ -139,7 +139,6 @@ const AWS: [&str; 8] = [
     "kcl-cli",
     "tests/dynamo",
     "tests/kinesis",
-    "tests/drill",
 ];
 
 /// Judges a manifest.
