@@ -6,6 +6,7 @@ use kcl_protocol::{Fence, LeaseKey, Moment, ShardId, StreamName, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::consumer::ConsumerStatus;
 use crate::consumers::Board;
 use crate::event::HoldReason;
@@ -87,12 +88,13 @@ pub(crate) struct HandleShared {
     pub(crate) board: Board,
     pub(crate) worker: Mutex<Option<WorkerId>>,
     pub(crate) phase: watch::Sender<WorkerPhase>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl HandleShared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let (phase, _) = watch::channel(WorkerPhase::Starting);
-        Arc::new(Self { board: Board::default(), worker: Mutex::default(), phase })
+        Arc::new(Self { board: Board::default(), worker: Mutex::default(), phase, clock })
     }
     pub(crate) fn post(&self, worker: Option<WorkerId>, phase: WorkerPhase) {
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = worker;
@@ -181,6 +183,7 @@ pub enum StreamError {
 impl Handle {
     /// What the worker is doing now.
     pub fn status(&self) -> Status {
+        let now = self.shared.clock.monotonic();
         let board = self.shared.board.lock().unwrap_or_else(PoisonError::into_inner);
         let shards = board
             .iter()
@@ -192,7 +195,7 @@ impl Handle {
                 since: posted.since,
                 reason: posted.reason,
                 from: posted.from.clone(),
-                consumer: posted.status.borrow().clone(),
+                consumer: posted.status.borrow().clone().at(now),
             })
             .collect();
         let worker = self.shared.worker.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -42,7 +42,8 @@ pub struct ShardEnd {
 pub struct RecordBatch {
     /// At least one record.
     pub records: Vec<Record>,
-    /// How far the last record is behind the tip of the shard (milliseconds).
+    /// How far the last record is behind the tip of the shard, now that it is delivered
+    /// (milliseconds): what the read that brought it said, and the time it has waited since.
     pub behind_millis: u64,
     /// How often the first record was delivered before by this worker without being acked.
     pub attempt: u32,

@@ -205,7 +205,7 @@ impl Scheduler {
         let handle = Handle {
             commands: sender,
             shutdown: CancellationToken::new(),
-            shared: HandleShared::new(),
+            shared: HandleShared::new(Arc::clone(&config.clock)),
         };
         let slots = Arc::new(Semaphore::new(TAKES_AT_ONCE));
         let liveness_table = Arc::clone(&table);

@@ -7,6 +7,7 @@ mod data;
 mod doors;
 mod fleet;
 mod giving_up;
+mod lag;
 mod latest;
 mod liveness;
 mod moving;

@@ -131,6 +131,7 @@ impl Consumer {
         let batch = self.batch.as_mut()?;
         let (first, last) = (batch.records.first()?.position, batch.records.last()?.position);
         let count = batch.records.len();
+        batch.behind_millis = self.fetcher.taken_lag().millis(self.progress_at);
         batch.attempt = match self.redelivered {
             Some((position, times)) if position == first => times.saturating_add(1),
             _ => 0,

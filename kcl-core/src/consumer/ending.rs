@@ -3,6 +3,7 @@
 use kcl_protocol::Prepared;
 use kcl_protocol::consumer::{Call, State, Why};
 
+use super::lag::Lag;
 use super::runtime::Consumer;
 use super::{ConsumerState, Exit, ExitReason};
 use crate::event::EventKind;
@@ -26,7 +27,7 @@ impl Consumer {
             | State::Settling(_)
             | State::Done(_) => ConsumerState::Stopping,
         };
-        let (lag_millis, delivered) = (self.fetcher.behind_millis(), self.delivered);
+        let (lag, delivered) = (self.lag(), self.delivered);
         self.status.send_if_modified(|status| {
             let entries = self.ledger.lock();
             let changed = status.state != state || status.parked != entries.parked;
@@ -34,10 +35,20 @@ impl Consumer {
                 status.since = self.ctx.clock.monotonic();
                 status.parked.clone_from(&entries.parked);
             }
-            (status.state, status.lag_millis, status.delivered) = (state, lag_millis, delivered);
+            (status.state, status.delivered) = (state, delivered);
+            (status.lag_millis, status.lag_since) = (lag.measured(), lag.since());
             (status.acked, status.unacked) = (entries.acks.watermark(), entries.acks.unacked());
             changed
         });
+    }
+
+    /// Of the batch that is not done, or else of what comes next.
+    fn lag(&self) -> Lag {
+        let runs = matches!(
+            self.machine.state(),
+            State::Calling(Call::Process) | State::Outwaiting(Call::Process, _)
+        );
+        if runs || self.batch.is_some() { self.fetcher.taken_lag() } else { self.fetcher.lag() }
     }
 
     pub(super) fn exit(&mut self, why: Why) -> Exit {

@@ -11,6 +11,7 @@ use kcl_protocol::{Checkpoint, ShardId};
 use super::ConsumerConfig;
 use super::alarm::Alarm;
 use super::budget::Share;
+use super::lag::Lag;
 use crate::clock::Clock;
 use crate::retry::Backoff;
 use crate::source::{
@@ -42,7 +43,10 @@ pub(super) struct Fetcher {
     roll: u64,
     clock: Arc<dyn Clock>,
     retry: Alarm,
-    behind_millis: u64,
+    /// Where reading stands.
+    reading: Lag,
+    /// Of the last record taken.
+    taking: Lag,
     /// Its part of what the worker may have read.
     share: Share,
     /// Taken, and not done yet.
@@ -60,7 +64,7 @@ struct Limits {
 struct Chunk {
     records: Vec<Record>,
     bytes: usize,
-    behind_millis: u64,
+    lag: Lag,
 }
 
 impl Chunk {
@@ -94,6 +98,7 @@ impl Fetcher {
             batch: ReadLimit { records: config.batch_records, bytes: config.batch_bytes },
             prefetch: ReadLimit { records: config.prefetch_records, bytes: config.prefetch_bytes },
         };
+        let unread = Lag::unread(clock.monotonic());
         Self {
             source,
             shard,
@@ -106,7 +111,8 @@ impl Fetcher {
             roll,
             clock: Arc::clone(clock),
             retry: Alarm::new(clock),
-            behind_millis: 0,
+            reading: unread,
+            taking: unread,
             share,
             taken: ReadLimit { records: 0, bytes: 0 },
             at_tip: false,
@@ -124,6 +130,7 @@ impl Fetcher {
     /// Forgets everything read ahead and reads again from a checkpoint.
     pub fn rewind(&mut self, to: Checkpoint) {
         self.forget();
+        self.reading = self.taking;
         self.enqueued = to;
         self.step = Step::Unopened;
     }
@@ -162,9 +169,14 @@ impl Fetcher {
         }
     }
 
-    /// How far the last record taken was behind the tip (milliseconds).
-    pub fn behind_millis(&self) -> u64 {
-        self.behind_millis
+    /// The lag of what was taken last.
+    pub fn taken_lag(&self) -> Lag {
+        self.taking
+    }
+
+    /// The lag of what was not taken yet.
+    pub fn lag(&self) -> Lag {
+        self.queue.front().map_or(self.reading, |chunk| chunk.lag)
     }
 
     /// Reads on until there is something to tell, or the bounds are reached.
@@ -233,42 +245,40 @@ impl Fetcher {
     fn arrived(&mut self, reader: Reader, outcome: ReadOutcome) -> Fetched {
         self.failures = 0;
         self.at_tip = matches!(outcome, ReadOutcome::CaughtUp);
+        let now = self.clock.monotonic();
+        self.reading = Lag::none(now);
         self.step = match outcome {
             ReadOutcome::Records { records, behind_millis } => {
-                self.enqueue(records, behind_millis);
+                self.reading = Lag::beyond(behind_millis, now);
+                self.enqueue(records, Lag::of_records(behind_millis, now));
                 Step::Resting(reader)
             }
-            ReadOutcome::CaughtUp => {
-                if self.queue.is_empty() {
-                    self.behind_millis = 0;
-                }
-                Step::Resting(reader)
-            }
+            ReadOutcome::CaughtUp => Step::Resting(reader),
             ReadOutcome::ShardEnd { children } => Step::Ended(children),
         };
         self.share.give_back_lent();
         Fetched::Something
     }
 
-    fn enqueue(&mut self, records: Vec<Record>, behind_millis: u64) {
+    fn enqueue(&mut self, records: Vec<Record>, lag: Lag) {
         let Some(last) = records.last() else { return };
         self.enqueued = Checkpoint::At(last.position);
         if records.iter().all(|record| record.unreadable.is_none()) {
-            return self.push(records, behind_millis);
+            return self.push(records, lag);
         }
         let mut before = Vec::new();
         for record in records {
             if record.unreadable.is_some() {
-                self.push(std::mem::take(&mut before), behind_millis);
-                self.push(vec![record], behind_millis);
+                self.push(std::mem::take(&mut before), lag);
+                self.push(vec![record], lag);
             } else {
                 before.push(record);
             }
         }
-        self.push(before, behind_millis);
+        self.push(before, lag);
     }
 
-    fn push(&mut self, records: Vec<Record>, behind_millis: u64) {
+    fn push(&mut self, records: Vec<Record>, lag: Lag) {
         if records.is_empty() {
             return;
         }
@@ -276,7 +286,7 @@ impl Fetcher {
         self.share.arrived(ReadLimit { records: records.len(), bytes });
         self.queued.records += records.len();
         self.queued.bytes += bytes;
-        self.queue.push_back(Chunk { records, bytes, behind_millis });
+        self.queue.push_back(Chunk { records, bytes, lag });
     }
 
     fn failed(&mut self, reader: Option<Reader>, error: SourceError) -> Fetched {
@@ -303,7 +313,7 @@ impl Fetcher {
 
     /// The next records, at most so many; `None` if none is there. One that cannot be opened
     /// comes alone.
-    pub fn take(&mut self, most: usize) -> Option<(Vec<Record>, u64)> {
+    pub fn take(&mut self, most: usize) -> Option<Vec<Record>> {
         let bound = ReadLimit {
             records: most.min(self.limits.batch.records),
             bytes: self.limits.batch.bytes,
@@ -320,10 +330,10 @@ impl Fetcher {
             let Some(next) = self.take_front(bound) else { break };
             taken.records.extend(next.records);
             taken.bytes += next.bytes;
-            taken.behind_millis = next.behind_millis;
+            taken.lag = next.lag;
         }
-        self.behind_millis = taken.behind_millis;
-        Some((taken.records, taken.behind_millis))
+        self.taking = taken.lag;
+        Some(taken.records)
     }
 
     fn take_front(&mut self, bound: ReadLimit) -> Option<Chunk> {
@@ -334,8 +344,7 @@ impl Fetcher {
             let bytes: usize = rest.iter().map(size).sum();
             chunk.bytes -= bytes;
             if !rest.is_empty() {
-                let behind_millis = chunk.behind_millis;
-                self.queue.push_front(Chunk { records: rest, bytes, behind_millis });
+                self.queue.push_front(Chunk { records: rest, bytes, lag: chunk.lag });
             }
         }
         self.queued.records -= chunk.records.len();
@@ -393,7 +402,7 @@ mod tests {
     }
 
     fn take(fetcher: &mut Fetcher, most: usize) -> Vec<u128> {
-        let records = fetcher.take(most).map(|(records, _)| records).unwrap_or_default();
+        let records = fetcher.take(most).unwrap_or_default();
         records.iter().map(|record| record.position.sequence.parts().1).collect()
     }
 

@@ -10,6 +10,7 @@ mod config;
 mod ending;
 mod fetcher;
 mod guarded;
+mod lag;
 mod polling;
 mod report;
 mod runtime;
@@ -120,8 +121,13 @@ pub struct ConsumerStatus {
     pub state: ConsumerState,
     /// Since when, on the worker's monotonic clock.
     pub since: Moment,
-    /// How far the last record delivered was behind the tip of the shard (milliseconds).
+    /// How far the shard's work is behind the tip (milliseconds): the batch that is not done, or
+    /// else the next one, by what its read said and the time since, so it grows while records wait,
+    /// parked or paused as well. 0 with nothing waiting, unless the last read left more to come. A
+    /// stream that fails is no lag, since nobody knows what it has: it is told as an event.
     pub lag_millis: u64,
+    /// Since when `lag_millis` grows by itself.
+    pub(crate) lag_since: Option<Moment>,
     /// Records delivered, redeliveries included.
     pub delivered: u64,
     /// Everything up to here is done.
@@ -139,11 +145,19 @@ impl ConsumerStatus {
             state: ConsumerState::Initializing,
             since: now,
             lag_millis: 0,
+            lag_since: None,
             delivered: 0,
             acked: lease.checkpoint,
             unacked: 0,
             parked: None,
         }
+    }
+
+    /// As it is at this moment: what grows by itself is brought up to date.
+    pub(crate) fn at(mut self, now: Moment) -> Self {
+        self.lag_millis = lag::aged(self.lag_millis, self.lag_since, now);
+        self.lag_since = self.lag_since.map(|_| now);
+        self
     }
 }
 

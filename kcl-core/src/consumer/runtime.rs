@@ -186,8 +186,9 @@ impl Consumer {
                 Step::Deliver { most } => most,
                 Step::Fail => 1,
             };
-            let Some((records, behind_millis)) = self.fetcher.take(most) else { return false };
-            self.batch = Some(RecordBatch { records, behind_millis, attempt: 0 });
+            let Some(records) = self.fetcher.take(most) else { return false };
+            // Lag and attempt are those of the moment of delivery.
+            self.batch = Some(RecordBatch { records, behind_millis: 0, attempt: 0 });
         }
         match self.unreadable() {
             Some(error) => self.failed(error, Event::Unreadable),

@@ -4,6 +4,7 @@ mod basics;
 mod chance;
 mod effects;
 mod failures;
+mod lag;
 mod prepare;
 mod quiet;
 mod shared;
