@@ -9,6 +9,7 @@ use kcl_core::{Clock, SystemClock};
 use kcl_stream_local::{EngineError, Throughput};
 
 use crate::auth::AccessKeys;
+use crate::bounds::Bounds;
 
 /// How an endpoint is set up. The default listens on a free port of this machine, with the
 /// service's limits, and changes streams at once.
@@ -29,7 +30,9 @@ pub struct EndpointConfig {
     pub auth: Option<AccessKeys>,
     /// The files for TLS; plain HTTP without.
     pub tls: Option<TlsFiles>,
-    /// The clock of streams, iterators and tokens.
+    /// What clients may take of its time and memory.
+    pub bounds: Bounds,
+    /// The clock of streams, iterators, tokens and bounds.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -43,6 +46,7 @@ impl Default for EndpointConfig {
             data: None,
             auth: None,
             tls: None,
+            bounds: Bounds::default(),
             clock: Arc::new(SystemClock),
         }
     }

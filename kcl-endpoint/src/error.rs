@@ -106,6 +106,18 @@ impl ApiError {
             message: "The body of the request did not come in time.".into(),
         }
     }
+    /// A request that its client gave up: nobody reads this.
+    pub fn broken_off() -> Self {
+        Self { message: "The body of the request broke off.".into(), ..Self::too_slow() }
+    }
+    /// Too much is under way to take more in.
+    pub fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            name: "ServiceUnavailable",
+            message: "Too many bytes of requests are under way: try again.".into(),
+        }
+    }
     pub fn too_large(most: usize) -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,

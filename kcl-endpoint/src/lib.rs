@@ -16,8 +16,11 @@
 
 mod auth;
 mod body;
+mod bounds;
 mod cbor;
+mod collect;
 mod config;
+mod connection;
 mod dispatch;
 mod error;
 mod event;
@@ -26,6 +29,7 @@ mod model;
 mod names;
 mod ops;
 mod out;
+mod request;
 mod server;
 mod state;
 mod tls;
@@ -34,5 +38,6 @@ mod validate;
 mod wire;
 
 pub use auth::{AccessKeys, KeysError};
+pub use bounds::Bounds;
 pub use config::{EndpointConfig, StartError, TlsFiles};
 pub use server::Endpoint;

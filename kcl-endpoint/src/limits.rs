@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Bytes of one request: a put of 10 MiB in base64, and room for keys and names.
 pub const BODY_BYTES: usize = 16 << 20;
 
-/// How long a client may take to send the head of a request: an idle client holds one connection.
+/// How long a client may take to send the head of a request. The first one counts from the beginning
+/// of the connection: a client that says nothing holds one for so long.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often the room of expired records is given back: a small part of the shortest retention, a
@@ -14,6 +15,16 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a body may take to come: 16 MiB at half a megabyte a second.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take none of an answer that waits for it: a slow line moves [`PIECE_BYTES`]
+/// in a second.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may have no request under way: above the minute for which clients keep
+/// connections in their pools.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of an answer that are handed on at once: what is not taken yet stays countable.
+pub const PIECE_BYTES: usize = 64 << 10;
+/// Bytes of the bodies of all requests under way: 16 of the largest.
+pub const BODIES_BYTES: usize = 16 * BODY_BYTES;
 /// How long the handshake of TLS may take: some round trips of a bad line.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the head of a request: a signed one of an official client has about 1,000, with a

@@ -2,22 +2,35 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use kcl_stream_disk::DiskStore;
 use kcl_stream_local::StoreError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use siphasher::sip128::{Hasher128, SipHasher24};
-use std::hash::Hasher;
+use sha2::Sha256;
 
 /// The key of one endpoint: without a store tokens do not outlive it.
-#[derive(Clone, Copy)]
-pub(crate) struct Seal(u128);
+#[derive(Clone)]
+pub(crate) struct Seal(Hmac<Sha256>, [u8; KEY]);
 
-const MAC: usize = 16;
+/// Bytes of the key, and of the code at the end of each token.
+const KEY: usize = 32;
+const MAC: usize = 32;
 
 impl Seal {
     pub fn new() -> Self {
-        Self(uuid::Uuid::new_v4().as_u128() ^ uuid::Uuid::new_v4().as_u128().rotate_left(64))
+        let mut key = [0; KEY];
+        // 122 random bits in each.
+        for half in key.chunks_mut(16) {
+            half.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        }
+        Self::of(key)
+    }
+
+    fn of(key: [u8; KEY]) -> Self {
+        // Keys of any length are taken.
+        let hmac = Hmac::<Sha256>::new_from_slice(&key).unwrap_or_else(|_| unreachable!());
+        Self(hmac, key)
     }
 
     /// The key this store has, or a new one, which it keeps: tokens outlive the process then.
@@ -25,35 +38,34 @@ impl Seal {
         const NAME: &str = "token-key";
         let kept = store.value(NAME)?.and_then(|bytes| bytes.try_into().ok());
         if let Some(bytes) = kept {
-            return Ok(Self(u128::from_le_bytes(bytes)));
+            return Ok(Self::of(bytes));
         }
         let seal = Self::new();
-        store.keep_value(NAME, &seal.0.to_le_bytes())?;
+        store.keep_value(NAME, &seal.1)?;
         Ok(seal)
     }
 
-    fn mac(self, body: &[u8]) -> [u8; MAC] {
-        let mut hasher = SipHasher24::new_with_keys((self.0 >> 64) as u64, self.0 as u64);
-        hasher.write(body);
-        hasher.finish128().as_u128().to_be_bytes()
+    fn mac(&self, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(body);
+        mac
     }
 
     /// Seals a value.
-    pub fn close<T: Serialize>(self, value: &T) -> String {
+    pub fn close<T: Serialize>(&self, value: &T) -> String {
         // Plain values of our own serialize.
         let mut bytes = serde_json::to_vec(value).unwrap_or_default();
-        let mac = self.mac(&bytes);
+        let mac = self.mac(&bytes).finalize().into_bytes();
         bytes.extend(mac);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The value, if it was sealed here.
-    pub fn open<T: DeserializeOwned>(self, token: &str) -> Option<T> {
+    pub fn open<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        if self.mac(body) != mac {
-            return None;
-        }
+        // Compares in constant time.
+        self.mac(body).verify_slice(mac).ok()?;
         serde_json::from_slice(body).ok()
     }
 }

@@ -29,8 +29,6 @@ use super::policy::{Policy, Written};
 #[derive(Clone)]
 pub struct AccessKeys {
     keys: Vec<AccessKey>,
-    /// Stands for the secret of a key that is not there.
-    pub(super) decoy: String,
 }
 
 /// One key.
@@ -105,7 +103,7 @@ impl AccessKeys {
                 policy,
             });
         }
-        Ok(Self { keys, decoy: uuid::Uuid::new_v4().to_string() })
+        Ok(Self { keys })
     }
 
     pub(super) fn find(&self, id: &str) -> Option<&AccessKey> {

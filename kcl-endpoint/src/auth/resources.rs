@@ -29,7 +29,7 @@ struct Names {
 
 /// Everything a request names, each to be allowed; `*` if that is nothing. Of a body that cannot be
 /// read too: its operation refuses it with the right error, for those who may do everything.
-pub(crate) fn resources(seal: Seal, format: Format, body: &[u8]) -> Vec<String> {
+pub(crate) fn resources(seal: &Seal, format: Format, body: &[u8]) -> Vec<String> {
     let names: Names = format.read(body).unwrap_or_default();
     let mut found = Vec::new();
     found.extend(names.stream_name.as_deref().map(arn));
@@ -62,7 +62,7 @@ fn own(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(seal: Seal, body: &str) -> Vec<String> {
+    fn of(seal: &Seal, body: &str) -> Vec<String> {
         resources(seal, Format::Json, body.as_bytes())
     }
 
@@ -85,9 +85,9 @@ mod tests {
             (format!(r#"{{"ShardIterator":"{token}"}}"#), arn("it")),
             (format!(r#"{{"NextToken":"{page}"}}"#), arn("p")),
         ] {
-            assert_eq!(of(seal, &body), [expected], "{body}");
+            assert_eq!(of(&seal, &body), [expected], "{body}");
         }
         let two = format!(r#"{{"StreamName":"a","ShardIterator":"{token}"}}"#);
-        assert_eq!(of(seal, &two), [arn("a"), arn("it")]);
+        assert_eq!(of(&seal, &two), [arn("a"), arn("it")]);
     }
 }

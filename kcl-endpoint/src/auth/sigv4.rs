@@ -73,8 +73,11 @@ impl Signed {
         let text = authorization.to_str().map_err(|_| incomplete("plain text"))?;
         let rest = text.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' '));
         let rest = rest.ok_or_else(|| incomplete(ALGORITHM))?;
+        if rest.split(',').count() != 3 {
+            return Err(incomplete("Credential, SignedHeaders and Signature, each once"));
+        }
         let part = |name: &str| {
-            let parts = rest.split(',').filter_map(|part| part.trim().split_once('='));
+            let parts = rest.split(',').filter_map(|part| part.trim_matches(' ').split_once('='));
             let mut found = parts.filter(|(key, _)| *key == name).map(|(_, value)| value);
             found.next().ok_or_else(|| incomplete(name))
         };
@@ -188,7 +191,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    // One way to write it: what is accepted is what was signed, to the letter.
+    if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));

@@ -14,6 +14,8 @@ use kcl_core::Clock;
 use kcl_stream_local::{Engine, Stream, StreamOptions, Throughput};
 
 use crate::auth::AccessKeys;
+use crate::bounds::Bounds;
+use crate::collect::Budget;
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, REGION, SHARDS};
 use crate::token::Seal;
@@ -35,6 +37,9 @@ pub(crate) struct State {
     pub options: StreamOptions,
     /// How long creating and resharding take.
     pub transition_millis: u64,
+    pub bounds: Bounds,
+    /// Of the bodies of requests.
+    pub budget: Budget,
     transitions: Mutex<BTreeMap<String, Transition>>,
     consumers: Mutex<Consumers>,
     settings: Mutex<BTreeMap<String, Settings>>,
@@ -85,6 +90,8 @@ impl State {
             keys: None,
             options,
             transition_millis,
+            bounds: Bounds::default(),
+            budget: Budget::new(Bounds::default().bodies_bytes),
             transitions: Mutex::default(),
             consumers: Mutex::default(),
             settings: Mutex::default(),

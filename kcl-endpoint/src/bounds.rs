@@ -1,0 +1,40 @@
+//! What a client may take of the endpoint's time and memory.
+
+use std::time::Duration;
+
+use crate::limits::{
+    BODIES_BYTES, BODY_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, IDLE_TIMEOUT, WRITE_TIMEOUT,
+};
+
+/// How long clients may take, and what all of them together may hold. The defaults are in
+/// [`crate::limits`]; a connection beyond one of the times is ended, at most a quarter of the
+/// shortest of them later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// For the handshake of TLS.
+    pub handshake: Duration,
+    /// For the head of a request: the first one counts from the beginning of the connection.
+    pub head: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+    /// Until the client takes more of an answer.
+    pub write: Duration,
+    /// Without a request under way.
+    pub idle: Duration,
+    /// Bytes of the bodies of all requests under way. Above that requests are refused, to be
+    /// tried again.
+    pub bodies_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            handshake: HANDSHAKE_TIMEOUT,
+            head: HEADER_TIMEOUT,
+            body: BODY_TIMEOUT,
+            write: WRITE_TIMEOUT,
+            idle: IDLE_TIMEOUT,
+            bodies_bytes: BODIES_BYTES,
+        }
+    }
+}
