@@ -80,3 +80,27 @@ fn a_small_file_with_odd_names_is_counted_through_the_whole_script() {
     }
     assert!(takeovers.iter().any(|takeover| takeover["reason"] == "its owner died"));
 }
+
+#[test]
+fn a_partition_key_with_few_values_has_its_hot_shards_named_with_key_and_remedy() {
+    // Six rows of ten are of one carrier; each row has a tail number of its own.
+    let carriers = ["UA", "B6", "UA", "EV", "UA", "DL", "UA", "UA", "MQ", "UA"];
+    let row = |number: usize| format!("{},N{number},EWR,1\n", carriers[number % carriers.len()]);
+    let text: String = (0..1_200).map(row).collect();
+    let input = file("hot.csv", &format!("{HEADER}{text}"));
+    let run = |key: &str| {
+        let output = flights(&["--input", &input, "--partition-key", key, "--rate", "1200"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = run("carrier");
+    let named: Vec<&str> = said.lines().filter(|line| line.contains(" is hot: ")).collect();
+    let blamed = |line: &&str| {
+        line.starts_with("shardId-")
+            && line.contains("; key \"UA\" is ")
+            && line.ends_with("choose a key with more values")
+    };
+    assert!(named.iter().any(blamed), "{said}");
+    let said = run("tailnum");
+    assert!(!said.contains(" is hot"), "{said}");
+}

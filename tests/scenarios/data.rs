@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use kcl_core::protocol::LeaseKey;
 use kcl_core::{
-    Checkpointer, ConsumerConfig, Effects, InitialPosition, ProcessorError, RecordBatch,
-    RecordProcessor, ResetTo, ShardStart, StreamSource, async_trait,
+    Checkpointer, ConsumerConfig, InitialPosition, ProcessorError, RecordBatch, RecordProcessor,
+    ResetTo, ShardStart, StreamSource, async_trait,
 };
-use kcl_lease_local::LocalEffects;
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
 
 use crate::fleet::{D, Fleet, Note};
@@ -34,64 +33,6 @@ async fn p4_a_new_owner_starts_at_the_checkpoint() {
     });
     assert_eq!(given.sum::<usize>(), 60, "what was checkpointed does not come again");
     assert_eq!(check_safety(&history), []);
-}
-
-/// Adds to a sum in the lease table, in the transaction of its checkpoint.
-struct Sum {
-    table: kcl_lease_local::MemoryLeaseTable,
-    key: String,
-}
-
-#[async_trait]
-impl RecordProcessor for Sum {
-    async fn process_records(
-        &mut self,
-        batch: &RecordBatch,
-        checkpointer: &Checkpointer,
-    ) -> Result<(), ProcessorError> {
-        let text = self.table.effect(&self.key).unwrap_or_default();
-        let so_far: usize = String::from_utf8_lossy(&text).parse().unwrap_or(0);
-        let sum = (so_far + batch.records.len()).to_string();
-        let effects = Effects::new(LocalEffects::new().put(self.key.as_str(), sum));
-        checkpointer.checkpoint_with(effects).await.map_err(ProcessorError::new)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn p5_effects_in_the_checkpoint_s_transaction_count_each_record_once() {
-    let mut fleet = Fleet::new(2);
-    let sum = |fleet: &Fleet| {
-        let table = fleet.table.clone();
-        move |start: &ShardStart| Sum { table: table.clone(), key: start.shard.to_string() }
-    };
-    let (config, factory) = (fleet.config(), sum(&fleet));
-    let one = fleet_with_effects(&fleet, config, factory);
-    fleet.pass(SETTLED).await;
-    fleet.put(100);
-    fleet.pass(Duration::from_millis(200)).await;
-    one.abort();
-    let (config, factory) = (fleet.config(), sum(&fleet));
-    let _other = fleet_with_effects(&fleet, config, factory);
-    fleet.put(100);
-    fleet.pass(D * 3 + SETTLED).await;
-    let sums = fleet.open_shards().await.into_iter().map(|shard| {
-        let text = fleet.table.effect(shard.as_str()).unwrap_or_default();
-        String::from_utf8_lossy(&text).parse().unwrap_or(0)
-    });
-    assert_eq!(sums.sum::<usize>(), 200);
-}
-
-/// On the table itself: the cable of the other scenarios has no transactions with effects.
-fn fleet_with_effects(
-    fleet: &Fleet,
-    config: kcl_core::Config,
-    factory: impl kcl_core::ProcessorFactory,
-) -> tokio::task::JoinHandle<Result<(), kcl_core::WorkerError>> {
-    let table = Arc::new(fleet.table.clone());
-    let source = Arc::new(fleet.stream.source());
-    let config = config.effects(true);
-    let scheduler = kcl_core::Scheduler::new(config, table, source, factory).unwrap();
-    tokio::spawn(scheduler.run())
 }
 
 /// Fails at one key until it is mended.

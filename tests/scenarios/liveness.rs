@@ -43,14 +43,14 @@ async fn p3_a_worker_cut_off_from_the_table_stops_before_another_starts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p6_after_all_were_killed_one_new_worker_holds_everything() {
+async fn p6_after_all_were_killed_two_new_workers_share_everything_evenly() {
     let mut fleet = Fleet::new(12);
     let old: Vec<Worker> = (0..4).map(|_| fleet.start()).collect();
     fleet.pass(SETTLED).await;
     old.into_iter().for_each(Worker::kill);
-    let new = fleet.start();
+    let (one, other) = (fleet.start(), fleet.start());
     fleet.pass(D * 3 + Duration::from_secs(1)).await;
-    assert_eq!(new.shards(), 12);
+    assert_eq!((one.shards(), other.shards()), (6, 6));
     assert_eq!(fleet.amiss().await, []);
 }
 

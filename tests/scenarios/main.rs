@@ -5,6 +5,7 @@ mod broken_liveness;
 mod budget;
 mod data;
 mod doors;
+mod effects;
 mod fleet;
 mod giving_up;
 mod lag;

@@ -13,7 +13,7 @@ use examples::flights::feed::{FeedError, Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::Fleet;
 use examples::flights::json_file::JsonFile;
-use examples::flights::report::{KEYS_REPORTED, Report};
+use examples::flights::report::Report;
 use examples::flights::rows;
 use examples::flights::script::Script;
 use examples::flights::view::{Scene, View};
@@ -179,9 +179,7 @@ impl Run {
     }
 
     fn report(&self, fleet: &Fleet, direct: &Figures, wall: Duration) -> Report {
-        let mut found = fleet.audit.findings();
-        let keys_affected = found.keys.len();
-        found.keys.truncate(KEYS_REPORTED);
+        let found = fleet.audit.findings();
         let figures = fleet.ledger.figures();
         Report {
             put: self.progress.put(),
@@ -190,7 +188,6 @@ impl Run {
             redelivered: found.redelivered,
             out_of_order: found.out_of_order,
             keys: found.keys,
-            keys_affected,
             matches_direct: figures == *direct,
             figures: figures.lines(),
             takeovers: fleet.tracker.takeovers(0),

@@ -7,10 +7,8 @@ use super::figures::Figure;
 use super::tracker::Takeover;
 use crate::say;
 
-/// Keys named in the text; the rest is in the JSON report.
+/// Keys named in the text; all of them are in the JSON report.
 const KEYS_SHOWN: usize = 5;
-/// Keys in the JSON report.
-pub const KEYS_REPORTED: usize = 100;
 
 /// What `--json` writes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,10 +23,8 @@ pub struct Report {
     pub redelivered: usize,
     /// Rows that came after a later row of the same key.
     pub out_of_order: usize,
-    /// Keys of which anything was lost, redelivered or out of order, the worst first; at most 100.
+    /// Every key of which anything was lost, redelivered or out of order, the worst first.
     pub keys: Vec<KeyCounts>,
-    /// How many such keys there are.
-    pub keys_affected: usize,
     /// Every figure equals that of a direct pass over the file.
     pub matches_direct: bool,
     /// The figures.
@@ -60,10 +56,9 @@ impl Report {
             format!("  {key}: lost {lost}, redelivered {redelivered}, out of order {out_of_order}")
         };
         let mut lines: Vec<_> = self.keys.iter().take(KEYS_SHOWN).map(line).collect();
-        let more = self.keys_affected.saturating_sub(lines.len());
+        let more = self.keys.len().saturating_sub(lines.len());
         if more > 0 {
-            let reported = self.keys.len();
-            lines.push(format!("  and {more} keys more; --json names the first {reported} of all"));
+            lines.push(format!("  and {more} keys more; --json names them all"));
         }
         if self.redelivered == 0 {
             let why = "  nothing came twice: the killed worker had nothing delivered since its \
@@ -106,7 +101,6 @@ mod tests {
             redelivered: 0,
             out_of_order: 0,
             keys: Vec::new(),
-            keys_affected: 0,
             matches_direct: true,
             figures: Vec::new(),
             takeovers: Vec::new(),
@@ -128,11 +122,15 @@ mod tests {
     #[test]
     fn the_worst_keys_are_named_and_the_others_counted() {
         let key = |number| KeyCounts { key: format!("N{number}"), ..KeyCounts::default() };
-        let keys: Vec<_> = (0..7).map(key).collect();
-        let lines = Report { keys, keys_affected: 300, redelivered: 300, ..good() }.keys_in_words();
+        let keys: Vec<_> = (0..300).map(key).collect();
+        let report = Report { keys, redelivered: 300, ..good() };
+        let lines = report.keys_in_words();
         assert_eq!(lines.len(), KEYS_SHOWN + 1);
         assert_eq!(lines[0], "  N0: lost 0, redelivered 0, out of order 0");
-        assert_eq!(lines[5], "  and 295 keys more; --json names the first 7 of all");
+        assert_eq!(lines[5], "  and 295 keys more; --json names them all");
+        let json = serde_json::to_value(report).unwrap();
+        assert_eq!(json["keys"].as_array().map(Vec::len), Some(300));
+        assert_eq!(json["keys"][299]["key"], "N299");
         let none = good().keys_in_words();
         assert!(none[0].contains("nothing came twice"), "{none:?}");
     }
