@@ -294,6 +294,7 @@ impl Config {
         let ReadLimit { records, bytes } = self.read_budget;
         OutOfBounds::check("read_budget records", records, 1_000, 1_000_000_000)?;
         OutOfBounds::check("read_budget bytes", bytes, 1 << 20, 1 << 40)?;
+        self.policy.validate()?;
         self.consumer.validate()
     }
 }

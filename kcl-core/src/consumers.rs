@@ -12,9 +12,7 @@ use crate::consumer::{
     Assignment, ConsumerCommand, ConsumerContext, ConsumerStatus, Exit, StopReason, consumer,
 };
 use crate::event::HoldReason;
-
-/// Commands a consumer may have waiting.
-const COMMANDS: usize = 8;
+use crate::limits::CONSUMER_COMMANDS;
 
 /// Every consumer of one worker, across its registrations: a shard is not started again before
 /// the consumer that had it has returned.
@@ -97,7 +95,7 @@ impl Consumers {
         let key = assignment.lease.key.clone();
         let fence = assignment.permit.fence();
         let stream = assignment.stream.clone();
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (commands, receiver) = mpsc::channel(CONSUMER_COMMANDS);
         let (sender, status) = watch::channel(ConsumerStatus::starting(&assignment.lease, since));
         let task = consumer(context, assignment, receiver, sender);
         let id = self.tasks.spawn_on(task, &self.runtime).id();

@@ -15,9 +15,6 @@ use crate::scheduler::WorkerError;
 use crate::source::StreamSource;
 use crate::streams::StreamRequest;
 
-/// Commands that may wait for the control loop.
-pub(crate) const COMMANDS: usize = 64;
-
 /// What a handle asks of the control loop.
 pub(crate) enum Command {
     Drain(LeaseKey),

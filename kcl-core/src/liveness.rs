@@ -18,11 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::EventKind;
 use crate::hints::Hint;
+use crate::limits::HURRIED_APART;
 use crate::registration::{Ended, Registration};
 use crate::table::{LeaseTable, Scan};
-
-/// Hints may bring heartbeats forward, but not closer together than this.
-const HURRIED_APART: Duration = Duration::from_millis(10);
 
 /// The loop's state.
 pub(crate) struct LivenessLoop {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::consumer::OutOfBounds;
 use crate::processor::ProcessorError;
 use crate::retry::Backoff;
 
@@ -42,6 +43,14 @@ pub enum Action {
 pub trait ErrorPolicy: Send + Sync + 'static {
     /// What to do now.
     fn decide(&self, error: &ProcessorError, attempt: Attempt) -> Action;
+
+    /// Checks its own settings; called when the scheduler is built. Default: there are none.
+    ///
+    /// # Errors
+    /// The first setting out of bounds, by name.
+    fn validate(&self) -> Result<(), OutOfBounds> {
+        Ok(())
+    }
 }
 
 impl<F> ErrorPolicy for F
@@ -57,9 +66,9 @@ where
 /// skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryThenStop {
-    /// How often to try again.
+    /// How often to try again; any number.
     pub retries: u32,
-    /// The delays in between.
+    /// The delays in between; bounds: [`Backoff`].
     pub backoff: Backoff,
 }
 
@@ -77,5 +86,13 @@ impl ErrorPolicy for RetryThenStop {
         } else {
             Action::Retry(self.backoff.delay(attempt.number, attempt.roll))
         }
+    }
+
+    fn validate(&self) -> Result<(), OutOfBounds> {
+        let Backoff { initial, growth_percent, longest } = self.backoff;
+        let day = Duration::from_secs(86_400);
+        OutOfBounds::check("error_policy longest", longest, Duration::ZERO, day)?;
+        OutOfBounds::check("error_policy initial", initial, Duration::ZERO, longest)?;
+        OutOfBounds::check("error_policy growth_percent", growth_percent, 100, 10_000)
     }
 }

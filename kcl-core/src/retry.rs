@@ -12,11 +12,11 @@ use kcl_protocol::retry::spread;
 /// A sequence of growing delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first delay.
+    /// The first delay; 0 to `longest`.
     pub initial: Duration,
-    /// Each delay is this many percent of the one before; at least 100.
+    /// Each delay is this many percent of the one before; 100 to 10,000.
     pub growth_percent: u32,
-    /// No delay is longer.
+    /// No delay is longer; 0 to 24 h.
     pub longest: Duration,
 }
 

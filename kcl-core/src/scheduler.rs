@@ -13,8 +13,9 @@ use crate::consumer::{Budget, ConsumerContext, OutOfBounds};
 use crate::consumers::Consumers;
 use crate::control::{Control, ControlEnd};
 use crate::event::EventKind;
-use crate::handle::{self, Command, Handle, HandleShared, WorkerPhase};
+use crate::handle::{Command, Handle, HandleShared, WorkerPhase};
 use crate::hints::Listener;
+use crate::limits::{TAKES_AT_ONCE, WORKER_COMMANDS};
 use crate::liveness::LivenessLoop;
 use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::random::{Random, WorkerIds};
@@ -22,9 +23,6 @@ use crate::registration::{Registrar, Registration};
 use crate::source::{SourceError, StreamSource};
 use crate::streams::{Binding, StreamRequest, Streams};
 use crate::table::{LeaseTable, TableError};
-
-/// Takes under way at once: a big takeover must not flood the table.
-const TAKES_AT_ONCE: usize = 32;
 
 /// One worker. Build it, keep a [`Handle`], and run it.
 pub struct Scheduler {
@@ -201,7 +199,7 @@ impl Scheduler {
                     .to_owned(),
             });
         }
-        let (sender, commands) = mpsc::channel(handle::COMMANDS);
+        let (sender, commands) = mpsc::channel(WORKER_COMMANDS);
         let handle = Handle {
             commands: sender,
             shutdown: CancellationToken::new(),

@@ -11,15 +11,12 @@ use kcl_protocol::{
 
 use crate::config::InitialPosition;
 use crate::event::EventKind;
+use crate::limits::LATEST_SLACK_MILLIS;
 use crate::processor::ProcessorFactory;
 use crate::registration::Registration;
 use crate::scheduler::WorkerError;
 use crate::source::{Shard, StreamDescription, StreamSource};
 use crate::table::{LeaseTable, Scan, TableError};
-
-/// On a stream whose shards have no known tip, "latest" is this much before the service's time:
-/// its hosts disagree by a little, and a record twice is better than one never.
-const LATEST_SLACK_MILLIS: u64 = 5_000;
 
 /// A stream to read, as the user named it.
 pub(crate) struct StreamRequest {

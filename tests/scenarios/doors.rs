@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::{ConsumerConfig, HintAddress, Scheduler, StreamSource};
+use kcl_core::{Backoff, ConsumerConfig, HintAddress, RetryThenStop, Scheduler, StreamSource};
 use kcl_stream_local::StreamOptions;
 
 use crate::fleet::{Cable, Fleet, shard};
@@ -32,6 +32,8 @@ async fn values_out_of_bounds_are_refused_by_name_when_the_scheduler_is_built() 
         (fleet.config().shutdown_timeout(none), "shutdown_timeout is 0ns"),
         (fleet.config().blocking_grace(long), "blocking_grace is 1000000s"),
         (fleet.config().hint_address(HintAddress::new(unreachable)), "hint_address is 0.0.0.0:9"),
+        (fleet.config().read_budget(999, 1 << 30), "read_budget records is 999: expected 1000 to"),
+        (fleet.config().read_budget(1_000, 1 << 50), "read_budget bytes is 1125899906842624"),
         (kcl_core::Config::new(""), "application is \"\""),
     ] {
         let refused = refusal(&fleet, config);
@@ -61,6 +63,24 @@ async fn settings_of_consumers_out_of_bounds_are_refused_by_name_too() {
         let refused = refusal(&fleet, config);
         assert!(refused.starts_with(name), "{refused}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_of_the_default_policy_out_of_bounds_are_refused_by_name() {
+    let mut fleet = Fleet::new(1);
+    let seconds = Duration::from_secs;
+    for (change, name) in [
+        (Backoff { growth_percent: 99, ..Backoff::PROCESSOR }, "error_policy growth_percent is 99"),
+        (Backoff { initial: seconds(11), ..Backoff::PROCESSOR }, "error_policy initial is 11s"),
+        (Backoff { longest: seconds(86_401), ..Backoff::PROCESSOR }, "error_policy longest is"),
+    ] {
+        let policy = RetryThenStop { backoff: change, ..RetryThenStop::default() };
+        let config = fleet.config().error_policy(policy);
+        let refused = refusal(&fleet, config);
+        assert!(refused.starts_with(name), "{refused}");
+    }
+    let config = fleet.config().error_policy(RetryThenStop::default());
+    assert_eq!(refusal(&fleet, config), "accepted");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod overruns;
 mod resetting;
 mod restored;
 mod several;
+mod status;
 mod streams;
 mod syncing;
 mod threads;

@@ -117,11 +117,12 @@ fn long_functions(name: &str, lines: &[&str]) -> Vec<Finding> {
 }
 
 /// Crates that plug into the core: none of them may know another.
-const PLUG_INS: [&str; 7] = [
+const PLUG_INS: [&str; 8] = [
     "kcl-records",
     "kcl-lease-local",
     "kcl-lease-dynamo",
     "kcl-stream-local",
+    "kcl-stream-disk",
     "kcl-stream-kinesis",
     "kcl-producer",
     "kcl-core",
@@ -161,6 +162,8 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
             "kcl-producer" => ["kcl-core", "kcl-records"].contains(&package.as_str()),
             // The engine's own producer is the one for every stream.
             "kcl-stream-local" => ["kcl-core", "kcl-producer"].contains(&package.as_str()),
+            // It keeps the streams of that engine, and no other's.
+            "kcl-stream-disk" => ["kcl-core", "kcl-stream-local"].contains(&package.as_str()),
             room if PLUG_INS.contains(&room) => {
                 ["kcl-protocol", "kcl-core"].contains(&package.as_str())
             }
@@ -263,6 +266,9 @@ mod tests {
         let plug_in = "[dependencies]\nkcl-stream-local.workspace = true\n";
         assert_eq!(arrows("kcl-lease-local/Cargo.toml", plug_in).len(), 1);
         assert_eq!(arrows("examples/Cargo.toml", plug_in).len(), 0);
+        assert_eq!(arrows("kcl-stream-disk/Cargo.toml", plug_in).len(), 0);
+        let other = "[dependencies]\nkcl-lease-local.workspace = true\n";
+        assert_eq!(arrows("kcl-stream-disk/Cargo.toml", other).len(), 1);
         let aws = "[dependencies]\naws-sdk-kinesis = \"1\"\n";
         assert_eq!(arrows("kcl-core/Cargo.toml", aws).len(), 1);
         let optional = "[dependencies]\naws-sdk-kinesis = { version = \"1\", optional = true }\n";

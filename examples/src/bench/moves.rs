@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kcl_core::SystemClock;
+use kcl_core::protocol::hash;
 use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
 
 use super::probe::{Fleet, Worker, wait};
@@ -55,8 +56,15 @@ fn even(workers: &[&Worker]) -> bool {
     all_held(workers) && loads.clone().max().zip(loads.min()).is_some_and(|(a, b)| a - b <= 1)
 }
 
-/// Kills one of two workers again and again: from the kill to the first record the other one
-/// delivers of each of its shards.
+/// When the kill of a round comes: anywhere within the lease duration, the same in every run.
+fn moment_of(round: u32) -> Duration {
+    let nanos = u64::try_from(LEASE_DURATION.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(hash::mix(u64::from(round)) % nanos)
+}
+
+/// Kills one of two workers again and again, at moments spread evenly over its lease duration and
+/// thus over its heartbeats: from the kill to the first record the other one delivers of each of
+/// its shards.
 ///
 /// # Errors
 /// If a worker does not start or the shards do not move on.
@@ -69,6 +77,7 @@ pub fn failover(kills: u32, progress: impl Fn(&str)) -> Result<Vec<Number>, Box<
     for round in 1..=kills {
         let heir = fleet.start()?;
         wait("a balanced fleet", || even(&[&victim, &heir]))?;
+        std::thread::sleep(moment_of(round));
         let orphans = victim.shards();
         fleet.probe.log().handed.clear();
         let killed = victim.kill();
@@ -169,10 +178,12 @@ pub fn join(rounds: u32, progress: impl Fn(&str)) -> Result<Vec<Number>, Box<dyn
         let four: Vec<&Worker> = three.iter().chain([&fourth]).collect();
         let took = wait("four balanced workers", || even(&four))?;
         millis.push(took.as_secs_f64() * 1000.0);
-        moves.push((fleet.probe.log().held - before) as f64);
         let put = flow.stop();
-        wait("the records to be processed", || fleet.processed.load(Ordering::Relaxed) >= put)?;
-        twice += fleet.processed.load(Ordering::Relaxed) - put;
+        wait("every record to be delivered", || fleet.delivered().records >= put)?;
+        // A move too many, and what it delivers again, would come about now.
+        std::thread::sleep(LEASE_DURATION);
+        moves.push((fleet.probe.log().held - before) as f64);
+        twice += fleet.delivered().twice;
         progress(&format!("join, {round} of {rounds}"));
     }
     Ok(vec![

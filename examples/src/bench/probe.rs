@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
-use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
+use kcl_core::protocol::{LeaseKey, Moment, Position, ShardId, WorkerId};
 use kcl_core::{
     Checkpointer, Clock, Config, Event, Handle, Observer, ProcessorError, RecordBatch,
-    RecordProcessor, Scheduler, SystemClock, async_trait,
+    RecordProcessor, Scheduler, ShardStart, SystemClock, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::Stream;
@@ -36,7 +35,7 @@ pub struct Log {
 impl Probe {
     /// The log.
     pub fn log(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -60,8 +59,22 @@ impl Observer for Probe {
     }
 }
 
+/// Records counted as they are delivered.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// Records delivered at least once.
+    pub records: u64,
+    /// Deliveries beyond the first of a record.
+    pub twice: u64,
+    /// How far each shard was delivered.
+    up_to: BTreeMap<ShardId, Position>,
+}
+
 /// Counts, and takes no time.
-struct Count(Arc<AtomicU64>);
+struct Count {
+    shard: ShardId,
+    delivered: Arc<Mutex<Delivered>>,
+}
 
 #[async_trait]
 impl RecordProcessor for Count {
@@ -70,7 +83,15 @@ impl RecordProcessor for Count {
         batch: &RecordBatch,
         _: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        self.0.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
+        let mut delivered = lock(&self.delivered);
+        let up_to = delivered.up_to.get(&self.shard).copied();
+        // Records come in the order of their positions, so those come again are the first.
+        let again = batch.records.partition_point(|record| Some(record.position) <= up_to);
+        delivered.twice += again as u64;
+        delivered.records += (batch.records.len() - again) as u64;
+        if let Some(last) = batch.records[again..].last() {
+            delivered.up_to.insert(self.shard.clone(), last.position);
+        }
         Ok(())
     }
 }
@@ -88,8 +109,7 @@ pub struct Fleet {
     pub stream: Stream,
     /// What they do.
     pub probe: Probe,
-    /// Records processed.
-    pub processed: Arc<AtomicU64>,
+    delivered: Arc<Mutex<Delivered>>,
     table: MemoryLeaseTable,
     started: u32,
     lease_duration: Duration,
@@ -101,11 +121,16 @@ impl Fleet {
         Self {
             stream,
             probe: Probe::default(),
-            processed: Arc::default(),
+            delivered: Arc::default(),
             table: MemoryLeaseTable::new(),
             started: 0,
             lease_duration,
         }
+    }
+
+    /// What was delivered so far, by all workers.
+    pub fn delivered(&self) -> MutexGuard<'_, Delivered> {
+        lock(&self.delivered)
     }
 
     /// Starts a worker on one thread of its own.
@@ -118,12 +143,15 @@ impl Fleet {
             .worker_name(format!("w{}", self.started))
             .lease_duration(self.lease_duration)
             .observer(Arc::new(self.probe.clone()));
-        let processed = Arc::clone(&self.processed);
+        let delivered = Arc::clone(&self.delivered);
         let scheduler = Scheduler::new(
             config,
             Arc::new(self.table.clone()),
             Arc::new(self.stream.source()),
-            move |_: &_| Count(Arc::clone(&processed)),
+            move |start: &ShardStart| Count {
+                shard: start.shard.clone(),
+                delivered: Arc::clone(&delivered),
+            },
         )?;
         let handle = scheduler.handle();
         let runtime =
@@ -136,10 +164,11 @@ impl Fleet {
 impl Worker {
     /// Kills it without a word; returns when.
     pub fn kill(&mut self) -> Moment {
+        let killed = SystemClock.monotonic();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-        SystemClock.monotonic()
+        killed
     }
     /// Shuts it down cleanly and waits until it has left.
     pub fn shut_down(&mut self) {
@@ -158,6 +187,10 @@ impl Worker {
     pub fn shards(&self) -> usize {
         self.handle.status().shards.len()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until something is so, looking every millisecond.

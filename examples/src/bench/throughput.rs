@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kcl_core::{Bytes, Clock, PartitionKey, SystemClock};
@@ -84,9 +83,7 @@ fn end_to_end_rate(keys: &[PartitionKey]) -> Result<f64, Box<dyn Error>> {
         let mut parts = producers.into_iter().map(std::thread::ScopedJoinHandle::join);
         parts.try_for_each(|part| part.unwrap_or_else(|_| Err("a producer panicked".to_owned())))
     })?;
-    wait("the records to be processed", || {
-        fleet.processed.load(Ordering::Relaxed) >= RECORDS as u64
-    })?;
+    wait("the records to be processed", || fleet.delivered().records >= RECORDS as u64)?;
     let took = SystemClock.monotonic().since(started);
     workers.iter_mut().for_each(super::probe::Worker::shut_down);
     Ok(RECORDS as f64 / took.as_secs_f64())

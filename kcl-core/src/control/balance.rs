@@ -1,7 +1,6 @@
 //! Balance: every worker computes the same plan and carries out only the moves to itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kcl_protocol::assign::{Move, MoveReason, plan};
 use kcl_protocol::limits::LEASES_PER_ASK;
@@ -9,12 +8,7 @@ use kcl_protocol::{Lease, LeaseKey, Moment, WorkerId, WorkerState};
 
 use super::{After, Control, ScanFor};
 use crate::consumer::StopReason;
-
-/// With weights of the user's own, or streams that not all workers read, the loads in the worker
-/// rows do not show an imbalance; then the lease rows are read this often.
-const WEIGHED_EVERY: Duration = Duration::from_secs(10);
-/// A worker above its room looks this often for others that have some.
-const ROOM_EVERY: Duration = Duration::from_secs(5);
+use crate::limits::{ROOM_EVERY, WEIGHED_EVERY};
 
 /// What the worker knows of the fleet's balance.
 #[derive(Default)]

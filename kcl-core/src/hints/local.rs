@@ -8,8 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Hint;
 
-/// Hints a worker may have waiting; more are dropped, and the heartbeat brings the news.
-const WAITING: usize = 256;
+use crate::limits::HINTS_WAITING;
 
 /// Workers of this process, by id. Ids are used once, so workers of different applications or
 /// tests never meet here.
@@ -30,7 +29,7 @@ pub(crate) struct Inlet {
 
 impl Inlet {
     pub(crate) fn open(worker: &WorkerId) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(HINTS_WAITING);
         let mut workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
         workers.insert(worker.clone(), sender);
         Self { worker: worker.clone(), receiver }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use kcl_protocol::WorkerId;
 
-/// Senders remembered. Past it all are forgotten: an old hint then costs one read once more.
-const SENDERS: usize = 1024;
+use crate::limits::HINT_SENDERS;
 
 /// A window over the sequence numbers of each sender. Hints come over connections of their own,
 /// so they may overtake each other by up to 64.
@@ -24,7 +23,7 @@ struct Window {
 impl Seen {
     /// True the first time.
     pub fn is_new(&mut self, from: &WorkerId, sequence: u64) -> bool {
-        if self.of.len() >= SENDERS && !self.of.contains_key(from) {
+        if self.of.len() >= HINT_SENDERS && !self.of.contains_key(from) {
             self.of.clear();
         }
         let window = self.of.entry(from.clone()).or_default();
@@ -64,9 +63,9 @@ mod tests {
     #[test]
     fn senders_are_bounded() {
         let mut seen = Seen::default();
-        for number in 0..3 * SENDERS {
+        for number in 0..3 * HINT_SENDERS {
             assert!(seen.is_new(&WorkerId::new(format!("w{number}")), 1));
         }
-        assert!(seen.of.len() <= SENDERS);
+        assert!(seen.of.len() <= HINT_SENDERS);
     }
 }

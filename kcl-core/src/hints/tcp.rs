@@ -14,15 +14,8 @@ use super::replay::Seen;
 use super::wire::{Frame, LONGEST};
 use super::{HintAddress, local};
 use crate::clock::Clock;
+use crate::limits::{HINT_CONNECTIONS, HINT_PATIENCE, HINTS_PER_SECOND};
 use crate::registration::within;
-
-/// Connections at once, each way; what comes on top is dropped.
-const CONNECTIONS: usize = 16;
-/// A hint that takes longer is no use: the heartbeat has brought the news.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Hints taken in a second. A hand-over of 16 leases sends 17; a flood costs no more reads than
-/// this.
-const HINTS_PER_SECOND: u32 = 200;
 
 /// Sends frames, each apart; never waits.
 pub(crate) struct Sender {
@@ -32,7 +25,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub fn new(clock: &Arc<dyn Clock>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(CONNECTIONS)), clock: Arc::clone(clock) }
+        Self { slots: Arc::new(Semaphore::new(HINT_CONNECTIONS)), clock: Arc::clone(clock) }
     }
 
     pub fn send(&self, address: &str, frame: Vec<u8>) {
@@ -45,7 +38,7 @@ impl Sender {
                 stream.write_all(&frame).await?;
                 stream.shutdown().await
             };
-            match within(&*clock, PATIENCE, sending).await {
+            match within(&*clock, HINT_PATIENCE, sending).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::debug!(address, %error, "a hint was not sent"),
                 None => tracing::debug!(address, "a hint was not sent in time"),
@@ -101,12 +94,12 @@ impl Listener {
 }
 
 async fn accept(listener: TcpListener, gate: Arc<Gate>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(HINT_CONNECTIONS));
     loop {
         let accepted = listener.accept().await;
         let Ok((stream, _)) = accepted else {
             // Out of descriptors, as a rule: that passes.
-            gate.clock.sleep(PATIENCE).await;
+            gate.clock.sleep(HINT_PATIENCE).await;
             continue;
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
@@ -116,7 +109,7 @@ async fn accept(listener: TcpListener, gate: Arc<Gate>) {
             let mut bytes = Vec::new();
             let mut limited = stream.take(LONGEST as u64);
             let reading = limited.read_to_end(&mut bytes);
-            if let Some(Ok(_)) = within(&*gate.clock, PATIENCE, reading).await {
+            if let Some(Ok(_)) = within(&*gate.clock, HINT_PATIENCE, reading).await {
                 gate.pass(&bytes);
             }
         });
