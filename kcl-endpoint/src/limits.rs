@@ -97,6 +97,8 @@ pub const TAGS: usize = 50;
 pub const POLICY_BYTES: usize = 20 << 10;
 /// Streams that are being created at once (Kinesis API).
 pub const STREAMS_CREATING: usize = 5;
+/// Streams whose shards are being split or merged at once (Kinesis API).
+pub const STREAMS_RESHARDING: usize = 5;
 /// Open shards of all provisioned streams together: the service's default in its large regions.
 pub const SHARDS: usize = 20_000;
 /// Shards an on-demand stream begins with (Kinesis guide: 4 MB/s in).

@@ -64,7 +64,7 @@ impl Endpoint {
         let listen = |source| StartError::Listen { address: config.bind, source };
         let listener = TcpListener::bind(config.bind).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let stop = CancellationToken::new();
+        let stop = state.stop.clone();
         tokio::spawn(sweep(Arc::clone(&state), stop.clone()));
         let is_tls = tls.is_some();
         tokio::spawn(accept(listener, tls, state, stop.clone()));

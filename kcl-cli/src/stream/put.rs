@@ -26,16 +26,36 @@ pub struct Args {
     key: Option<String>,
 }
 
-/// Records of one call, and the bytes of their data at most: well below what a call may have.
+/// Records of one call, and the bytes of their data and keys at most (Kinesis API: 500 and 10 MiB).
+/// A larger batch than this is only a single record.
 const RECORDS: usize = 500;
 const BYTES: usize = 4 << 20;
 /// Tries of one record that a throttled shard refuses, and the wait between them.
 const TRIES: u32 = 60;
 const WAIT: Duration = Duration::from_secs(1);
 
+/// Records that are put together.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<PutRecordsRequestEntry>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Whether a record of so many bytes has to wait for the next call.
+    fn is_full_for(&self, bytes: usize) -> bool {
+        let is_over = self.entries.len() == RECORDS || self.bytes + bytes > BYTES;
+        is_over && !self.entries.is_empty()
+    }
+    fn add(&mut self, entry: PutRecordsRequestEntry, bytes: usize) {
+        self.entries.push(entry);
+        self.bytes += bytes;
+    }
+}
+
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
-    let mut batch = Vec::new();
-    let (mut bytes, mut count) = (0, 0u64);
+    let mut batch = Batch::default();
+    let mut count = 0u64;
     let given = args.data.iter().map(|data| Ok(data.clone().into_bytes()));
     let read = std::io::stdin().lock().split(b'\n');
     let all: Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>> =
@@ -43,19 +63,18 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
     for data in all {
         let data = data.map_err(|error| format!("the input: {error}"))?;
         count += 1;
-        bytes += data.len();
         let key = args.key.clone().unwrap_or_else(|| count.to_string());
-        let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
-        batch.push(entry.build().map_err(|error| error.to_string())?);
-        if batch.len() == RECORDS || bytes >= BYTES {
-            put(client, output, &args.stream, std::mem::take(&mut batch)).await?;
-            bytes = 0;
+        let bytes = data.len() + key.len();
+        if batch.is_full_for(bytes) {
+            put(client, output, &args.stream, std::mem::take(&mut batch).entries).await?;
         }
+        let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
+        batch.add(entry.build().map_err(|error| error.to_string())?, bytes);
     }
-    if !batch.is_empty() {
-        put(client, output, &args.stream, batch).await?;
+    if batch.entries.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    put(client, output, &args.stream, batch.entries).await
 }
 
 /// Puts records; those that are refused for now again, after a while.

@@ -144,8 +144,8 @@ impl Follower {
     fn read(&mut self, shard: String, from: From) {
         let (client, stream, news) = (self.client.clone(), self.stream.clone(), self.news.clone());
         self.readers.spawn(async move {
-            let reader = Reader { client, stream, shard, last: None };
-            reader.run(from, news).await
+            let reader = Reader { client, stream, shard, from, last: None };
+            reader.run(news).await
         });
     }
 
@@ -196,13 +196,18 @@ struct Reader {
     client: Client,
     stream: String,
     shard: String,
+    /// Where it begins, and begins again while nothing was brought.
+    from: From,
     /// The number of the last record brought.
     last: Option<String>,
 }
 
 impl Reader {
-    async fn run(mut self, from: From, news: mpsc::Sender<News>) -> Result<Ended, Failure> {
-        let mut iterator = self.iterator(from).await?;
+    async fn run(mut self, news: mpsc::Sender<News>) -> Result<Ended, Failure> {
+        let mut iterator = self.iterator().await?;
+        if let From::Latest = self.from {
+            self.from = self.fixed(&mut iterator).await?;
+        }
         let mut failures = 0;
         loop {
             let got = self.client.get_records().shard_iterator(&iterator).send().await;
@@ -216,7 +221,7 @@ impl Reader {
                     }
                     SystemClock.sleep(WAIT).await;
                     if code == "ExpiredIteratorException" {
-                        iterator = self.iterator(from).await?;
+                        iterator = self.iterator().await?;
                     }
                     continue;
                 }
@@ -242,10 +247,10 @@ impl Reader {
     }
 
     /// Where to begin, or to go on after the last record.
-    async fn iterator(&self, from: From) -> Result<String, Failure> {
+    async fn iterator(&self) -> Result<String, Failure> {
         let request = self.client.get_shard_iterator().stream_name(&self.stream);
         let request = request.shard_id(&self.shard);
-        let request = match (&self.last, from) {
+        let request = match (&self.last, self.from) {
             (Some(last), _) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(last),

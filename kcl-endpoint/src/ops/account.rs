@@ -65,7 +65,7 @@ fn described(commitment: Commitment, now_millis: u64) -> Body<Described> {
 }
 
 pub(crate) fn describe(state: &State, _: Nothing) -> Result<Body<Described>, ApiError> {
-    Ok(described(state.commitment(|commitment| *commitment), state.clock.wall_millis()))
+    Ok(described(state.commitment(), state.clock.wall_millis()))
 }
 
 #[derive(Deserialize)]
@@ -82,13 +82,11 @@ struct Asked {
 
 pub(crate) fn update(state: &State, request: Update) -> Result<Body<Described>, ApiError> {
     let now = state.clock.wall_millis();
-    let commitment = state.commitment(|commitment| {
+    let commitment = state.change_commitment(|commitment| {
         match request.minimum_throughput_billing_commitment.status.as_str() {
             "ENABLED" => commitment.enable(now),
             _ => commitment.disable(now),
         }
-        *commitment
-    });
-    state.keep();
+    })?;
     Ok(described(commitment, now))
 }

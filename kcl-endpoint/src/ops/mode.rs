@@ -7,7 +7,7 @@ use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::{MODE_UPDATES, ON_DEMAND_STREAMS, WARM_MIBPS};
 use crate::names::arn;
-use crate::state::{Distribution, Mode, State, Status};
+use crate::state::{Distribution, Mode, State};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -31,7 +31,7 @@ pub(crate) fn check_warm(state: &State, mode: Mode, mibps: i64) -> Result<(), Ap
     if mode != Mode::OnDemand {
         return Err(ApiError::invalid("Warm throughput is for streams in ON_DEMAND mode only."));
     }
-    if !state.commitment(|commitment| commitment.is_enabled(now)) {
+    if !state.commitment().is_enabled(now) {
         return Err(ApiError::invalid(
             "Warm throughput needs MinimumThroughputBillingCommitment: enable it with \
              UpdateAccountSettings.",
@@ -57,7 +57,7 @@ pub(crate) fn check_on_demand(state: &State) -> Result<(), ApiError> {
 
 pub(crate) fn update(state: &State, request: Update) -> Result<(), ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?;
+    let (_, change) = state.begin_update(&name)?;
     let mode = Mode::of(&request.details.stream_mode);
     if let Some(mibps) = request.warm_mibps {
         check_warm(state, mode, mibps)?;
@@ -71,14 +71,14 @@ pub(crate) fn update(state: &State, request: Update) -> Result<(), ApiError> {
             &mut settings.mode_updated
         })?;
     }
-    state.settings(&name, |settings| {
+    state.change_settings(&name, |settings| {
         settings.mode = mode;
         settings.warm_mibps = request.warm_mibps;
         if mode == Mode::Provisioned {
             settings.distribution = Distribution::default();
         }
-    });
-    state.begin(&name, Status::Updating);
+    })?;
+    change.made();
     Ok(())
 }
 
@@ -113,11 +113,11 @@ pub(crate) fn update_warm_throughput(
     request: UpdateWarm,
 ) -> Result<Body<UpdatedWarm>, ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?;
+    let (_, change) = state.begin_update(&name)?;
     let (mode, before) = state.settings(&name, |settings| (settings.mode, settings.warm_mibps));
     check_warm(state, mode, request.mibps)?;
-    state.settings(&name, |settings| settings.warm_mibps = Some(request.mibps));
-    state.begin(&name, Status::Updating);
+    state.change_settings(&name, |settings| settings.warm_mibps = Some(request.mibps))?;
+    change.made();
     let warm_throughput =
         WarmThroughput { target: request.mibps, current: before.unwrap_or_default() };
     Ok(Body(UpdatedWarm { stream_arn: arn(&name), stream_name: name, warm_throughput }))
@@ -136,12 +136,12 @@ pub(crate) fn update_distribution(
     request: UpdateDistribution,
 ) -> Result<(), ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?;
+    // At once: it is not UPDATING afterwards.
+    let (_, _change) = state.begin_update(&name)?;
     let distribution = Distribution::of(&request.strategy);
     let mode = state.settings(&name, |settings| settings.mode);
     check_distribution(mode, distribution)?;
-    state.settings(&name, |settings| settings.distribution = distribution);
-    Ok(())
+    state.change_settings(&name, |settings| settings.distribution = distribution)
 }
 
 /// Whether a stream of this mode may distribute its records so.

@@ -1,6 +1,5 @@
 //! SplitShard, MergeShards and UpdateShardCount.
 
-use kcl_stream_local::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::StreamOnly;
@@ -9,13 +8,12 @@ use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::SHARD_COUNT_UPDATES;
 use crate::names::arn;
-use crate::state::{Mode, State, Status};
+use crate::state::{Mode, State};
 
-/// A stream that may be resharded by hand.
-fn provisioned(state: &State, name: &str) -> Result<Stream, ApiError> {
-    let stream = state.changeable(name)?;
+/// Refuses what is only for streams whose shards are changed by hand.
+fn check_provisioned(state: &State, name: &str) -> Result<(), ApiError> {
     if state.settings(name, |settings| settings.mode) == Mode::Provisioned {
-        return Ok(stream);
+        return Ok(());
     }
     Err(ApiError::invalid(&format!(
         "Stream {name} is in ON_DEMAND mode: its shards are only changed in PROVISIONED mode."
@@ -39,10 +37,11 @@ pub(crate) fn split(state: &State, request: Split) -> Result<(), ApiError> {
     let at = key.parse().map_err(|_| {
         ApiError::invalid_argument(format!("NewStartingHashKey {key} is not in [0, 2^128-1]."))
     })?;
-    let stream = provisioned(state, &name)?;
+    let (stream, change) = state.begin_reshard(&name)?;
+    check_provisioned(state, &name)?;
     state.check_open_shards(1)?;
     stream.split_shard(&shard.as_str().into(), at)?;
-    state.begin(&name, Status::Updating);
+    change.made();
     Ok(())
 }
 
@@ -60,9 +59,10 @@ pub(crate) fn merge(state: &State, request: Merge) -> Result<(), ApiError> {
     let shard = request.shard_to_merge.ok_or_else(|| ApiError::missing("shardToMerge"))?;
     let adjacent = request.adjacent_shard_to_merge;
     let adjacent = adjacent.ok_or_else(|| ApiError::missing("adjacentShardToMerge"))?;
-    let stream = provisioned(state, &name)?;
+    let (stream, change) = state.begin_reshard(&name)?;
+    check_provisioned(state, &name)?;
     stream.merge_shards(&shard.as_str().into(), &adjacent.as_str().into())?;
-    state.begin(&name, Status::Updating);
+    change.made();
     Ok(())
 }
 
@@ -92,7 +92,8 @@ pub(crate) fn update_count(
     let target = request.target_shard_count;
     let target = target.ok_or_else(|| ApiError::missing("targetShardCount"))?;
     let target = within("targetShardCount", target, 1, i64::from(u32::MAX))?;
-    let stream = provisioned(state, &name)?;
+    let (stream, change) = state.begin_update(&name)?;
+    check_provisioned(state, &name)?;
     let current = stream.describe()?.open_shards;
     let (most, least) = (current * 2, current.div_ceil(2));
     if !(least..=most).contains(&(target as usize)) {
@@ -106,7 +107,7 @@ pub(crate) fn update_count(
         &mut settings.resharded
     })?;
     stream.update_shard_count(target)?;
-    state.begin(&name, Status::Updating);
+    change.made();
     Ok(Body(UpdatedCount {
         stream_arn: arn(&name),
         stream_name: name,

@@ -9,7 +9,7 @@ use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::{ENCRYPTION_CHANGES, LONGEST_RETENTION_HOURS, SHORTEST_RETENTION_HOURS};
 use crate::names::arn;
-use crate::state::{State, Status};
+use crate::state::{Daily, Settings, State};
 
 #[derive(Deserialize)]
 pub(crate) struct Retention {
@@ -19,47 +19,49 @@ pub(crate) struct Retention {
     hours: i64,
 }
 
-/// The stream, and its retention before and after.
-fn retention(state: &State, request: &Retention) -> Result<(String, u32, u32), ApiError> {
-    let name = request.stream.stream()?;
-    let hours = request.hours;
+/// A retention within what the service allows.
+fn hours(hours: i64) -> Result<u32, ApiError> {
     if hours < SHORTEST_RETENTION_HOURS {
         return Err(ApiError::invalid_argument(format!(
             "Minimum allowed retention period is {SHORTEST_RETENTION_HOURS} hours. Requested \
              retention period ({hours} hours) is too short."
         )));
     }
-    if hours > LONGEST_RETENTION_HOURS {
-        return Err(ApiError::invalid_argument(format!(
+    u32::try_from(hours).ok().filter(|_| hours <= LONGEST_RETENTION_HOURS).ok_or_else(|| {
+        ApiError::invalid_argument(format!(
             "Maximum allowed retention period is {LONGEST_RETENTION_HOURS} hours. Requested \
              retention period ({hours} hours) is too long."
-        )));
-    }
-    let before = state.changeable(&name)?.describe()?.options.retention_hours;
-    // Within the bounds above.
-    Ok((name, before, u32::try_from(hours).unwrap_or(before)))
+        ))
+    })
 }
 
 pub(crate) fn increase_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let (name, before, hours) = retention(state, &request)?;
+    let name = request.stream.stream()?;
+    let hours = hours(request.hours)?;
+    // At once: it is not UPDATING afterwards.
+    let (stream, _change) = state.begin_update(&name)?;
+    let before = stream.describe()?.options.retention_hours;
     if hours < before {
         return Err(ApiError::invalid_argument(format!(
             "Requested retention period ({hours} hours) for stream {name} can not be shorter than \
              existing retention period ({before} hours). Use DecreaseStreamRetentionPeriod API."
         )));
     }
-    Ok(state.stream(&name)?.set_retention_hours(hours)?)
+    Ok(stream.set_retention_hours(hours)?)
 }
 
 pub(crate) fn decrease_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let (name, before, hours) = retention(state, &request)?;
+    let name = request.stream.stream()?;
+    let hours = hours(request.hours)?;
+    let (stream, _change) = state.begin_update(&name)?;
+    let before = stream.describe()?.options.retention_hours;
     if hours > before {
         return Err(ApiError::invalid_argument(format!(
             "Requested retention period ({hours} hours) for stream {name} can not be longer than \
              existing retention period ({before} hours). Use IncreaseStreamRetentionPeriod API."
         )));
     }
-    Ok(state.stream(&name)?.set_retention_hours(hours)?)
+    Ok(stream.set_retention_hours(hours)?)
 }
 
 #[derive(Deserialize)]
@@ -94,18 +96,21 @@ const METRICS: [&str; 7] = [
 fn monitoring(
     state: &State,
     request: Monitoring,
-    change: fn(&BTreeSet<String>, &BTreeSet<String>) -> BTreeSet<String>,
+    combine: fn(&BTreeSet<String>, &BTreeSet<String>) -> BTreeSet<String>,
 ) -> Result<Body<Monitored>, ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?;
+    let (_, change) = state.begin_update(&name)?;
     let mut asked: BTreeSet<String> = request.metrics.into_iter().collect();
     if asked.remove("ALL") {
         asked.extend(METRICS.map(str::to_owned));
     }
-    let (current, desired) = state.settings(&name, |settings| {
-        let desired = change(&settings.metrics, &asked);
+    let (current, desired) = state.change_settings(&name, |settings| {
+        let desired = combine(&settings.metrics, &asked);
         (std::mem::replace(&mut settings.metrics, desired.clone()), desired)
-    });
+    })?;
+    // At once: it is not UPDATING afterwards.
+    drop(change);
+
     Ok(Body(Monitored {
         stream_arn: arn(&name),
         stream_name: name,
@@ -137,33 +142,31 @@ pub(crate) struct Encryption {
     key_id: String,
 }
 
-fn encryption(state: &State, request: &Encryption) -> Result<String, ApiError> {
+/// Starts or stops, which are two quotas.
+fn encryption(
+    state: &State,
+    request: Encryption,
+    operation: &str,
+    quota: fn(&mut Settings) -> &mut Daily,
+    key: fn(String) -> Option<String>,
+) -> Result<(), ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?;
+    let (_, change) = state.begin_update(&name)?;
     if request.encryption_type != "KMS" {
         return Err(ApiError::invalid_argument("EncryptionType must be KMS."));
     }
-    Ok(name)
+    state.take_daily(&name, ENCRYPTION_CHANGES, operation, quota)?;
+    state.change_settings(&name, |settings| settings.key = key(request.key_id))?;
+    change.made();
+    Ok(())
 }
 
 pub(crate) fn start_encryption(state: &State, request: Encryption) -> Result<(), ApiError> {
-    let name = encryption(state, &request)?;
-    state.take_daily(&name, ENCRYPTION_CHANGES, "StartStreamEncryption", |settings| {
-        &mut settings.encryption_started
-    })?;
-    state.settings(&name, |settings| settings.key = Some(request.key_id));
-    state.begin(&name, Status::Updating);
-    Ok(())
+    encryption(state, request, "StartStreamEncryption", |it| &mut it.encryption_started, Some)
 }
 
 pub(crate) fn stop_encryption(state: &State, request: Encryption) -> Result<(), ApiError> {
-    let name = encryption(state, &request)?;
-    state.take_daily(&name, ENCRYPTION_CHANGES, "StopStreamEncryption", |settings| {
-        &mut settings.encryption_stopped
-    })?;
-    state.settings(&name, |settings| settings.key = None);
-    state.begin(&name, Status::Updating);
-    Ok(())
+    encryption(state, request, "StopStreamEncryption", |it| &mut it.encryption_stopped, |_| None)
 }
 
 #[derive(Deserialize)]
@@ -176,7 +179,8 @@ pub(crate) struct RecordSize {
 
 pub(crate) fn update_max_record_size(state: &State, request: RecordSize) -> Result<(), ApiError> {
     let name = request.stream.stream()?;
-    state.changeable(&name)?.set_max_record_bytes(request.kib * 1024)?;
-    state.begin(&name, Status::Updating);
+    let (stream, change) = state.begin_update(&name)?;
+    stream.set_max_record_bytes(request.kib * 1024)?;
+    change.made();
     Ok(())
 }

@@ -9,9 +9,9 @@ use super::describe::{WireMode, summary_of};
 use super::mode::{ModeDetails, check_distribution, check_on_demand, check_warm};
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{ON_DEMAND_SHARDS, STREAMS_CREATING, STREAMS_PER_PAGE};
+use crate::limits::{ON_DEMAND_SHARDS, STREAMS_PER_PAGE};
 use crate::names::stream_of;
-use crate::state::{Attached, Distribution, Mode, Settings, State, Status};
+use crate::state::{Attached, Distribution, Mode, Settings, State};
 use crate::wire::Time;
 
 #[derive(Deserialize)]
@@ -78,19 +78,14 @@ pub(crate) fn create(state: &State, mut request: Create) -> Result<(), ApiError>
     if let Some(kib) = request.max_record_size_in_kib {
         options.max_record_bytes = kib * 1024;
     }
-    if state.engine.stream(&name).is_err() {
-        if state.creating() >= STREAMS_CREATING {
-            return Err(ApiError::limit_exceeded(format!(
-                "At most {STREAMS_CREATING} streams are CREATING at once."
-            )));
-        }
-        // Before it can be seen: nobody finds it ACTIVE first.
-        state.begin(&name, Status::Creating);
-        state.settings(&name, |first| *first = settings);
-    }
-    state.engine.create_stream(name, shards, options)?;
-    state.keep();
-    Ok(())
+    let change = state.begin_create(&name)?;
+    state.begin_settings(&name, settings);
+    state.engine.create_stream(name.as_str(), shards, options)?;
+    change.made();
+    state.keep().inspect_err(|_| {
+        // It may be there after a restart, without its settings: nobody was told of it.
+        let _ = state.engine.delete_stream(&name);
+    })
 }
 
 #[derive(Deserialize)]

@@ -101,9 +101,9 @@ impl State {
             gone_at_millis: None,
             attached,
         };
-        consumers.by_name.insert(key, consumer.clone());
+        consumers.by_name.insert(key.clone(), consumer.clone());
         drop(consumers);
-        self.keep();
+        self.keep().inspect_err(|_| drop(self.consumers().by_name.remove(&key)))?;
         Ok(consumer)
     }
 
@@ -135,7 +135,12 @@ impl State {
         let is_changed = found.attached != before;
         drop(consumers);
         if is_changed {
-            self.keep();
+            let undo = |_: &_| {
+                if let Some(found) = self.consumers().by_name.get_mut(&key) {
+                    found.attached = before;
+                }
+            };
+            self.keep().inspect_err(undo)?;
         }
         Ok(read)
     }
@@ -167,9 +172,14 @@ impl State {
         if let Some(consumer) = consumers.by_name.get_mut(&key) {
             consumer.gone_at_millis.get_or_insert(gone_at);
         }
-        consumers.given.retain(|(stream, name, _), _| (stream, name) != (&key.0, &key.1));
         drop(consumers);
-        self.keep();
+        let undo = |_: &_| {
+            if let Some(found) = self.consumers().by_name.get_mut(&key) {
+                found.gone_at_millis = consumer.gone_at_millis;
+            }
+        };
+        self.keep().inspect_err(undo)?;
+        self.consumers().given.retain(|(stream, name, _), _| (stream, name) != (&key.0, &key.1));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod consumers;
 mod keep;
 mod rates;
 mod settings;
+mod transitions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use kcl_core::Clock;
 use kcl_stream_local::{Engine, Stream, StreamOptions, Throughput};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::AccessKeys;
 use crate::bounds::Bounds;
@@ -26,6 +28,8 @@ use consumers::Consumers;
 use keep::Keep;
 use rates::Rates;
 pub(crate) use settings::{Attached, Daily, Distribution, Mode, Resource, Settings};
+pub(crate) use transitions::Status;
+use transitions::Transitions;
 
 pub(crate) struct State {
     pub engine: Engine,
@@ -38,42 +42,16 @@ pub(crate) struct State {
     /// How long creating and resharding take.
     pub transition_millis: u64,
     pub bounds: Bounds,
+    /// The endpoint has stopped.
+    pub stop: CancellationToken,
     /// Of the bodies of requests.
     pub budget: Budget,
-    transitions: Mutex<BTreeMap<String, Transition>>,
+    transitions: Transitions,
     consumers: Mutex<Consumers>,
     settings: Mutex<BTreeMap<String, Settings>>,
     commitment: Mutex<Commitment>,
     rates: Rates,
     keep: Option<Keep>,
-}
-
-/// A change of a stream that is not finished yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Transition {
-    status: Status,
-    /// Unix milliseconds.
-    until: u64,
-}
-
-/// What a stream is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Creating,
-    Updating,
-    Active,
-    Deleting,
-}
-
-impl Status {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Creating => "CREATING",
-            Self::Updating => "UPDATING",
-            Self::Active => "ACTIVE",
-            Self::Deleting => "DELETING",
-        }
-    }
 }
 
 impl State {
@@ -91,18 +69,15 @@ impl State {
             options,
             transition_millis,
             bounds: Bounds::default(),
+            stop: CancellationToken::new(),
             budget: Budget::new(Bounds::default().bodies_bytes),
-            transitions: Mutex::default(),
+            transitions: Transitions::default(),
             consumers: Mutex::default(),
             settings: Mutex::default(),
             commitment: Mutex::default(),
             rates: Rates::default(),
             keep: None,
         }
-    }
-
-    fn transitions(&self) -> MutexGuard<'_, BTreeMap<String, Transition>> {
-        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn consumers(&self) -> MutexGuard<'_, Consumers> {
@@ -112,47 +87,35 @@ impl State {
     fn lock_settings(&self) -> MutexGuard<'_, BTreeMap<String, Settings>> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Reads or changes the account's commitment.
-    pub fn commitment<R>(&self, read: impl FnOnce(&mut Commitment) -> R) -> R {
-        read(&mut self.lock_commitment())
+    /// The account's commitment.
+    pub fn commitment(&self) -> Commitment {
+        *self.lock_commitment()
+    }
+
+    /// Changes the account's commitment.
+    pub fn change_commitment(
+        &self,
+        change: impl FnOnce(&mut Commitment),
+    ) -> Result<Commitment, ApiError> {
+        let mut commitment = self.lock_commitment();
+        let before = *commitment;
+        change(&mut commitment);
+        let after = *commitment;
+        drop(commitment);
+        self.keep().inspect_err(|_| *self.lock_commitment() = before)?;
+        Ok(after)
     }
 
     fn lock_commitment(&self) -> MutexGuard<'_, Commitment> {
         self.commitment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A change begins.
-    pub fn begin(&self, stream: &str, status: Status) {
-        let until = self.clock.wall_millis() + self.transition_millis;
-        self.transitions().insert(stream.to_owned(), Transition { status, until });
-    }
     /// A stream is gone.
-    pub fn forget(&self, stream: &str) {
-        self.transitions().remove(stream);
+    fn forget(&self, stream: &str) -> Result<(), ApiError> {
+        self.forget_transition(stream);
         self.forget_consumers(stream);
         self.forget_settings(stream);
-        self.keep();
-    }
-
-    pub fn status(&self, stream: &str) -> Status {
-        let now = self.clock.wall_millis();
-        let mut transitions = self.transitions();
-        match transitions.get(stream) {
-            // Until the stream is gone, which is not told by the clock alone.
-            Some(transition) if transition.status == Status::Deleting => Status::Deleting,
-            Some(transition) if now < transition.until => transition.status,
-            Some(_) => {
-                transitions.remove(stream);
-                Status::Active
-            }
-            None => Status::Active,
-        }
-    }
-
-    /// How many streams are being created.
-    pub fn creating(&self) -> usize {
-        let names = self.engine.list_streams();
-        names.iter().filter(|name| self.status(name.as_str()) == Status::Creating).count()
+        self.keep()
     }
 
     /// The streams in this mode.
@@ -197,7 +160,7 @@ impl State {
             return Ok(());
         }
         let now = self.clock.wall_millis();
-        self.settings(stream, |settings| pick(settings).take(now, most, what))
+        self.change_settings(stream, |settings| pick(settings).take(now, most, what))?
     }
 
     /// A stream, in whatever state.
@@ -205,32 +168,36 @@ impl State {
         let missing = format!("Stream {name} under account {ACCOUNT} not found.");
         self.engine.stream(name).map_err(|_| {
             // One that is being created is not there yet either.
-            if self.status(name) == Status::Deleting {
-                self.forget(name);
+            if self.was_deleted(name) {
+                // Kept or not: it is gone, and what is kept of it goes with the next change.
+                let _ = self.forget(name);
             }
             ApiError::not_found(missing)
         })
     }
 
-    /// Begins to delete a stream; its readers end now.
+    /// Begins to delete a stream; its readers end when it is gone. Once this returns it does not
+    /// come back, also where streams are kept.
     pub fn delete_stream(&self, name: &str) -> Result<(), ApiError> {
-        let stream = self.stream(name)?;
-        if self.status(name) == Status::Deleting {
-            let message = format!("Stream {name} under account {ACCOUNT} is being deleted.");
-            return Err(ApiError::in_use(message));
-        }
+        let (stream, change) = self.begin_delete(name)?;
         if self.transition_millis == 0 {
             self.engine.delete_stream(name)?;
-            self.forget(name);
-            return Ok(());
+            change.made();
+            return self.forget(name);
         }
-        self.begin(name, Status::Deleting);
+        self.keep()?;
+        change.made();
         self.forget_consumers(name);
         let created = stream.describe()?.created_at_millis;
         let (engine, clock) = (self.engine.clone(), Arc::clone(&self.clock));
+        let stop = self.stop.clone();
         let (name, transition) = (name.to_owned(), Duration::from_millis(self.transition_millis));
         tokio::spawn(async move {
-            clock.sleep(transition).await;
+            tokio::select! { biased;
+                // Whoever opens what is kept next goes on with it.
+                () = stop.cancelled() => return,
+                () = clock.sleep(transition) => {}
+            }
             let described = engine.stream(&name).and_then(|stream| stream.describe());
             if described.is_ok_and(|described| described.created_at_millis == created) {
                 // Nobody else deletes it meanwhile; gone is gone anyway.
@@ -248,17 +215,5 @@ impl State {
             return Err(ApiError::not_found(message));
         }
         Ok(stream)
-    }
-
-    /// A stream that may be changed: nothing else is under way.
-    pub fn changeable(&self, name: &str) -> Result<Stream, ApiError> {
-        let stream = self.stream(name)?;
-        match self.status(name) {
-            Status::Active => Ok(stream),
-            status => Err(ApiError::in_use(format!(
-                "Stream {name} under account {ACCOUNT} not ACTIVE, instead in state {}",
-                status.name()
-            ))),
-        }
     }
 }

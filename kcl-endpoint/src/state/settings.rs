@@ -126,18 +126,36 @@ pub(crate) enum Resource {
 }
 
 impl State {
-    /// Reads or changes the settings of a stream that exists.
-    pub fn settings<R>(&self, stream: &str, read: impl FnOnce(&mut Settings) -> R) -> R {
+    /// Reads the settings of a stream.
+    pub fn settings<R>(&self, stream: &str, read: impl FnOnce(&Settings) -> R) -> R {
+        match self.lock_settings().get(stream) {
+            Some(settings) => read(settings),
+            None => read(&Settings::default()),
+        }
+    }
+
+    /// Changes the settings of a stream that exists. If the change cannot be kept, there is none.
+    pub fn change_settings<R>(
+        &self,
+        stream: &str,
+        change: impl FnOnce(&mut Settings) -> R,
+    ) -> Result<R, ApiError> {
         let mut settings = self.lock_settings();
         let of_stream = settings.entry(stream.to_owned()).or_default();
-        let before = self.is_kept().then(|| of_stream.clone());
-        let read = read(of_stream);
-        let is_changed = before.is_some_and(|before| before != *of_stream);
+        let before = of_stream.clone();
+        let changed = change(of_stream);
+        let is_changed = before != *of_stream;
         drop(settings);
         if is_changed {
-            self.keep();
+            let undo = |_: &_| drop(self.lock_settings().insert(stream.to_owned(), before));
+            self.keep().inspect_err(undo)?;
         }
-        read
+        Ok(changed)
+    }
+
+    /// The settings of a stream that is about to be there: kept with it.
+    pub fn begin_settings(&self, stream: &str, settings: Settings) {
+        self.lock_settings().insert(stream.to_owned(), settings);
     }
 
     /// What of a stream's settings every put and read needs: no copy of the rest.
@@ -157,7 +175,7 @@ impl State {
         match resource {
             Resource::Stream(stream) => {
                 self.stream(stream)?;
-                Ok(self.settings(stream, |settings| read(&mut settings.attached)))
+                self.change_settings(stream, |settings| read(&mut settings.attached))
             }
             Resource::Consumer(consumer) => self.attached_to_consumer(consumer, read),
         }

@@ -66,3 +66,24 @@ async fn a_stream_made_anew_has_nothing_of_the_one_before() {
     let tags = world.ok("ListTagsForStream", json!({"StreamName": "s"})).await;
     assert_eq!(tags["Tags"], json!([]));
 }
+
+#[tokio::test]
+async fn a_stream_that_was_being_deleted_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_owned();
+    let world = World::with(|config| {
+        config.data = Some(data);
+        config.transition = std::time::Duration::from_secs(1);
+    });
+    let world = world.await;
+    world.stream("s", 1).await;
+    world.stream("t", 1).await;
+    world.pass(std::time::Duration::from_secs(1));
+    world.ok("DeleteStream", json!({"StreamName": "s"})).await;
+    assert_eq!(world.status("s").await, "DELETING");
+    drop(world);
+    let world = again(&folder).await;
+    let listed = world.ok("ListStreams", json!({})).await;
+    assert_eq!(listed["StreamNames"], json!(["t"]));
+    world.stream("s", 1).await;
+}

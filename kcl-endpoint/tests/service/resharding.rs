@@ -191,3 +191,63 @@ async fn an_on_demand_stream_is_not_resharded_by_hand() {
     world.refused("SplitShard", split(SHARD, 5), "ValidationException").await;
     world.refused("MergeShards", merge(0, 1), "ValidationException").await;
 }
+
+#[tokio::test]
+async fn at_most_five_streams_are_resharded_at_once_also_when_asked_at_once() {
+    let world = World::with(|config| {
+        config.transition = Duration::from_secs(1);
+        config.streams = (0..8).map(|number| (format!("s{number}"), 2)).collect();
+    });
+    let world = world.await;
+    let split = |number: usize| {
+        let request = json!({"StreamName": format!("s{number}"), "ShardToSplit": SHARD,
+            "NewStartingHashKey": "5"});
+        world.call("SplitShard", request)
+    };
+    let answers = tokio::join!(
+        split(0),
+        split(1),
+        split(2),
+        split(3),
+        split(4),
+        split(5),
+        split(6),
+        split(7)
+    );
+    let (a, b, c, d, e, f, g, h) = answers;
+    let refused: Vec<_> =
+        [a, b, c, d, e, f, g, h].into_iter().filter(|answer| answer.status != 200).collect();
+    assert_eq!(refused.len(), 3);
+    for answer in refused {
+        assert_eq!(answer.json()["__type"], "LimitExceededException");
+    }
+    // Another kind of change is not counted with them.
+    let mut statuses = Vec::new();
+    for number in 0..8 {
+        statuses.push((world.status(&format!("s{number}")).await == "ACTIVE", number));
+    }
+    let (_, free) = statuses.into_iter().find(|(is_active, _)| *is_active).unwrap();
+    let update = json!({"StreamName": format!("s{free}"), "TargetShardCount": 3,
+        "ScalingType": "UNIFORM_SCALING"});
+    world.ok("UpdateShardCount", update).await;
+    world.pass(Duration::from_secs(1));
+    let merge = json!({"StreamName": "s0", "ShardToMerge": "shardId-000000000002",
+        "AdjacentShardToMerge": "shardId-000000000003"});
+    let answer = world.call("MergeShards", merge).await;
+    assert_ne!(answer.json()["__type"], "LimitExceededException", "the room came back");
+}
+
+#[tokio::test]
+async fn of_splits_of_one_stream_at_once_one_is_taken() {
+    let world = World::slow().await;
+    world.stream("s", 4).await;
+    world.pass(Duration::from_secs(1));
+    let of = |number: u32| {
+        let at = u128::from(number) * (1 << 126) + 5;
+        world.call("SplitShard", split(&format!("shardId-{number:012}"), at))
+    };
+    let (a, b, c, d) = tokio::join!(of(0), of(1), of(2), of(3));
+    let mut statuses = [a, b, c, d].map(|answer| answer.status);
+    statuses.sort();
+    assert_eq!(statuses, [200, 400, 400, 400]);
+}
