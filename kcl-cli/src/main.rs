@@ -1,6 +1,7 @@
 //! The `kcl` command.
 
 mod aws;
+mod logs;
 mod serve;
 mod stream;
 mod table;
@@ -45,9 +46,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    logs::begin();
     let cli = Cli::parse();
     if let Command::DrillChild { words } = &cli.command {
         return fail(&kcl_drill::become_child(words).to_string());

@@ -83,7 +83,13 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     // Before the line is printed: who reads it may stop us at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let is_open = config.auth.is_none();
     let endpoint = Endpoint::start(config).await?;
+    if is_open {
+        tracing::warn!(
+            "nobody is asked for a key: every process of this machine may do all (--auth)"
+        );
+    }
     println!("listening on {}", endpoint.url());
     tokio::select! { biased;
         _ = terminate.recv() => {}

@@ -106,6 +106,30 @@ fn tail_follows_a_stream_through_a_split_and_a_merge() {
 }
 
 #[test]
+fn lines_of_a_mebibyte_are_put_in_calls_that_the_service_takes() {
+    let server = Server::start();
+    server.prints(&["create", "orders"]);
+    let put =
+        server.command(&["put", "orders"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut put = put.unwrap();
+    // Twelve of the largest, and after them more small ones than one call takes.
+    let line = "x".repeat((1 << 20) - 10);
+    let mut input = put.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        for _ in 0..12 {
+            writeln!(input, "{line}").unwrap();
+        }
+        for number in 0..1001 {
+            writeln!(input, "{number}").unwrap();
+        }
+    });
+    let output = put.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1013);
+}
+
+#[test]
 fn shells_get_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = Command::new(env!("CARGO_BIN_EXE_kcl")).args(["completions", shell]).output();

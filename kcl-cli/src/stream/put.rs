@@ -109,3 +109,33 @@ async fn put(
     }
     Err(format!("{} records were not put: {refusal}", entries.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of the calls in which records of these sizes are put.
+    fn calls(sizes: &[usize]) -> Vec<(usize, usize)> {
+        let (mut batch, mut calls) = (Batch::default(), Vec::new());
+        let entry = PutRecordsRequestEntry::builder().data(Blob::new("")).build().unwrap();
+        for size in sizes {
+            if batch.is_full_for(*size) {
+                calls.push((batch.entries.len(), batch.bytes));
+                batch = Batch::default();
+            }
+            batch.add(entry.clone(), *size);
+        }
+        calls.push((batch.entries.len(), batch.bytes));
+        calls
+    }
+
+    #[test]
+    fn no_call_has_more_than_ten_mebibytes_or_500_records() {
+        // One of ten mebibytes alone, whatever is before it.
+        let large = 10 << 20;
+        assert_eq!(calls(&[BYTES - 1, large, 1]), [(1, BYTES - 1), (1, large), (1, 1)]);
+        assert_eq!(calls(&[BYTES, 1]), [(1, BYTES), (1, 1)]);
+        assert_eq!(calls(&[1; 501]), [(500, 500), (1, 1)]);
+        assert_eq!(calls(&[large]), [(1, large)]);
+    }
+}

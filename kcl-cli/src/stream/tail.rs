@@ -57,6 +57,9 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(1);
 /// Failures of one shard after one another until it is given up.
 const PATIENCE: u32 = 30;
+/// How far the service's clock may be behind this one's; records of that time may be brought that
+/// were there before.
+const CLOCKS_APART_SECONDS: f64 = 60.0;
 /// Batches between the readers and the printer.
 const AHEAD: usize = 16;
 
@@ -144,7 +147,7 @@ impl Follower {
     fn read(&mut self, shard: String, from: From) {
         let (client, stream, news) = (self.client.clone(), self.stream.clone(), self.news.clone());
         self.readers.spawn(async move {
-            let reader = Reader { client, stream, shard, from, last: None };
+            let reader = Reader { client, stream, shard, from, began: None, last: None };
             reader.run(news).await
         });
     }
@@ -196,8 +199,9 @@ struct Reader {
     client: Client,
     stream: String,
     shard: String,
-    /// Where it begins, and begins again while nothing was brought.
     from: From,
+    /// When it asked for its first place (Unix seconds).
+    began: Option<f64>,
     /// The number of the last record brought.
     last: Option<String>,
 }
@@ -205,9 +209,6 @@ struct Reader {
 impl Reader {
     async fn run(mut self, news: mpsc::Sender<News>) -> Result<Ended, Failure> {
         let mut iterator = self.iterator().await?;
-        if let From::Latest = self.from {
-            self.from = self.fixed(&mut iterator).await?;
-        }
         let mut failures = 0;
         loop {
             let got = self.client.get_records().shard_iterator(&iterator).send().await;
@@ -247,10 +248,16 @@ impl Reader {
     }
 
     /// Where to begin, or to go on after the last record.
-    async fn iterator(&self) -> Result<String, Failure> {
+    async fn iterator(&mut self) -> Result<String, Failure> {
+        let now = SystemClock.wall_millis() as f64 / 1000.0;
+        let from = match (self.from, self.began.replace(self.began.unwrap_or(now))) {
+            // The first place expired: what is latest now may be past records never brought.
+            (From::Latest, Some(began)) => From::Time(began - CLOCKS_APART_SECONDS),
+            (from, _) => from,
+        };
         let request = self.client.get_shard_iterator().stream_name(&self.stream);
         let request = request.shard_id(&self.shard);
-        let request = match (&self.last, self.from) {
+        let request = match (&self.last, from) {
             (Some(last), _) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(last),
@@ -290,7 +297,13 @@ fn print(output: &Output, shard: &str, record: &Record) -> Printed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use aws_sdk_kinesis::primitives::Blob;
     use aws_sdk_kinesis::types::HashKeyRange;
+    use kcl_core::protocol::Moment;
+    use kcl_endpoint::{Endpoint, EndpointConfig};
 
     use super::*;
 
@@ -315,6 +328,49 @@ mod tests {
         assert_eq!(lineage.end("c", halves), ["d", "e"]);
         // One of the two had ended before this began.
         assert_eq!(lineage.end("d", vec![child("f", &["d", "before"])]), ["f"]);
+    }
+
+    /// A clock that begins now and that the test moves.
+    struct Moved(AtomicU64);
+
+    #[kcl_core::async_trait]
+    impl Clock for Moved {
+        fn monotonic(&self) -> Moment {
+            Moment(Duration::from_millis(self.wall_millis()))
+        }
+        fn wall_millis(&self) -> u64 {
+            SystemClock.wall_millis() + self.0.load(Ordering::Relaxed)
+        }
+        async fn sleep_until(&self, moment: Moment) {
+            while self.monotonic() < moment {
+                SystemClock.sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_place_that_expired_skips_nothing() {
+        let clock = Arc::new(Moved(AtomicU64::new(0)));
+        let config = EndpointConfig {
+            streams: vec![("s".to_owned(), 1)],
+            clock: clock.clone(),
+            ..EndpointConfig::default()
+        };
+        let endpoint = Endpoint::start(config).await.unwrap();
+        let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+        let (stream, shard) = ("s".to_owned(), "shardId-000000000000".to_owned());
+        let from = From::Latest;
+        let mut reader =
+            Reader { client: client.clone(), stream, shard, from, began: None, last: None };
+        let first = reader.iterator().await.unwrap();
+        let put = client.put_record().stream_name("s").partition_key("k");
+        put.data(Blob::new("never brought")).send().await.unwrap();
+        clock.0.store(301_000, Ordering::Relaxed);
+        let expired = client.get_records().shard_iterator(first).send().await.unwrap_err();
+        assert_eq!(expired.code(), Some("ExpiredIteratorException"));
+        let again = reader.iterator().await.unwrap();
+        let got = client.get_records().shard_iterator(again).send().await.unwrap();
+        assert_eq!(got.records()[0].data().as_ref(), b"never brought");
     }
 
     #[test]
