@@ -55,14 +55,12 @@ impl Batch {
 
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
     let mut batch = Batch::default();
-    let mut count = 0u64;
     let given = args.data.iter().map(|data| Ok(data.clone().into_bytes()));
     let read = std::io::stdin().lock().split(b'\n');
     let all: Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>> =
         if args.data.is_empty() { Box::new(read) } else { Box::new(given) };
-    for data in all {
+    for (count, data) in (1u64..).zip(all) {
         let data = data.map_err(|error| format!("the input: {error}"))?;
-        count += 1;
         let key = args.key.clone().unwrap_or_else(|| count.to_string());
         let bytes = data.len() + key.len();
         if batch.is_full_for(bytes) {
