@@ -356,7 +356,7 @@ impl Registrar {
         };
         let Row::Table(row) = row else {
             return Err(TableError::BadRow {
-                key: "TABLE".into(),
+                key: RowKey::Table.to_string(),
                 reason: "not a table row".into(),
             });
         };
@@ -396,7 +396,8 @@ fn under_reset() -> TableError {
 pub(crate) fn check_schema(row: &TableRow) -> Result<(), TableError> {
     if row.schema != TableRow::SCHEMA {
         return Err(TableError::Refused(format!(
-            "its rows have schema {}, this version reads {}: use a matching version",
+            "its row {} says that rows have schema {}, this version reads {}: use a matching version",
+            RowKey::Table,
             row.schema,
             TableRow::SCHEMA
         )));
@@ -408,8 +409,9 @@ fn check_table_row(row: &TableRow, table_id: &str) -> Result<(), TableError> {
     check_schema(row)?;
     if row.table_id != table_id {
         return Err(TableError::Refused(format!(
-            "it is bound to table id {}, but the store reports {table_id}: a copy or a restored \
-             backup. Accept it with `kcl table accept-restored` once no other worker runs",
+            "its row {} is bound to table id {}, but the store reports {table_id}: a copy or a \
+             restored backup. Accept it with `kcl table accept-restored` once no other worker runs",
+            RowKey::Table,
             row.table_id
         )));
     }

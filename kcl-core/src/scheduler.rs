@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_protocol::{LeaseKey, Liveness, ShardId, StreamName, WorkerId};
+use kcl_protocol::{LeaseKey, Liveness, RowKey, ShardId, StreamName, WorkerId};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -68,6 +68,13 @@ impl Settings {
     }
 }
 
+/// The keys of streams' rows, as a list for people.
+fn rows_of(streams: &[StreamName]) -> String {
+    let keys: Vec<_> =
+        streams.iter().map(|name| RowKey::Stream(name.clone()).to_string()).collect();
+    keys.join(", ")
+}
+
 /// Why a worker stopped, other than on purpose.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -82,8 +89,10 @@ pub enum WorkerError {
     Source(SourceError),
     /// A stream was deleted and made again: its sequence numbers mean nothing to the checkpoints.
     #[error(
-        "stream {stream} was created at {found_millis} ms, but the lease table is bound to the one \
-         created at {bound_to_millis} ms: use a new application name, or delete its lease table"
+        "stream {stream} was created at {found_millis} ms, but row {} of the lease table is bound to \
+         the one created at {bound_to_millis} ms: use a new application name, or delete its lease \
+         table",
+        RowKey::Stream(stream.clone())
     )]
     StreamRecreated {
         /// The stream.
@@ -95,9 +104,10 @@ pub enum WorkerError {
     },
     /// The lease table is the one of other streams.
     #[error(
-        "the lease table is bound to the streams {bound_to:?}, this worker reads {stream} alone: \
+        "the lease table is bound to other streams by its rows {}, this worker reads {stream} alone: \
          give each application a name and a lease table of its own, or delete this one if those \
-         streams are done with"
+         streams are done with",
+        rows_of(bound_to)
     )]
     OtherStream {
         /// The worker's stream.

@@ -33,12 +33,11 @@ pub(crate) enum Place {
 
 /// Where a row lives: the table, and its key there.
 pub(crate) fn place_of(key: &RowKey) -> (Place, String) {
-    match key {
-        RowKey::Table => (Place::Coordination, s::TABLE.to_owned()),
-        RowKey::Stream(name) => (Place::Coordination, format!("{}{name}", s::STREAM_PREFIX)),
-        RowKey::Worker(id) => (Place::Coordination, format!("{}{id}", s::WORKER_PREFIX)),
-        RowKey::Lease(key) => (Place::Leases, key.to_string()),
-    }
+    let place = match key {
+        RowKey::Table | RowKey::Stream(_) | RowKey::Worker(_) => Place::Coordination,
+        RowKey::Lease(_) => Place::Leases,
+    };
+    (place, key.to_string())
 }
 
 /// The key attribute of a table.

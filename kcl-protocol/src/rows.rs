@@ -1,6 +1,7 @@
 //! The rows of a lease table. What each field means is in `docs/protocol.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -312,6 +313,18 @@ pub enum RowKey {
     Worker(WorkerId),
     /// A lease's row.
     Lease(LeaseKey),
+}
+
+impl fmt::Display for RowKey {
+    /// As the rows are keyed on DynamoDB, so that whoever reads of one finds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table => f.write_str("TABLE"),
+            Self::Stream(name) => write!(f, "STREAM#{name}"),
+            Self::Worker(id) => write!(f, "WORKER#{id}"),
+            Self::Lease(key) => write!(f, "{key}"),
+        }
+    }
 }
 
 impl Row {

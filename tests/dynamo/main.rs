@@ -1,8 +1,10 @@
 //! The lease table on DynamoDB against DynamoDB Local:
 //! `scripts/dynamodb-local exec -- cargo test -p kcl-tests-dynamo`.
 
+mod bound;
 mod budget;
 mod canned;
+mod choked;
 mod conformance;
 mod counting;
 mod draw;

@@ -6,6 +6,7 @@ mod budget;
 mod data;
 mod doors;
 mod effects;
+mod file_table;
 mod fleet;
 mod giving_up;
 mod lag;

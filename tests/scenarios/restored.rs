@@ -24,6 +24,7 @@ async fn an_accepted_table_serves_again_with_fences_above_all_earlier_ones() {
     rebind(&fleet, 0).await;
     let refused = fleet.start().end().await.unwrap_err().to_string();
     assert!(refused.contains("kcl table accept-restored"), "{refused}");
+    assert!(refused.contains("row TABLE "), "{refused}");
     let accepted = fleet.config().accept_restored(&fleet.table, None).await.unwrap();
     let Acceptance::Accepted(row) = accepted else { panic!("{accepted:?}") };
     assert_eq!((row.generation, row.table_id), (2, fleet.table.prepare().await.unwrap()));

@@ -155,7 +155,7 @@ async fn the_table_of_another_stream_is_refused_and_left_alone() {
     let source: Arc<dyn StreamSource> = Arc::new(other.source());
     let (config, note) = (fleet.config(), fleet.note());
     let error = fleet.start_on(config, source, note).end().await.unwrap_err().to_string();
-    assert!(error.contains("\"s\"") && error.contains("clicks alone"), "{error}");
+    assert!(error.contains("STREAM#s") && error.contains("clicks alone"), "{error}");
     assert_eq!(fleet.leases().await, before);
     worker.handle.shutdown().await;
     // Still the table of the first: nothing was noted of the other.

@@ -1,0 +1,141 @@
+//! Liveness has a client, a pool and a timeout of its own: what chokes the others' requests does
+//! not cost a heartbeat.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use kcl_core::{
+    Config, Handle, LeaseTable, RecordBatch, Scan, Scheduler, StreamSource, SystemClock, closure,
+};
+use kcl_lease_dynamo::DynamoLeaseTable;
+use kcl_protocol::{Row, WorkerState};
+use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::local::{client_of, endpoint, table};
+use crate::proxy::{forward, read_whole};
+
+const LEASE_DURATION: Duration = Duration::from_millis(1500);
+
+/// A way to the table that can be stopped up: requests are taken in, and nobody answers.
+#[derive(Clone, Default)]
+struct Throat {
+    is_choked: Arc<AtomicBool>,
+    /// Requests that got no answer.
+    swallowed: Arc<AtomicU64>,
+}
+
+impl Throat {
+    async fn open(&self, upstream: &str) -> String {
+        let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let throat = self.clone();
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(throat.clone().serve(connection, upstream.clone()));
+            }
+        });
+        url
+    }
+
+    async fn serve(self, mut client: TcpStream, upstream: String) {
+        while let Some(request) = read_whole(&mut client).await {
+            if self.is_choked.load(Ordering::SeqCst) {
+                self.swallowed.fetch_add(1, Ordering::SeqCst);
+                // The connection stays taken: the pool behind it fills up with such ones.
+                std::future::pending::<()>().await;
+            }
+            let reply = forward(&upstream, &request).await;
+            client.write_all(&reply).await.ok();
+        }
+    }
+}
+
+fn start(
+    name: &str,
+    data: &DynamoLeaseTable,
+    liveness: DynamoLeaseTable,
+    stream: &Stream,
+    seen: &Arc<AtomicU64>,
+) -> (Handle, tokio::task::JoinHandle<()>) {
+    let config = Config::new("app")
+        .worker_name(name)
+        .lease_duration(LEASE_DURATION)
+        .blocking_grace(Duration::ZERO);
+    let seen = Arc::clone(seen);
+    let count = closure::batches(move |batch: &RecordBatch| {
+        seen.fetch_add(batch.records.len() as u64, Ordering::SeqCst);
+        Ok(())
+    });
+    let source: Arc<dyn StreamSource> = Arc::new(stream.source());
+    let scheduler = Scheduler::new(config, Arc::new(data.clone()), source, count).unwrap();
+    let scheduler = scheduler.liveness_table(Arc::new(liveness));
+    let handle = scheduler.handle();
+    (handle, tokio::spawn(async move { scheduler.run().await.unwrap() }))
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a minute passed without: {what}");
+}
+
+/// Heartbeats and state of every worker that ever was, by name.
+async fn workers(table: &DynamoLeaseTable) -> Vec<(String, WorkerState, u64)> {
+    let rows = table.scan(Scan::Coordination).await.unwrap();
+    let rows = rows.into_iter().filter_map(|row| match row {
+        Row::Worker(row) => Some((row.id.to_string(), row.state, row.heartbeat)),
+        _ => None,
+    });
+    rows.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_go_on_and_nothing_moves_while_every_other_request_hangs() {
+    let Some((_, direct)) = table("choked").await else { return };
+    let throat = Throat::default();
+    let url = throat.open(&endpoint().unwrap()).await;
+    let heartbeat = LEASE_DURATION / 3;
+    // Far above a lease duration: hung requests stay in the pool.
+    let choked = direct.for_liveness(&client_of(&url), Duration::from_secs(5));
+    let beats = || direct.for_liveness(&client_of(&endpoint().unwrap()), heartbeat);
+    let engine = Engine::new(Arc::new(SystemClock));
+    let stream = engine.create_stream("orders", 4, StreamOptions::unlimited()).unwrap();
+    let seen = Arc::new(AtomicU64::new(0));
+    let (first, first_ran) = start("first", &choked, beats(), &stream, &seen);
+    let (second, second_ran) = start("second", &direct, beats(), &stream, &seen);
+    let held = |handle: &Handle| handle.status().shards.len();
+    until("two shards each", || held(&first) == 2 && held(&second) == 2).await;
+    let before = workers(&direct).await;
+    throat.is_choked.store(true, Ordering::SeqCst);
+    // Checkpoints become due, and hang; and so does whatever else the first one asks.
+    for round in 0..10 {
+        for key in 0..20 {
+            stream.put(NewRecord::new(format!("key-{round}-{key}"), vec![0; 8])).unwrap();
+        }
+        tokio::time::sleep(LEASE_DURATION / 2).await;
+    }
+    assert!(throat.swallowed.load(Ordering::SeqCst) > 0, "nothing was choked");
+    until("all records are processed", || seen.load(Ordering::SeqCst) >= 200).await;
+    assert_eq!(seen.load(Ordering::SeqCst), 200, "each at the worker that has its shard");
+    assert_eq!((held(&first), held(&second)), (2, 2), "nothing moves");
+    for (id, state, heartbeat) in workers(&direct).await {
+        let former = before.iter().find(|(other, ..)| *other == id).map(|(_, _, count)| *count);
+        let beats = former.map(|former| heartbeat - former);
+        assert_eq!(state, WorkerState::Live, "{id}");
+        // Fifteen are due in five lease durations.
+        assert!(beats >= Some(7), "{id}: {beats:?} heartbeats");
+    }
+    throat.is_choked.store(false, Ordering::SeqCst);
+    for (handle, ran) in [(first, first_ran), (second, second_ran)] {
+        handle.shutdown().await;
+        ran.await.unwrap();
+    }
+}
