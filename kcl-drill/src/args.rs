@@ -15,7 +15,8 @@ use crate::proxy::Rule;
 ///
 /// Exit codes: 0, all is well; 1, something was lost, out of order, processed by two at once,
 /// written under an old fence, or the fleet did not come back; 2, the drill could not be played;
-/// 3, all is well but no round is valid, so that nothing was measured; 130, interrupted.
+/// 3, all is well but of some scenario no round is valid, so that nothing was measured; 130,
+/// interrupted.
 #[derive(Clone, Debug, Parser)]
 pub struct Args {
     /// What happens to the workers

@@ -17,9 +17,15 @@
 //! (both Unix seconds), as the built-in worker does. With them overlaps are judged by the moment;
 //! without, a worker overlaps that goes on with a shard after another one has begun it.
 //! The built-in worker also tells `overrun {shard, past_ms}`: a blocking handler ended so long
-//! after its right did. A program may also say `ready` once it has joined the fleet; without it,
-//! it has when it begins a shard. Other members of an object are ignored; a line that is no such
-//! object is reported.
+//! after its right did. A program should also say `ready` once it has joined the fleet and SIGTERM
+//! is heeded: nothing is done to it before. Without it, it has joined when it begins a shard.
+//! Other members of an object are ignored; a line that is no such object is reported.
+//!
+//! **Effects**, if the program has a fencing token: `DRILL_SINK` (`host:port`) is a database with a
+//! fencing column. It takes lines over TCP, `{"shard": ..., "fence": ..., "ids": [...]}`, and
+//! answers each with a line: `ok`, `stale` if it has taken one of the shard with a higher fence,
+//! or `bad`. A batch that it finds stale must not be told of as processed. Without effects nothing
+//! is known of stale ones, and the report says null.
 //!
 //! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0. A worker
 //! runs in a process group of its own, and every signal goes to the group.
@@ -27,7 +33,7 @@
 //!
 //! **What is checked**: every number is processed, in the order in which it came to its shard (a
 //! repetition may go back, never skip), parents before children, each shard by one worker at a
-//! time.
+//! time; with fences, that no two workers begin a shard under the same one.
 
 use serde::{Deserialize, Serialize};
 

@@ -88,6 +88,11 @@ impl Scenario {
         self != Self::Start
     }
 
+    /// True if all rounds are played on one lease table.
+    pub(crate) fn has_one_table(self) -> bool {
+        self != Self::Start
+    }
+
     /// How often workers look for records, where that is no matter of the service's limits: with
     /// hundreds of shards every 20 ms is more than the machine can do.
     pub(crate) fn poll_millis(self) -> Option<u32> {

@@ -5,12 +5,15 @@
 //! Any program that keeps to the [`contract`] can be drilled.
 
 pub mod args;
+mod audit;
 mod board;
 mod child;
 mod clients;
 pub mod contract;
 mod doors;
 mod fleet;
+mod history;
+mod intervals;
 mod kinds;
 mod ledger;
 pub mod limits;

@@ -46,3 +46,10 @@ pub const NOTES_SHOWN: usize = 5;
 
 /// How often the live view is drawn.
 pub const VIEW_EVERY: Duration = Duration::from_millis(200);
+
+/// How long rows may be wrong at the end of a drill before they count as wrong: several times what
+/// a fleet takes to declare a worker dead and to share its shards.
+pub const AUDIT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often the rows are looked at meanwhile.
+pub const AUDIT_EVERY: Duration = Duration::from_millis(500);

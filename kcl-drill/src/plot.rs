@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::print::known;
 use crate::report::Report;
 
 /// Columns of a bar in the terminal.
@@ -87,12 +88,13 @@ pub(crate) fn svg(reports: &[Report]) -> String {
             report.scenario, report.rounds, report.invalid_rounds, report.records
         );
         let counts = format!(
-            "lost {}, out of order {}, overlaps {}, stale effects accepted {}, duplicates {}, \
-             overruns {}",
+            "lost {}, out of order {}, overlaps {}, stale effects accepted {} and rejected {}, \
+             duplicates {}, overruns {}",
             report.lost,
             report.out_of_order,
             report.overlaps,
-            report.stale_effects_accepted,
+            known(report.stale_effects_accepted),
+            known(report.stale_effects_rejected),
             report.duplicates,
             report.overruns
         );

@@ -21,10 +21,16 @@ pub(crate) fn report(report: &Report) {
         report.duplicates,
         report.overruns
     );
-    println!(
-        "  effects: {} accepted, {} stale ones rejected, {} stale ones accepted",
-        report.effects_accepted, report.stale_effects_rejected, report.stale_effects_accepted
-    );
+    if let (Some(accepted), Some(rejected), Some(stale)) =
+        (report.effects_accepted, report.stale_effects_rejected, report.stale_effects_accepted)
+    {
+        println!(
+            "  effects: {accepted} accepted, {rejected} stale ones rejected, {stale} accepted"
+        );
+    }
+    if let Some(bad) = report.bad_checkpoints {
+        println!("  checkpoints: {} in the table, {bad} wrong", report.checkpoints);
+    }
     println!(
         "  {} moves, at most {} of a shard in a round; {} leases taken, {} without a fence",
         report.moves, report.most_moves_of_a_shard, report.takes, report.takes_without_fence
@@ -59,10 +65,15 @@ fn spread(name: &str, spread: &Spread) {
     }
 }
 
+/// A count, or a dash if nothing is known of it.
+pub(crate) fn known(count: Option<impl ToString>) -> String {
+    count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
 /// All reports in one table.
 pub(crate) fn summary(reports: &[Report]) {
     println!(
-        "\n{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>6} {:>6}",
+        "\n{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
         "scenario",
         "rounds",
         "failover p50/p99/max",
@@ -71,6 +82,7 @@ pub(crate) fn summary(reports: &[Report]) {
         "order",
         "overlaps",
         "stale",
+        "rejected",
         "twice",
         "moves"
     );
@@ -80,7 +92,7 @@ pub(crate) fn summary(reports: &[Report]) {
     };
     for report in reports {
         println!(
-            "{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>6} {:>6}{}",
+            "{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}{}",
             report.scenario,
             format!("{} ({} inv.)", report.rounds, report.invalid_rounds),
             three(&report.failover_ms),
@@ -88,7 +100,8 @@ pub(crate) fn summary(reports: &[Report]) {
             report.lost,
             report.out_of_order,
             report.overlaps,
-            report.stale_effects_accepted,
+            known(report.stale_effects_accepted),
+            known(report.stale_effects_rejected),
             report.duplicates,
             report.moves,
             if report.is_good() { "" } else { "  !" }

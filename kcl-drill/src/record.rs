@@ -32,6 +32,8 @@ pub(crate) struct Entries {
     pub delivered: BTreeSet<u64>,
     /// Workers that have joined the fleet.
     pub ready: BTreeSet<String>,
+    /// True if they say so themselves: then it can be waited for.
+    pub says_ready: bool,
     /// Who last processed something of a shard, or ended it, and when.
     pub latest: BTreeMap<String, (f64, String)>,
 }
@@ -76,6 +78,11 @@ impl Journal {
     pub fn is_ready(&self, worker: &str) -> bool {
         self.entries().ready.contains(worker)
     }
+    /// True if all of these have joined, or if they are of a kind that does not say so.
+    pub fn are_ready(&self, workers: &[String]) -> bool {
+        let entries = self.entries();
+        !entries.says_ready || workers.iter().all(|worker| entries.ready.contains(worker))
+    }
     pub fn note_loss(&self, loss: Loss) {
         self.entries().losses.push(loss);
     }
@@ -98,7 +105,10 @@ impl Entries {
             self.latest.insert(shard.to_owned(), (line.ts, line.worker.clone()));
         }
         match &line.event {
-            LineEvent::Ready => drop(self.ready.insert(line.worker.clone())),
+            LineEvent::Ready => {
+                self.says_ready = true;
+                self.ready.insert(line.worker.clone());
+            }
             LineEvent::ShardStart { shard, .. } => {
                 self.ready.insert(line.worker.clone());
                 self.owners.insert(shard.clone(), line.worker.clone());

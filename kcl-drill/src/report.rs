@@ -1,17 +1,24 @@
 //! The end of a drill: what it came to, for machines and for the prints.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::contract::LineEvent;
 use crate::kinds::Scenario;
+use crate::ledger::Puts;
 use crate::measure::{Move, RoundSpan, Spread, changes, failovers, round_of};
+use crate::record::Entries;
 use crate::scenario::Played;
 use crate::stage::{Stage, Trouble};
-use crate::verdict::{Lineage, judge};
+use crate::verdict::{Evidence, Lineage, judge};
 
 /// Details kept, each a line.
 const DETAILS: usize = 20;
+
+/// How long the lag may take to come back after a throttling.
+const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// What `--json` writes, for each scenario.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -33,9 +40,18 @@ pub(crate) struct Report {
     pub out_of_order: usize,
     pub overlaps: usize,
     pub overruns: usize,
-    pub stale_effects_accepted: u64,
-    pub stale_effects_rejected: u64,
-    pub effects_accepted: u64,
+    /// At the sink; `None` if nothing came to it: nothing is known then.
+    pub stale_effects_accepted: Option<usize>,
+    pub stale_effects_rejected: Option<u64>,
+    pub effects_accepted: Option<usize>,
+    /// Seen on the wire, and how many of them were wrong; `None` if none was seen.
+    pub checkpoints: usize,
+    pub bad_checkpoints: Option<usize>,
+    /// Shards begun by two workers under one fence; `None` if the workers tell none.
+    pub shared_fences: Option<usize>,
+    /// Open shards that nobody held or held unevenly, and holes between leases, once the fleet had
+    /// come to rest; `None` if that was not looked at.
+    pub bad_rows: Option<usize>,
     /// Changes of owner in all rounds.
     pub moves: usize,
     /// Of one shard in one round.
@@ -43,6 +59,7 @@ pub(crate) struct Report {
     /// Leases taken from their owner, and those taken though the owner was not fenced.
     pub takes: usize,
     pub takes_without_fence: usize,
+    /// The longest of valid rounds.
     pub caught_up_after_s: Option<f64>,
     /// Requests at the proxy during the rounds, by operation.
     pub table_requests_per_s: BTreeMap<String, f64>,
@@ -78,56 +95,106 @@ impl Report {
         let lineage: Lineage =
             shards.iter().map(|shard| (shard.id.to_string(), parents(shard))).collect();
         let (entries, puts) = (stage.journal.entries(), stage.ledger.puts());
-        let verdict = judge(&entries.lines, &puts, &lineage);
-        let all_moves = changes(&entries, &puts);
-        let moves = Moves::of(&all_moves, &stage.rounds);
-        let (takes, unfounded) = stage.proxy.takes();
-        let starts = played.starts.iter().zip(&stage.rounds);
-        let starts = starts.filter(|(_, round)| round.invalid.is_none());
-        let starts: Vec<_> = starts.map(|(took, _)| took.as_secs_f64() * 1e3).collect();
-        let sink = stage.sink.counts();
-        let invalid = stage.rounds.iter().filter_map(|round| round.invalid.clone());
         let mut report = Self {
             scenario: scenario.name(),
             rounds: stage.rounds.len(),
-            pause_per_shard_ms: Spread::of(&moves.per_shard),
-            start_ms: Spread::of(&starts),
             records: puts.len(),
-            lost: verdict.lost,
-            duplicates: verdict.duplicates,
-            out_of_order: verdict.out_of_order,
-            overlaps: verdict.overlaps,
-            overruns: verdict.overruns,
-            stale_effects_accepted: sink.stale_accepted,
-            stale_effects_rejected: sink.stale_rejected,
-            effects_accepted: sink.accepted,
-            moves: moves.count,
-            most_moves_of_a_shard: moves.most_of_a_shard,
-            takes,
-            takes_without_fence: unfounded.len(),
-            caught_up_after_s: played.caught_up_after.map(|took| took.as_secs_f64()),
             wall_s,
             details: stage.broken.clone(),
-            invalid_because: invalid.collect(),
-            failovers: failovers(&entries, &stage.rounds),
-            pauses: moves.pauses,
+            invalid_because: stage
+                .rounds
+                .iter()
+                .filter_map(|round| round.invalid.clone())
+                .collect(),
+            bad_rows: stage.bad_rows,
             ..Self::default()
         };
         report.invalid_rounds = report.invalid_because.len();
-        report.failover_ms = Spread::of(&report.failovers);
-        report.pause_ms = Spread::of(&report.pauses);
+        report.judge(stage, scenario, &entries, &puts, &lineage);
+        report.measure(&changes(&entries, &puts), failovers(&entries, &stage.rounds), stage);
+        report.note_played(scenario, played, &stage.rounds);
         report.count_traffic(stage);
         if scenario.moves_nothing() && report.moves > 0 {
             report.details.push(format!("{} moves, and nothing should move", report.moves));
         }
-        report.details.extend(verdict.details);
-        report.details.extend(unfounded);
         if entries.garbled > 0 {
             let (count, first) = (entries.garbled, &entries.first_garbled);
             report.details.push(format!("{count} lines were none of the contract's: {first}"));
         }
         report.details.truncate(DETAILS);
         Ok(report)
+    }
+
+    /// What the checkers say. What there is no evidence of stays empty.
+    fn judge(
+        &mut self,
+        stage: &Stage,
+        scenario: Scenario,
+        entries: &Entries,
+        puts: &Puts,
+        lineage: &Lineage,
+    ) {
+        let (checkpoints, sink) = (stage.proxy.checkpoints(), stage.sink.heard());
+        let still = stage.rounds.iter().map(|round| (round.from, round.to));
+        let still: Vec<_> = still.filter(|_| scenario.moves_nothing()).collect();
+        // Fences of one table say nothing of those of another one.
+        let lines = if scenario.has_one_table() { entries.lines.as_slice() } else { &[] };
+        let verdict = judge(&Evidence {
+            lines,
+            puts,
+            lineage,
+            checkpoints: &checkpoints,
+            effects: &sink.accepted,
+            still: &still,
+        });
+        self.lost = verdict.lost;
+        self.duplicates = verdict.duplicates;
+        self.out_of_order = verdict.out_of_order;
+        self.overlaps = verdict.overlaps;
+        self.overruns = verdict.overruns;
+        let has_effects = !sink.accepted.is_empty() || sink.stale_rejected > 0;
+        self.stale_effects_accepted = has_effects.then_some(verdict.stale_effects_accepted);
+        self.stale_effects_rejected = has_effects.then_some(sink.stale_rejected);
+        self.effects_accepted = has_effects.then_some(sink.accepted.len());
+        self.checkpoints = checkpoints.len();
+        self.bad_checkpoints = (!checkpoints.is_empty()).then_some(verdict.bad_checkpoints);
+        let tells_fences = lines
+            .iter()
+            .any(|line| matches!(line.event, LineEvent::ShardStart { fence: Some(_), .. }));
+        self.shared_fences = tells_fences.then_some(verdict.shared_fences);
+        let (takes, unfounded) = stage.proxy.takes();
+        self.takes = takes;
+        self.takes_without_fence = unfounded.len();
+        self.details.extend(verdict.details);
+        self.details.extend(unfounded);
+    }
+
+    fn measure(&mut self, changes: &[Move], failovers: Vec<f64>, stage: &Stage) {
+        let moves = Moves::of(changes, &stage.rounds);
+        self.moves = moves.count;
+        self.most_moves_of_a_shard = moves.most_of_a_shard;
+        self.pause_per_shard_ms = Spread::of(&moves.per_shard);
+        self.pause_ms = Spread::of(&moves.pauses);
+        self.pauses = moves.pauses;
+        self.failover_ms = Spread::of(&failovers);
+        self.failovers = failovers;
+    }
+
+    /// What the scenario itself measured, in valid rounds.
+    fn note_played(&mut self, scenario: Scenario, played: &Played, rounds: &[RoundSpan]) {
+        let in_valid = |took: &[Duration]| -> Vec<f64> {
+            let valid = took.iter().zip(rounds).filter(|(_, round)| round.invalid.is_none());
+            valid.map(|(took, _)| took.as_secs_f64()).collect()
+        };
+        let starts: Vec<_> = in_valid(&played.starts).iter().map(|took| took * 1e3).collect();
+        self.start_ms = Spread::of(&starts);
+        self.caught_up_after_s = in_valid(&played.caught_up_after).into_iter().reduce(f64::max);
+        let bound = CATCH_UP.as_secs_f64();
+        if let Some(took) = self.caught_up_after_s.filter(|took| *took > bound)
+            && scenario == Scenario::Throttle
+        {
+            self.details.push(format!("caught up only {took:.0} s after the throttling"));
+        }
     }
 
     fn count_traffic(&mut self, stage: &Stage) {
@@ -146,7 +213,7 @@ impl Report {
         self.lost == 0
             && self.out_of_order == 0
             && self.overlaps == 0
-            && self.stale_effects_accepted == 0
+            && self.stale_effects_accepted.unwrap_or(0) == 0
             && self.takes_without_fence == 0
             && self.details.is_empty()
     }
@@ -213,5 +280,26 @@ mod tests {
         assert_eq!((moves.count, moves.most_of_a_shard), (4, 2));
         assert_eq!(moves.pauses, [10.0, 20.0, 5.0]);
         assert_eq!(moves.per_shard, [30.0, 5.0]);
+    }
+
+    #[test]
+    fn what_a_round_took_counts_if_the_round_is_valid() {
+        let round = |invalid: Option<&str>| RoundSpan {
+            from: 1.0,
+            to: 2.0,
+            invalid: invalid.map(str::to_owned),
+        };
+        let seconds = |seconds: &[u64]| seconds.iter().copied().map(Duration::from_secs).collect();
+        let rounds = [round(None), round(Some("slow")), round(None)];
+        let played = Played { caught_up_after: seconds(&[2, 50, 3]), starts: seconds(&[1, 9, 2]) };
+        let mut report = Report::default();
+        report.note_played(Scenario::Throttle, &played, &rounds);
+        assert_eq!((report.caught_up_after_s, report.start_ms.max), (Some(3.0), 2000.0));
+        assert!(report.details.is_empty());
+        report.note_played(Scenario::Throttle, &played, &[round(None), round(None)]);
+        assert_eq!(report.caught_up_after_s, Some(50.0));
+        assert!(report.details[0].contains("only 50 s"), "{:?}", report.details);
+        report.note_played(Scenario::Throttle, &played, &[round(Some("slow"))]);
+        assert_eq!((report.caught_up_after_s, report.start_ms.n), (None, 0));
     }
 }

@@ -20,7 +20,7 @@ const CONTRACT: &str = include_str!("contract.rs");
 
 /// The drill could not be played.
 const TROUBLE: u8 = 2;
-/// All is well, but no round is valid.
+/// All is well, but of some scenario no round is valid.
 const NOTHING_MEASURED: u8 = 3;
 /// By SIGINT or SIGTERM, as shells say it.
 const INTERRUPTED: u8 = 130;
@@ -38,8 +38,10 @@ pub async fn run(args: Args) -> ExitCode {
     };
     match ended {
         Ok(reports) if !reports.iter().all(Report::is_good) => ExitCode::FAILURE,
-        Ok(reports) if !reports.iter().any(Report::has_measured) => {
-            eprintln!("kcl drill: no round is valid, so nothing was measured");
+        Ok(reports) if !reports.iter().all(Report::has_measured) => {
+            let without = reports.iter().filter(|report| !report.has_measured());
+            let without: Vec<_> = without.map(|report| report.scenario.as_str()).collect();
+            eprintln!("kcl drill: no valid round, so nothing was measured: {}", without.join(", "));
             ExitCode::from(NOTHING_MEASURED)
         }
         Ok(_) => ExitCode::SUCCESS,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::worker::unix_seconds;
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Effect {
@@ -20,20 +22,27 @@ struct Effect {
 
 /// What came to the sink.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SinkCounts {
-    pub accepted: u64,
-    /// Refused, for a later owner had written.
+pub(crate) struct Heard {
+    pub accepted: Vec<Accepted>,
+    /// How many were refused, for a later owner had written.
     pub stale_rejected: u64,
-    /// Accepted although a later owner had written: must never be. Counted from the log of what
-    /// was accepted, not where it is decided.
-    pub stale_accepted: u64,
+}
+
+/// An effect that was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Accepted {
+    /// Unix seconds.
+    pub at: f64,
+    pub shard: String,
+    pub fence: u64,
 }
 
 #[derive(Debug, Default)]
 struct Books {
     highest: BTreeMap<String, u64>,
-    /// Fences accepted, of each shard, in order.
-    accepted: BTreeMap<String, Vec<u64>>,
+    /// In the order in which they were accepted; whether the order of fences held is judged from
+    /// this, not where it is decided.
+    accepted: Vec<Accepted>,
     stale_rejected: u64,
 }
 
@@ -58,22 +67,10 @@ impl Sink {
         Ok(Self { address, books })
     }
 
-    pub fn counts(&self) -> SinkCounts {
+    /// What came so far.
+    pub fn heard(&self) -> Heard {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let falls = |fences: &Vec<u64>| {
-            let mut top = 0;
-            let stale = fences.iter().filter(|fence| {
-                let is_stale = **fence < top;
-                top = top.max(**fence);
-                is_stale
-            });
-            stale.count() as u64
-        };
-        SinkCounts {
-            accepted: books.accepted.values().map(|fences| fences.len() as u64).sum(),
-            stale_rejected: books.stale_rejected,
-            stale_accepted: books.accepted.values().map(falls).sum(),
-        }
+        Heard { accepted: books.accepted.clone(), stale_rejected: books.stale_rejected }
     }
 }
 
@@ -100,7 +97,8 @@ fn accept(books: &Mutex<Books>, effect: &Effect) -> &'static str {
         return "stale\n";
     }
     *highest = effect.fence;
-    books.accepted.entry(effect.shard.clone()).or_default().push(effect.fence);
+    let (shard, fence) = (effect.shard.clone(), effect.fence);
+    books.accepted.push(Accepted { at: unix_seconds(), shard, fence });
     "ok\n"
 }
 
@@ -155,7 +153,10 @@ mod tests {
         assert!(client.put("s", 2, &ids).await.is_ok());
         assert!(client.put("s", 1, &ids).await.unwrap_err().contains("stale"));
         assert!(client.put("t", 1, &ids).await.is_ok());
-        let counts = sink.counts();
-        assert_eq!((counts.accepted, counts.stale_rejected, counts.stale_accepted), (3, 1, 0));
+        let heard = sink.heard();
+        let accepted: Vec<_> =
+            heard.accepted.iter().map(|effect| (effect.shard.as_str(), effect.fence)).collect();
+        assert_eq!(accepted, [("s", 2), ("s", 2), ("t", 1)]);
+        assert_eq!(heard.stale_rejected, 1);
     }
 }

@@ -12,6 +12,7 @@ use kcl_stream_kinesis::KinesisSource;
 use kcl_testkit::DynamoDbLocal;
 
 use crate::args::Args;
+use crate::audit::audit;
 use crate::board::Board;
 use crate::clients;
 use crate::fleet::{Fleet, Recipe};
@@ -46,6 +47,8 @@ pub(crate) struct Stage {
     pub rounds: Vec<RoundSpan>,
     /// What went wrong, for people.
     pub broken: Vec<String>,
+    /// What is wrong with the rows at the end, counted, if that could be judged.
+    pub bad_rows: Option<usize>,
     stalls: Stalls,
     local: Option<DynamoDbLocal>,
     producer: Option<Producer>,
@@ -90,6 +93,7 @@ impl Stage {
             traffic: Traffic::default(),
             rounds: Vec::new(),
             broken: Vec::new(),
+            bad_rows: None,
             stalls: Stalls::start(),
             local: services.local.clone(),
             producer: None,
@@ -215,7 +219,8 @@ impl Stage {
         let is_even = self.args.worker_cmd.is_some()
             || most.zip(least).is_some_and(|(most, least)| most - least <= 1);
         let is_ours = loads.iter().sum::<usize>() == owners.len();
-        is_even && is_ours && self.is_every_shard_owned(&owners)
+        let have_joined = self.journal.are_ready(&names);
+        have_joined && is_even && is_ours && self.is_every_shard_owned(&owners)
     }
 
     fn is_every_shard_owned(&self, owners: &BTreeMap<String, String>) -> bool {
@@ -311,11 +316,34 @@ impl Stage {
             }
             SystemClock.sleep(Duration::from_millis(20)).await;
         }
+        self.audit().await;
         while !self.fleet.workers.is_empty() {
             let place = self.fleet.workers.len() - 1;
             self.stop_worker(place).await?;
         }
         Ok(())
+    }
+
+    /// Judges the rows of a fleet that works and has come to rest; other programs' rows mean
+    /// nothing to it.
+    async fn audit(&mut self) {
+        if self.fleet.workers.is_empty()
+            || self.args.worker_cmd.is_some()
+            || !self.broken.is_empty()
+        {
+            return;
+        }
+        let audited = match self.settle().await {
+            Ok(_) => audit(self).await,
+            Err(error) => Err(error),
+        };
+        match audited {
+            Ok(found) => {
+                self.bad_rows = Some(found.len());
+                self.broken.extend(found.iter().map(ToString::to_string));
+            }
+            Err(error) => self.broken.push(error.to_string()),
+        }
     }
 
     /// Removes the workers' log: nobody needs it.

@@ -1,17 +1,38 @@
 //! Was anything lost, out of order, or done by two at once? By the checkers of the testkit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use kcl_core::event::{Event, EventKind, Span};
-use kcl_core::protocol::{Fence, LeaseKey, Moment, Position, ShardId, WorkerId};
 use kcl_testkit::history::{
-    Entry, What, every_record_is_delivered, no_two_workers_deliver_one_shard, records_come_in_order,
+    Violation, checkpoints_only_rise, effects_apply_once_and_never_below_an_accepted_fence,
+    every_ownership_has_a_higher_fence, every_record_is_delivered, moves,
+    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard, nothing_moves,
+    records_come_in_order,
 };
 
 use crate::contract::{Line, LineEvent};
+use crate::history::{history, moment};
+use crate::intervals::{batches_overlap, goes_on_after_another};
 use crate::ledger::Puts;
 use crate::limits::BLOCKING_GRACE;
+use crate::proxy::Written;
+use crate::sink::Accepted;
+
+/// All that was heard and seen of a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Evidence<'a> {
+    pub lines: &'a [Line],
+    pub puts: &'a Puts,
+    pub lineage: &'a Lineage,
+    /// As the table took them; none of a program whose requests the proxy does not understand.
+    pub checkpoints: &'a [Written],
+    /// As the sink accepted them; none of a program that does not write to it.
+    pub effects: &'a [Accepted],
+    /// From when to when (Unix seconds) no shard should move.
+    pub still: &'a [(f64, f64)],
+}
+
+/// The parents of each shard.
+pub(crate) type Lineage = BTreeMap<String, Vec<String>>;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -19,164 +40,85 @@ pub(crate) struct Verdict {
     pub lost: usize,
     pub duplicates: usize,
     pub out_of_order: usize,
-    /// Batches of one shard at two workers, inside the validity of both; or fences that fell.
+    /// Batches of one shard at two workers at the same time; batches begun outside their worker's
+    /// validity, or under a fence that had fallen.
     pub overlaps: usize,
     /// Calls of blocking handlers that ended after their worker's validity and grace.
     pub overruns: usize,
+    pub stale_effects_accepted: usize,
+    /// Checkpoints that fell, or that cover what was not processed; starts below one.
+    pub bad_checkpoints: usize,
+    /// Shards begun by two workers under one fence.
+    pub shared_fences: usize,
+    /// Shards begun while nothing should have moved.
+    pub moves_without_cause: usize,
     /// What was wrong, for people.
     pub details: Vec<String>,
 }
 
-/// The parents of each shard.
-pub(crate) type Lineage = BTreeMap<String, Vec<String>>;
+impl Verdict {
+    fn note(&mut self, violations: Vec<Violation>) -> usize {
+        self.details.extend(violations.iter().map(Violation::to_string));
+        violations.len()
+    }
 
-pub(crate) fn judge(lines: &[Line], puts: &Puts, lineage: &Lineage) -> Verdict {
-    let history = history(lines, puts, lineage);
-    let mut verdict = Verdict::default();
-    let mut delivered = BTreeSet::new();
-    let mut unknown = BTreeSet::new();
-    for line in lines {
-        if let LineEvent::Overrun { past_ms, .. } = &line.event {
-            verdict.overruns += usize::from(*past_ms > BLOCKING_GRACE.as_secs_f64() * 1000.0);
-        }
-        let LineEvent::Records { ids, .. } = &line.event else { continue };
-        for text in ids {
-            match text.parse::<u64>().ok().filter(|id| puts.contains_key(id)) {
-                Some(id) => verdict.duplicates += usize::from(!delivered.insert(id)),
-                None => drop(unknown.insert(text.as_str())),
+    fn count_records(&mut self, lines: &[Line], puts: &Puts) {
+        let mut delivered = BTreeSet::new();
+        let mut unknown = BTreeSet::new();
+        for line in lines {
+            let LineEvent::Records { ids, .. } = &line.event else { continue };
+            for text in ids {
+                match text.parse::<u64>().ok().filter(|id| puts.contains_key(id)) {
+                    Some(id) => self.duplicates += usize::from(!delivered.insert(id)),
+                    None => drop(unknown.insert(text.as_str())),
+                }
             }
         }
+        if let Some(first) = unknown.first() {
+            let count = unknown.len();
+            self.details.push(format!("{count} ids were never put, as {first:?}"));
+        }
+        self.lost = puts.keys().filter(|id| !delivered.contains(id)).count();
     }
-    if let Some(first) = unknown.first() {
-        let count = unknown.len();
-        verdict.details.push(format!("{count} ids were never put, as {first:?}"));
-    }
-    verdict.lost = puts.keys().filter(|id| !delivered.contains(id)).count();
-    for violation in every_record_is_delivered(&history) {
-        verdict.details.push(violation.to_string());
-    }
-    for violation in records_come_in_order(&history) {
-        verdict.out_of_order += 1;
-        verdict.details.push(violation.to_string());
-    }
-    for violation in no_two_workers_deliver_one_shard(&history) {
-        verdict.overlaps += 1;
-        verdict.details.push(violation.to_string());
-    }
-    for overlap in intervals_overlap(lines).into_iter().chain(goes_on_after_another(lines)) {
+}
+
+pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
+    let (lines, history) = (evidence.lines, history(evidence));
+    let mut verdict = Verdict::default();
+    verdict.count_records(lines, evidence.puts);
+    verdict.overruns = lines.iter().filter(|line| is_overrun(line)).count();
+    // How many are lost is counted above.
+    verdict.note(every_record_is_delivered(&history));
+    verdict.out_of_order = verdict.note(records_come_in_order(&history));
+    verdict.overlaps = verdict.note(no_two_workers_deliver_one_shard(&history));
+    let at_once = batches_overlap(lines).into_iter().chain(goes_on_after_another(lines));
+    for overlap in at_once {
         verdict.overlaps += 1;
         verdict.details.push(overlap);
+    }
+    verdict.stale_effects_accepted =
+        verdict.note(effects_apply_once_and_never_below_an_accepted_fence(&history));
+    verdict.bad_checkpoints = verdict.note(checkpoints_only_rise(&history))
+        + verdict.note(no_checkpoint_passes_an_unacked_record(&history));
+    verdict.shared_fences = verdict.note(every_ownership_has_a_higher_fence(&history));
+    for (from, to) in evidence.still {
+        let (from, to) = (moment(*from), moment(*to));
+        verdict.moves_without_cause += moves(&history, from, to);
+        verdict.note(nothing_moves(&history, from, to));
     }
     verdict
 }
 
-fn moment(seconds: f64) -> Moment {
-    Moment(Duration::from_secs_f64(seconds.max(0.0)))
-}
-
-/// The lines as a history of the testkit.
-fn history(lines: &[Line], puts: &Puts, lineage: &Lineage) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let made = |shard: &str| What::ShardMade {
-        shard: ShardId::new(shard),
-        parents: lineage.get(shard).into_iter().flatten().map(ShardId::new).collect(),
-    };
-    let shards: BTreeSet<_> = puts.values().map(|put| put.shard.as_str()).collect();
-    entries.extend(shards.iter().map(|shard| Entry { at: moment(0.0), what: made(shard) }));
-    // Known before it was read, whatever the clock of the producer says.
-    entries.extend(puts.values().map(|put| Entry {
-        at: moment(0.0),
-        what: What::Put { shard: ShardId::new(&put.shard), positions: vec![put.position] },
-    }));
-    let mut timed = Vec::new();
-    for line in lines {
-        let LineEvent::Records { shard, ids, fence, started, valid_until, .. } = &line.event else {
-            continue;
-        };
-        let numbers = ids.iter().filter_map(|id| puts.get(&id.parse().ok()?));
-        let positions: Vec<Position> = numbers.map(|put| put.position).collect();
-        let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
-        let at = moment(started.unwrap_or(line.ts));
-        let lease = LeaseKey::new(shard);
-        if let (Some(fence), Some(until)) = (fence, valid_until) {
-            let span = Span { first: *first, last: *last, count: positions.len() };
-            let kind = EventKind::BatchStarted {
-                lease: lease.clone(),
-                fence: Fence(*fence),
-                span,
-                valid_until: moment(*until),
-            };
-            let worker = WorkerId::new(&line.worker);
-            timed.push(Entry { at, what: What::Event(Event { at, worker, kind }) });
-        }
-        timed.push(Entry { at, what: What::Given { lease, positions } });
-    }
-    timed.sort_by_key(|entry| entry.at);
-    entries.extend(timed);
-    entries
-}
-
-/// Batches of one shard at two workers at the same time, each as far as its worker was valid.
-fn intervals_overlap(lines: &[Line]) -> Vec<String> {
-    let mut of_shard: BTreeMap<&str, Vec<(f64, f64, &str)>> = BTreeMap::new();
-    for line in lines {
-        let LineEvent::Records { shard, started, valid_until, .. } = &line.event else { continue };
-        let end = valid_until.map_or(line.ts, |until| until.min(line.ts));
-        let start = started.unwrap_or(line.ts);
-        of_shard.entry(shard).or_default().push((start, end, &line.worker));
-    }
-    let mut found = Vec::new();
-    for (shard, mut batches) in of_shard {
-        batches.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut longest = batches.first().copied();
-        for batch in batches {
-            if let Some((_, end, worker)) = longest
-                && batch.2 != worker
-                && batch.0 < end
-            {
-                found.push(format!(
-                    "{} and {worker} processed {shard} at {:.3}, until {end:.3}",
-                    batch.2, batch.0
-                ));
-            }
-            if longest.is_none_or(|(_, end, _)| batch.1 >= end) {
-                longest = Some(batch);
-            }
-        }
-    }
-    found
-}
-
-/// Batches of a worker that does not tell its validity, of a shard that another worker has begun
-/// after it, and that it has not begun again itself.
-fn goes_on_after_another(lines: &[Line]) -> Vec<String> {
-    let mut sorted: Vec<&Line> = lines.iter().collect();
-    sorted.sort_by(|a, b| a.ts.total_cmp(&b.ts));
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut found = Vec::new();
-    for line in sorted {
-        match &line.event {
-            LineEvent::ShardStart { shard, .. } => {
-                owners.insert(shard, &line.worker);
-            }
-            LineEvent::Records { shard, valid_until: None, .. } => {
-                let owner = *owners.entry(shard).or_insert(&line.worker);
-                if owner != line.worker {
-                    let (worker, at) = (&line.worker, line.ts);
-                    found.push(format!("{worker} processed {shard} at {at:.3}, which {owner} had"));
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+fn is_overrun(line: &Line) -> bool {
+    let grace_ms = BLOCKING_GRACE.as_secs_f64() * 1000.0;
+    matches!(line.event, LineEvent::Overrun { past_ms, .. } if past_ms > grace_ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::Put;
-    use kcl_core::protocol::SequenceNumber;
+    use kcl_core::protocol::{Checkpoint, Position, SequenceNumber};
 
     fn puts(count: u64) -> BTreeMap<u64, Put> {
         let position = |id| Position::from(SequenceNumber::from_parts(0, u128::from(id)));
@@ -198,8 +140,14 @@ mod tests {
         Line { ts: to, worker: worker.into(), event }
     }
 
+    fn verdict_of(lines: &[Line], puts: &Puts, checkpoints: &[Written]) -> Verdict {
+        let lineage = Lineage::new();
+        let (lineage, effects, still) = (&lineage, &[], &[]);
+        judge(&Evidence { lines, puts, lineage, checkpoints, effects, still })
+    }
+
     fn counts(lines: &[Line]) -> (usize, usize, usize, usize, usize) {
-        let v = judge(lines, &puts(4), &Lineage::new());
+        let v = verdict_of(lines, &puts(4), &[]);
         (v.lost, v.duplicates, v.out_of_order, v.overlaps, v.overruns)
     }
 
@@ -254,7 +202,68 @@ mod tests {
         let mut both = fair.to_vec();
         both.insert(4, records(4.5, "a", 1));
         assert_eq!(counts(&both).3, 1);
-        let verdict = judge(&[records(1.0, "a", 77)], &puts(0), &Lineage::new());
+        let verdict = verdict_of(&[records(1.0, "a", 77)], &puts(0), &[]);
         assert!(verdict.details[0].contains("never put"), "{:?}", verdict.details);
+    }
+
+    fn begins(ts: f64, worker: &str, fence: u64, seq: Option<u64>) -> Line {
+        let seq = seq.map(|id| puts(9)[&id].position.to_string());
+        let event = LineEvent::ShardStart { shard: "s".into(), seq, fence: Some(fence) };
+        Line { ts, worker: worker.into(), event }
+    }
+
+    fn written(at: f64, fence: u64, ordinal: u64, id: u64) -> Written {
+        let checkpoint = Checkpoint::At(puts(9)[&id].position);
+        let (worker, lease) = ("a".into(), "s".into());
+        Written { at, worker, lease, fence, ordinal, checkpoint }
+    }
+
+    #[test]
+    fn checkpoints_are_judged_by_what_was_processed_and_by_where_the_next_owner_begins() {
+        let lines = [
+            begins(9.0, "a", 1, None),
+            batch("a", 1, 10.0, 10.1, &[0, 1]),
+            begins(11.0, "b", 2, Some(1)),
+            batch("b", 2, 11.5, 11.6, &[2, 3]),
+        ];
+        let bad =
+            |checkpoints: &[Written]| verdict_of(&lines, &puts(4), checkpoints).bad_checkpoints;
+        assert_eq!(bad(&[written(10.2, 1, 1, 1), written(11.7, 2, 1, 3)]), 0);
+        assert!(bad(&[written(10.05, 1, 1, 1)]) > 0, "before the batch was processed");
+        assert!(bad(&[written(10.2, 1, 1, 2)]) > 0, "what nobody had been given");
+        assert!(bad(&[written(11.7, 2, 1, 3), written(11.8, 2, 2, 2)]) > 0, "it fell");
+        let mut far_back = lines.clone();
+        far_back[2] = begins(11.0, "b", 2, None);
+        let of = verdict_of(&far_back, &puts(4), &[written(10.2, 1, 1, 1)]);
+        assert_eq!(of.bad_checkpoints, 1, "the next owner began below it");
+    }
+
+    #[test]
+    fn two_workers_at_one_fence_and_an_effect_below_an_accepted_fence_are_found() {
+        let lines = [begins(9.0, "a", 1, None), begins(11.0, "b", 1, None)];
+        assert_eq!(verdict_of(&lines, &puts(0), &[]).shared_fences, 1);
+        let effect = |at, fence| Accepted { at, shard: "s".into(), fence };
+        let lineage = Lineage::new();
+        let stale = |effects: &[Accepted]| {
+            let (puts, lineage) = (&puts(0), &lineage);
+            let (lines, checkpoints, still) = (&[], &[], &[]);
+            let evidence = Evidence { lines, puts, lineage, checkpoints, effects, still };
+            judge(&evidence).stale_effects_accepted
+        };
+        assert_eq!(stale(&[effect(1.0, 1), effect(2.0, 1), effect(3.0, 2)]), 0);
+        assert_eq!(stale(&[effect(1.0, 2), effect(2.0, 1)]), 1);
+    }
+
+    #[test]
+    fn a_shard_that_is_begun_while_nothing_should_move_is_found() {
+        let lines = [begins(9.0, "a", 1, None), begins(11.0, "b", 2, None)];
+        let moved = |still: &[(f64, f64)]| {
+            let (lines, puts, lineage) = (&lines, &puts(0), &Lineage::new());
+            let (checkpoints, effects) = (&[], &[]);
+            let verdict = judge(&Evidence { lines, puts, lineage, checkpoints, effects, still });
+            (verdict.moves_without_cause, verdict.details.len())
+        };
+        assert_eq!(moved(&[(9.5, 10.5)]), (0, 0));
+        assert_eq!(moved(&[(9.5, 10.5), (10.5, 11.5)]), (1, 1));
     }
 }

@@ -61,6 +61,8 @@ fn no_file_names_a_path_of_one_machine() {
         "dynamodb-local",
         "coverage",
         "mutation",
+        "drills",
+        ".py",
     ] {
         check(ending, text);
     }

@@ -8,6 +8,7 @@ use crate::play;
 /// Leaves out whatever is optional. SIGTERM goes to the whole group; only the worker heeds it.
 const SCRIPT: &str = r#"#!/bin/sh
 trap '' TERM
+unset DRILL_SINK
 "$KCL" drill-worker | sed -u \
     -e 's/,"fence":[0-9]*//' -e 's/,"started":[0-9.e+]*//' -e 's/,"valid_until":[0-9.e+]*//'
 "#;
@@ -23,6 +24,10 @@ fn a_program_that_keeps_to_the_contract_can_be_drilled() {
     let kills = play(&["kill", "--rounds", "2", "--worker-cmd", &command]);
     assert_eq!(kills["overlaps"], 0, "{kills:#}");
     assert_eq!(kills["lost"], 0, "{kills:#}");
+    // It tells no fence, and writes to no sink: nothing is known.
+    for key in ["stale_effects_accepted", "stale_effects_rejected", "shared_fences", "bad_rows"] {
+        assert!(kills[key].is_null(), "{key}: {kills:#}");
+    }
     assert!(kills["failover_ms"]["n"].as_u64() > Some(0) || kills["invalid_rounds"] == 2);
     let stops = play(&["stop", "--rounds", "1", "--worker-cmd", &command]);
     assert_eq!(stops["details"], serde_json::json!([]), "it hands over and exits with 0");

@@ -12,11 +12,16 @@ fn number(report: &Value, key: &str) -> f64 {
 
 fn assert_nothing_is_wrong(report: &Value) {
     let counts = ["lost", "out_of_order", "overlaps", "stale_effects_accepted"];
-    for key in counts.into_iter().chain(["takes_without_fence"]) {
+    let of_the_rest = ["takes_without_fence", "bad_checkpoints", "shared_fences", "bad_rows"];
+    for key in counts.into_iter().chain(of_the_rest) {
         assert_eq!(number(report, key), 0.0, "{key}: {report:#}");
     }
     assert_eq!(report["details"], Value::Array(Vec::new()), "{report:#}");
     assert!(number(report, "records") > 0.0);
+    // What finds nothing because it has seen nothing is no check.
+    for key in ["effects_accepted", "checkpoints"] {
+        assert!(number(report, key) > 0.0, "{key}: {report:#}");
+    }
     assert_eq!(number(report, "overruns"), 0.0, "an asynchronous handler is cut off");
 }
 
@@ -52,6 +57,44 @@ fn a_rolling_deploy_moves_each_shard_twice_at_most() {
     assert_eq!(number(&report, "duplicates"), 0.0, "{report:#}");
     assert_at_most(&report, "most_moves_of_a_shard", 2.0);
     assert_at_most(&report, "pause_per_shard_ms.max", 600.0);
+}
+
+#[test]
+fn a_worker_that_is_asked_to_leave_hands_over_without_duplicates() {
+    let report = play(&["stop", "--rounds", "4"]);
+    assert_nothing_is_wrong(&report);
+    assert_eq!(number(&report, "duplicates"), 0.0, "{report:#}");
+    assert!(number(&report, "moves") > 0.0, "{report:#}");
+    assert_at_most(&report, "pause_ms.p99", 150.0);
+}
+
+#[test]
+fn the_shards_of_a_reaped_worker_go_on_at_once() {
+    let report = play(&["kill-reaped", "--rounds", "4"]);
+    assert_nothing_is_wrong(&report);
+    assert!(number(&report, "takes") > 0.0, "{report:#}");
+    assert_at_most(&report, "failover_ms.p99", 200.0);
+}
+
+#[test]
+fn an_outage_of_ten_lease_durations_moves_nothing() {
+    let report = play(&["outage", "--rounds", "1"]);
+    assert_nothing_is_wrong(&report);
+    assert_eq!((number(&report, "moves"), number(&report, "takes")), (0.0, 0.0), "{report:#}");
+}
+
+#[test]
+fn splits_and_merges_beside_kills_lose_nothing() {
+    let report = play(&["reshard", "--rounds", "4"]);
+    assert_nothing_is_wrong(&report);
+    assert!(number(&report, "failover_ms.n") > 0.0 || number(&report, "invalid_rounds") == 4.0);
+}
+
+#[test]
+fn a_worker_holds_64_shards_of_a_new_table_within_three_seconds() {
+    let report = play(&["start", "--shards", "64", "--rounds", "2"]);
+    assert_eq!(report["details"], Value::Array(Vec::new()), "{report:#}");
+    assert_at_most(&report, "start_ms.max", 3000.0);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Stands between the workers and the table, and does harm on command. Each worker has a door of
 //! its own, so that one can be cut off.
 
+mod checkpoints;
 mod claims;
 mod harm;
 mod stats;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,13 +25,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kcl_core::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
+pub(crate) use checkpoints::Written;
 use claims::Claims;
 use harm::{Fate, fate};
 pub(crate) use harm::{Harm, Rule};
 use stats::Stats;
 pub(crate) use stats::Traffic;
+use wire::Update;
 
 use crate::limits::PROXY_BODY;
+use crate::worker::unix_seconds;
 
 /// What the table answers when it throttles.
 const THROTTLED: &str = concat!(
@@ -55,8 +60,15 @@ struct Inner {
     /// Done at the moment, before what is done all along.
     harm: std::sync::Mutex<Harm>,
     stats: Stats,
-    claims: std::sync::Mutex<Claims>,
+    seen: std::sync::Mutex<Seen>,
     requests: AtomicU64,
+}
+
+/// What the table has applied, as far as it can be read off the wire.
+#[derive(Default)]
+struct Seen {
+    claims: Claims,
+    checkpoints: Vec<Written>,
 }
 
 /// One worker's way to the table.
@@ -86,7 +98,7 @@ impl Proxy {
             harm: std::sync::Mutex::new(Harm { is_outage: false, rules: always.clone() }),
             always,
             stats: Stats::default(),
-            claims: std::sync::Mutex::default(),
+            seen: std::sync::Mutex::default(),
             requests: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
@@ -99,8 +111,12 @@ impl Proxy {
     }
     /// Takes by force or from dead owners so far, and those whose owner had not been fenced.
     pub fn takes(&self) -> (usize, Vec<String>) {
-        let claims = locked(&self.inner.claims);
+        let claims = &locked(&self.inner.seen).claims;
         (claims.taken, claims.unfounded.clone())
+    }
+    /// Every checkpoint that the table has taken so far.
+    pub fn checkpoints(&self) -> Vec<Written> {
+        locked(&self.inner.seen).checkpoints.clone()
     }
     /// Requests since the traffic was last taken, and the table's own p99.
     pub fn glance(&self) -> (u64, Duration) {
@@ -219,9 +235,19 @@ impl Pass {
         let answer = answer.collect().await.map_err(|_| Closed)?.to_bytes();
         inner.stats.answered(operation, SystemClock.monotonic().since(sent));
         if head.status.is_success() {
-            locked(&inner.claims).applied(&self.worker, operation, body);
+            locked(&inner.seen).applied(&self.worker, operation, body);
         }
         Ok(Response::from_parts(head, Full::new(answer)))
+    }
+}
+
+impl Seen {
+    fn applied(&mut self, worker: &str, operation: &str, body: &[u8]) {
+        let Ok(body) = serde_json::from_slice(body) else { return };
+        for update in Update::all(operation, &body) {
+            self.claims.applied(worker, &update);
+            self.checkpoints.extend(checkpoints::written(worker, unix_seconds(), &update));
+        }
     }
 }
 

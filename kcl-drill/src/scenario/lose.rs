@@ -40,8 +40,10 @@ pub(super) async fn zombie(round: &mut Round<'_>) -> Result<(), Trouble> {
     round.stage.fleet.freeze(victim)?;
     SystemClock.sleep(asleep).await;
     round.stage.fleet.thaw(victim)?;
-    // It may need a new registration before it takes part again.
-    SystemClock.sleep(round.stage.args.lease_duration()).await;
+    // One that was declared dead has lost its shards by two lease durations after it fell asleep:
+    // from there on an even fleet is one in which it takes part again.
+    let rest = round.stage.args.lease_duration() * 2;
+    SystemClock.sleep(rest.saturating_sub(asleep)).await;
     round.stage.settle().await?;
     Ok(())
 }

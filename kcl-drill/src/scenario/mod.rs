@@ -16,8 +16,8 @@ use crate::stage::{Stage, Trouble};
 /// What a scenario came to, beyond what the journal tells.
 #[derive(Debug, Default)]
 pub(crate) struct Played {
-    /// How long the fleet took to catch up afterwards, where that counts.
-    pub caught_up_after: Option<Duration>,
+    /// How long the fleet took to catch up, for each round, where that counts.
+    pub caught_up_after: Vec<Duration>,
     /// From the start of a worker to its last shard, for each round, where that counts.
     pub starts: Vec<Duration>,
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use kcl_core::protocol::Moment;
 use kcl_core::{Clock, SystemClock};
+use tokio::sync::oneshot;
 
 use crate::contract::{Line, LineEvent};
 use crate::limits::LINES_WAITING;
@@ -20,7 +21,7 @@ pub(crate) struct Lines {
 enum Job {
     Line(Box<Line>),
     /// Answered once everything before it is written.
-    Flush(SyncSender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 impl Lines {
@@ -37,11 +38,12 @@ impl Lines {
         let _ = self.sender.send(Job::Line(Box::new(line)));
     }
 
-    /// Waits until everything said is written.
-    pub fn flush(&self) {
-        let (written, wait) = sync_channel(1);
+    /// Waits until everything said is written. Cancel-safe: it is written all the same.
+    pub async fn written(&self) {
+        let (written, wait) = oneshot::channel();
         if self.sender.send(Job::Flush(written)).is_ok() {
-            let _ = wait.recv();
+            // The writer ends with the process only.
+            let _ = wait.await;
         }
     }
 }

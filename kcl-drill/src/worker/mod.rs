@@ -97,6 +97,6 @@ pub async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     handle.shutdown().await;
     running.await??;
     lines.say(LineEvent::Shutdown);
-    lines.flush();
+    lines.written().await;
     Ok(())
 }

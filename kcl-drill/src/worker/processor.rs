@@ -69,6 +69,8 @@ impl RecordProcessor for Processor {
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
         let started = unix_seconds();
+        // As it stands now: the right that the batch began under.
+        let valid_until = as_unix(checkpointer.valid_until());
         let mut ids = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
             let id = std::str::from_utf8(&record.data);
@@ -87,13 +89,16 @@ impl RecordProcessor for Processor {
             ids,
             fence: Some(self.fence),
             started: Some(started),
-            valid_until: Some(as_unix(checkpointer.valid_until())),
+            valid_until: Some(valid_until),
         });
+        // `Ok` acks the batch, and a checkpoint may follow at once: the line comes first.
+        self.lines.written().await;
         Ok(())
     }
 
     async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
         self.lines.say(LineEvent::ShardEnd { shard: self.shard.clone() });
+        self.lines.written().await;
         Ok(())
     }
 
