@@ -396,7 +396,8 @@ fn under_reset() -> TableError {
 pub(crate) fn check_schema(row: &TableRow) -> Result<(), TableError> {
     if row.schema != TableRow::SCHEMA {
         return Err(TableError::Refused(format!(
-            "its row {} says that rows have schema {}, this version reads {}: use a matching version",
+            "its row {} says that rows have schema {}, this version reads {}: use a matching \
+             version",
             RowKey::Table,
             row.schema,
             TableRow::SCHEMA

@@ -89,9 +89,9 @@ pub enum WorkerError {
     Source(SourceError),
     /// A stream was deleted and made again: its sequence numbers mean nothing to the checkpoints.
     #[error(
-        "stream {stream} was created at {found_millis} ms, but row {} of the lease table is bound to \
-         the one created at {bound_to_millis} ms: use a new application name, or delete its lease \
-         table",
+        "stream {stream} was created at {found_millis} ms, but row {} of the lease table is bound \
+         to the one created at {bound_to_millis} ms: use a new application name, or delete its \
+         lease table",
         RowKey::Stream(stream.clone())
     )]
     StreamRecreated {
@@ -104,9 +104,9 @@ pub enum WorkerError {
     },
     /// The lease table is the one of other streams.
     #[error(
-        "the lease table is bound to other streams by its rows {}, this worker reads {stream} alone: \
-         give each application a name and a lease table of its own, or delete this one if those \
-         streams are done with",
+        "the lease table is bound to other streams by its rows {}, this worker reads {stream} \
+         alone: give each application a name and a lease table of its own, or delete this one if \
+         those streams are done with",
         rows_of(bound_to)
     )]
     OtherStream {

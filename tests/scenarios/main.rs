@@ -1,5 +1,5 @@
-//! The promises of docs/protocol.md, each told as a story; on a paused clock, but where a file takes
-//! real time.
+//! The promises of docs/protocol.md, each told as a story: on a paused clock, but where a file
+//! takes real time.
 
 mod broken;
 mod broken_liveness;
