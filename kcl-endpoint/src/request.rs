@@ -22,7 +22,7 @@ pub(crate) async fn respond(
     flight: Flight,
 ) -> Response<Answering> {
     let format = format_of(request.headers());
-    let target = request.headers().get("x-amz-target").cloned();
+    let (target, version) = (request.headers().get("x-amz-target").cloned(), request.version());
     let answered = take(state, request, format).await;
     let format = format.unwrap_or(Format::Json);
     let (status, body, error) = match answered {
@@ -33,7 +33,7 @@ pub(crate) async fn respond(
             (error.status, body, Some(error.name))
         }
     };
-    tracing::debug!(?target, status = status.as_u16(), error, "answered");
+    tracing::debug!(?version, ?format, ?target, status = status.as_u16(), error, "answered");
     let content_type = match body {
         Reply::Whole(_) => format.content_type(),
         Reply::Events(_) => EVENTS,

@@ -1,7 +1,9 @@
 """Holds an endpoint against the service model inside botocore: operations, members, what is required,
 bounds, patterns, errors, and the shape of every answer. Each probe is one raw request, in JSON and in CBOR.
 
-usage: contract.py URL docs/endpoint.md
+Writes the errors that came, for errors.py.
+
+usage: contract.py URL docs/endpoint.md PRODUCED.json
 """
 
 import gzip
@@ -14,11 +16,28 @@ import sys
 
 from wire import Time, Wire
 
-# What any operation may answer besides the errors that the model names.
-COMMON = {"ValidationException", "SerializationException", "AccessDeniedException"}
+# What any operation may answer besides the errors that the model names, with where that is written:
+# the common errors of the API reference, and those of the JSON protocol and of signatures that every
+# official client knows.
+COMMON = {
+    "AccessDeniedException": "Kinesis API reference, common errors",
+    "IncompleteSignatureException": "Kinesis API reference, common errors",
+    "InternalFailureException": "Kinesis API reference, common errors",
+    "InvalidSignatureException": "IAM user guide, troubleshooting of signatures",
+    "MissingAuthenticationTokenException": "Kinesis API reference, common errors",
+    "RequestEntityTooLargeException": "AWS JSON 1.1: HTTP status 413",
+    "RequestTimeoutException": "botocore data/_retry.json, HTTP status 408",
+    "SerializationException": "AWS JSON 1.1",
+    "ServiceUnavailable": "Kinesis API reference, common errors",
+    "UnknownOperationException": "AWS JSON 1.1",
+    "UnrecognizedClientException": "Kinesis API reference, common errors",
+    "ValidationException": "Kinesis API reference, common errors",
+}
 
 findings = []
 probes = 0
+# Errors that came, by operation.
+produced = {}
 
 
 def find(operation, encoding, what):
@@ -257,12 +276,14 @@ def walk(model, operation, wire):
     encoding = wire.encoding
     members = model.input(operation)["members"]
     required = model.input(operation).get("required", [])
-    allowed = model.errors(operation) | COMMON
+    allowed = model.errors(operation) | COMMON.keys()
 
     def call(request):
         global probes
         probes += 1
         answer = wire.call(operation, request)
+        if answer.error is not None:
+            produced.setdefault(operation, set()).add(answer.error)
         if answer.error is not None and answer.error not in allowed:
             find(operation, encoding, f"{answer.error} ({answer.message[:200]}) is not an error of it")
         for header in ("x-amzn-requestid", "x-amz-id-2", "date"):
@@ -330,7 +351,7 @@ def garbage(operation, wire):
 
 
 def main():
-    url, page = sys.argv[1:]
+    url, page, path = sys.argv[1:]
     model = Model(load())
     World.model = model
     done, out = scope(page)
@@ -347,6 +368,8 @@ def main():
                 garbage(operation, wire)
             elif wire.call(operation, {}).error != "UnknownOperationException":
                 find(operation, encoding, "listed as out of scope, and answered otherwise")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({operation: sorted(names) for operation, names in produced.items()}, file)
     for finding in findings:
         print(finding)
     print(f"{len(done & known)} operations done, {len(out & known)} out of scope, {probes} requests, "
@@ -354,4 +377,5 @@ def main():
     sys.exit(1 if findings else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

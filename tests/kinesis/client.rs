@@ -1,12 +1,16 @@
 //! The endpoint as the real client sees it.
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
-use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
     PutRecordsRequestEntry, ScalingType, ShardFilter, ShardFilterType, ShardIteratorType,
     StreamStatus,
 };
+
+use kcl_core::{Clock, SystemClock};
+use kcl_endpoint::{Endpoint, EndpointConfig};
 
 use crate::local;
 
@@ -66,16 +70,20 @@ async fn records_put_are_read_by_every_kind_of_iterator() {
     let put = put.unwrap();
     assert_eq!((put.failed_record_count, put.records.len()), (Some(0), 3));
     let second = put.records()[1].sequence_number().unwrap();
+    let before = SystemClock.wall_millis() as i64 - 60_000;
     for (kind, sequence, expected) in [
         (ShardIteratorType::TrimHorizon, None, 3),
         (ShardIteratorType::Latest, None, 0),
         (ShardIteratorType::AtSequenceNumber, Some(second), 2),
         (ShardIteratorType::AfterSequenceNumber, Some(second), 1),
+        (ShardIteratorType::AtTimestamp, None, 3),
     ] {
         let iterator =
             client.get_shard_iterator().stream_name("s").shard_id("shardId-000000000000");
         let iterator = iterator.set_starting_sequence_number(sequence.map(str::to_owned));
-        let iterator = iterator.shard_iterator_type(kind.clone()).send().await.unwrap();
+        let time = (kind == ShardIteratorType::AtTimestamp).then(|| DateTime::from_millis(before));
+        let iterator = iterator.shard_iterator_type(kind.clone()).set_timestamp(time);
+        let iterator = iterator.send().await.unwrap();
         let got = client.get_records().set_shard_iterator(iterator.shard_iterator).send().await;
         let got = got.unwrap();
         assert_eq!(got.records().len(), expected, "{kind:?}");
@@ -127,4 +135,33 @@ async fn wrong_requests_are_refused_as_the_service_does() {
     let large = Blob::new(vec![0; (1 << 20) + 1]);
     let large = client.put_record().stream_name("s").partition_key("k").data(large).send().await;
     assert_eq!(large.unwrap_err().code(), Some("InvalidArgumentException"));
+}
+
+#[tokio::test]
+async fn rates_are_told_as_the_errors_that_the_client_knows() {
+    let streams = vec![("s".to_owned(), 1)];
+    let config = EndpointConfig { streams, ..EndpointConfig::default() };
+    let endpoint = Endpoint::start(config).await.unwrap();
+    let once = RetryConfig::disabled();
+    let client = local::client(&endpoint);
+    let client = Client::from_conf(client.config().to_builder().retry_config(once).build());
+    let large = |_| {
+        let entry = PutRecordsRequestEntry::builder().partition_key("k");
+        entry.data(Blob::new(vec![0; 400_000])).build().unwrap()
+    };
+    let put = client.put_records().stream_name("s");
+    let put = put.set_records(Some((0..4).map(large).collect())).send().await.unwrap();
+    assert_eq!(put.failed_record_count, Some(2));
+    let code = put.records()[3].error_code();
+    assert_eq!(code, Some("ProvisionedThroughputExceededException"));
+    let place = client.get_shard_iterator().stream_name("s").shard_id("shardId-000000000000");
+    let place = place.shard_iterator_type(ShardIteratorType::Latest).send().await.unwrap();
+    let read = || client.get_records().set_shard_iterator(place.shard_iterator.clone()).send();
+    let mut refusal = None;
+    // Five a second: seven in a row take less than that.
+    for _ in 0..7 {
+        refusal = refusal.or(read().await.err());
+    }
+    let refusal = refusal.unwrap().into_service_error();
+    assert!(refusal.is_provisioned_throughput_exceeded_exception(), "{refusal:?}");
 }

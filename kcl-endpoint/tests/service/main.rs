@@ -1,6 +1,7 @@
 //! What the service documents, one behaviour a test, over the wire and on a clock that stands still
 //! until it is moved (<https://docs.aws.amazon.com/kinesis/latest/APIReference/>).
 
+mod behaviours;
 mod consumers;
 mod kept;
 mod limits;

@@ -20,8 +20,8 @@ import software.amazon.awssdk.services.kinesis.model.*;
 import software.amazon.awssdk.services.kinesis.model.Record;
 
 /**
- * Walks an endpoint with the SDK for Java v2 as the KCL uses it: CBOR, and cleartext HTTP/2 for
- * every call. Usage: Walk URL (an endpoint with the service's limits).
+ * Walks an endpoint with the SDK for Java v2 as the KCL uses it: CBOR, but for SubscribeToShard,
+ * and cleartext HTTP/2 for every call. Usage: Walk URL (an endpoint with the service's limits).
  */
 public class Walk {
     static final String STREAM = "java";
