@@ -13,8 +13,8 @@ pub(crate) struct Claims {
     dead: BTreeSet<String>,
     /// Leases revoked in their owner's inbox, with the fence.
     revoked: BTreeSet<(String, u64)>,
-    /// Who owns each lease whose owner was seen to change.
-    owners: BTreeMap<String, String>,
+    /// Who owns each lease whose owner was seen to change, by table and key.
+    owners: BTreeMap<(String, String), String>,
     /// What was taken without either, for people.
     pub unfounded: Vec<String>,
     /// Leases taken from dead owners, or by force.
@@ -49,11 +49,12 @@ impl Claims {
     }
 
     fn lease_changed(&mut self, worker: &str, lease: &str, update: &Update<'_>) {
-        let known = self.owners.get(lease).cloned();
+        let row = (update.table().to_owned(), lease.to_owned());
+        let known = self.owners.get(&row).cloned();
         let to = update.sets(schema::LEASE_OWNER).and_then(text);
         match to {
-            Some(to) => drop(self.owners.insert(lease.to_owned(), to.to_owned())),
-            None if update.removes(schema::LEASE_OWNER) => drop(self.owners.remove(lease)),
+            Some(to) => drop(self.owners.insert(row, to.to_owned())),
+            None if update.removes(schema::LEASE_OWNER) => drop(self.owners.remove(&row)),
             None => {}
         }
         // A write that does not say whom it takes from takes from whoever had it.
@@ -146,6 +147,10 @@ mod tests {
         let mut claims = Claims::default();
         hear(&mut claims, "a", &take_from_whoever("a-1"));
         assert_eq!((claims.taken, claims.unfounded.len()), (0, 0), "nobody had it");
+        let mut elsewhere = take_from_whoever("b-1");
+        elsewhere["TableName"] = json!("another");
+        hear(&mut claims, "b", &elsewhere);
+        assert_eq!((claims.taken, claims.unfounded.len()), (0, 0), "nor that of another table");
         hear(&mut claims, "b", &take_from_whoever("b-1"));
         assert_eq!((claims.taken, claims.unfounded.len()), (1, 1));
         hear(&mut claims, "b", &release());

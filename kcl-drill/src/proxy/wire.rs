@@ -27,6 +27,10 @@ impl<'a> Update<'a> {
     pub fn key(&self, attribute: &str) -> Option<&'a str> {
         text(&self.0["Key"][attribute])
     }
+    /// The table it is made in; empty if it does not say.
+    pub fn table(&self) -> &'a str {
+        self.0["TableName"].as_str().unwrap_or_default()
+    }
     /// What an attribute is set to.
     pub fn sets(&self, attribute: &str) -> Option<&'a Value> {
         self.equals(&self.0["UpdateExpression"], attribute)
