@@ -111,8 +111,8 @@ async fn every_answer_fits_one_order_of_the_writes_whatever_the_network_loses() 
     let won = history.won.len() as u64;
     let count = (won, history.unknown, applied);
     assert!(won <= applied && applied <= won + history.unknown, "won, unknown, applied: {count:?}");
-    // Whoever loses a race loses it to a winner, so there is about one a round: of far fewer nothing
-    // can be told.
+    // Whoever loses a race loses it to a winner, so there is about one a round: of far fewer
+    // nothing can be told.
     assert!(won >= ROUNDS / 4, "won, unknown, applied: {count:?}");
     for (what, fault) in [
         ("dropped", &faults.dropped),
