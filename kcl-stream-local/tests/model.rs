@@ -2,36 +2,64 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::engine;
-use kcl_core::protocol::SequenceNumber;
+use kcl_core::protocol::{HashKeyRange, SequenceNumber, ShardId};
 use kcl_core::{ReadFrom, ReadLimit, ReadOutcome, ShardReader, StreamSource};
-use kcl_stream_local::{NewRecord, ShardIterator, ShardNumber, Stream, StreamOptions, hash_key};
+use kcl_stream_local::{
+    NewRecord, PutError, ShardFilter, ShardIterator, ShardNumber, Stream, StreamOptions,
+    Throughput, hash_key,
+};
 use proptest::prelude::*;
 
-const DAY_MILLIS: u64 = 24 * 3_600_000;
+const HOUR_MILLIS: u64 = 3_600_000;
+/// The shortest retention a stream may have.
+const DAY_MILLIS: u64 = 24 * HOUR_MILLIS;
+/// Bytes of a record of which a shard takes a few in a second.
+const LARGE: usize = 200_000;
+/// What a shard takes in a second (bytes of data and key).
+const SHARD_BYTES: usize = 1 << 20;
 const READERS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
     Put(Vec<u8>),
-    Read { reader: usize, records: usize },
-    Pull { kind: u8, at: prop::sample::Index, records: usize },
+    /// Under the rates of the service: some of each shard's may be refused.
+    PutLarge(Vec<u8>),
+    Read {
+        reader: usize,
+        records: usize,
+    },
+    Pull {
+        kind: u8,
+        at: prop::sample::Index,
+        records: usize,
+    },
     Split(prop::sample::Index),
     Merge(prop::sample::Index),
-    Pass { minutes: u64 },
+    Uniform(u32),
+    Retention {
+        hours: u32,
+    },
+    Pass {
+        minutes: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
         6 => prop::collection::vec(0u8..12, 1..9).prop_map(Step::Put),
+        2 => prop::collection::vec(0u8..12, 1..16).prop_map(Step::PutLarge),
         6 => (0..READERS, 1usize..9).prop_map(|(reader, records)| Step::Read { reader, records }),
         6 => (0u8..5, index(), 1usize..9)
             .prop_map(|(kind, at, records)| Step::Pull { kind, at, records }),
         1 => index().prop_map(Step::Split),
         1 => index().prop_map(Step::Merge),
+        1 => (1u32..7).prop_map(Step::Uniform),
+        1 => (24u32..49).prop_map(|hours| Step::Retention { hours }),
         3 => (0u64..600).prop_map(|minutes| Step::Pass { minutes }),
     ]
 }
@@ -48,10 +76,15 @@ struct ModelShard {
     children: Vec<u32>,
     closed_at: Option<u64>,
     records: Vec<Kept>,
+    /// Bytes taken under the rates since they were last whole.
+    taken: usize,
 }
 
 struct Model {
     now: u64,
+    retention: u64,
+    /// What arrived by then is gone, however long records are kept now.
+    floor: u64,
     shards: Vec<ModelShard>,
     puts: usize,
 }
@@ -67,7 +100,7 @@ impl Model {
 
     fn add(&mut self, start: u128, end: u128) -> u32 {
         let (children, records) = (Vec::new(), Vec::new());
-        self.shards.push(ModelShard { start, end, children, closed_at: None, records });
+        self.shards.push(ModelShard { start, end, children, closed_at: None, records, taken: 0 });
         self.shards.len() as u32 - 1
     }
 
@@ -85,7 +118,8 @@ impl Model {
 
     fn retained(&self, shard: u32) -> &[Kept] {
         let records = &self.shards[shard as usize].records;
-        let expired = records.partition_point(|record| record.1 + DAY_MILLIS <= self.now);
+        let horizon = self.floor.max(self.now.saturating_sub(self.retention));
+        let expired = records.partition_point(|record| record.1 <= horizon);
         &records[expired..]
     }
 }
@@ -113,6 +147,71 @@ async fn put(stream: &Stream, model: &mut Model, keys: &[u8]) {
         assert!(shard.records.last().is_none_or(|last| last.0 < receipt.sequence));
         let text = String::from_utf8_lossy(&record.data).into_owned();
         shard.records.push((receipt.sequence, model.now, text));
+    }
+}
+
+/// A put of many under the service's rates: each shard takes a mebibyte, and once one record of a
+/// put was refused, none after it.
+fn put_large(stream: &Stream, model: &mut Model, keys: &[u8]) {
+    stream.set_throughput(Throughput::Provisioned).unwrap();
+    let record = |key: &u8| NewRecord::new(format!("key{key}"), vec![*key; LARGE]);
+    let records: Vec<_> = keys.iter().map(record).collect();
+    let results = stream.put_many(records.clone()).unwrap().results;
+    stream.set_throughput(Throughput::Unlimited).unwrap();
+    let mut full = BTreeSet::new();
+    for (record, result) in records.iter().zip(results) {
+        let key = hash_key(record.partition_key.as_str());
+        let open = model.open();
+        let is_there = |n: &&u32| {
+            let shard = &model.shards[**n as usize];
+            shard.start <= key && key <= shard.end
+        };
+        let number = *open.iter().find(is_there).unwrap();
+        let shard = &mut model.shards[number as usize];
+        let bytes = LARGE + record.partition_key.as_str().len();
+        if shard.taken + bytes > SHARD_BYTES || full.contains(&number) {
+            full.insert(number);
+            assert!(matches!(result, Err(PutError::Throttled { shard, .. }) if shard.0 == number));
+            continue;
+        }
+        let receipt = result.unwrap();
+        assert_eq!(receipt.shard.0, number);
+        shard.taken += bytes;
+        let text = String::from_utf8_lossy(&record.data).into_owned();
+        shard.records.push((receipt.sequence, model.now, text));
+    }
+}
+
+/// The number in a shard's id.
+fn number_of(id: &ShardId) -> u32 {
+    id.as_str().rsplit('-').next().unwrap().parse().unwrap()
+}
+
+/// Any number of splits and merges: what counts is that the space is divided evenly after it, that
+/// what is open on both sides was left alone, and that each child covers of its parents what they
+/// had.
+fn reshard(stream: &Stream, model: &mut Model, count: u32) {
+    let before = model.open();
+    stream.update_shard_count(count).unwrap();
+    let listed = stream.list_shards(&ShardFilter::FromTrimHorizon).unwrap();
+    let known = model.shards.len();
+    for info in listed.iter().filter(|info| info.number.0 as usize >= known) {
+        let number = model.add(info.range.start, info.range.end);
+        assert_eq!(number, info.number.0, "numbers follow each other");
+        assert!(!info.parents.is_empty());
+        for parent in &info.parents {
+            let (now, parent) = (model.now, &mut model.shards[number_of(parent) as usize]);
+            assert!(parent.start <= info.range.end && info.range.start <= parent.end);
+            parent.closed_at.get_or_insert(now);
+            parent.children.push(number);
+        }
+    }
+    let even: Vec<_> = HashKeyRange::split_evenly(count).iter().map(|r| (r.start, r.end)).collect();
+    let range = |n: &u32| (model.shards[*n as usize].start, model.shards[*n as usize].end);
+    let after = model.open();
+    assert_eq!(after.iter().map(range).collect::<Vec<_>>(), even);
+    for shard in before.iter().filter(|shard| even.contains(&range(shard))) {
+        assert!(after.contains(shard), "{shard} was right already");
     }
 }
 
@@ -180,7 +279,8 @@ fn pull(stream: &Stream, model: &Model, kind: u8, at: prop::sample::Index, recor
 
 async fn run(steps: Vec<Step>) {
     let stream = engine().create_stream("s", 2, StreamOptions::unlimited()).unwrap();
-    let mut model = Model { now: common::START, shards: Vec::new(), puts: 0 };
+    let mut model =
+        Model { now: common::START, retention: DAY_MILLIS, floor: 0, shards: Vec::new(), puts: 0 };
     model.add(0, u128::MAX / 2);
     model.add(u128::MAX / 2 + 1, u128::MAX);
     let mut readers: Vec<Reader> = Vec::new();
@@ -190,6 +290,13 @@ async fn run(steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Put(keys) => put(&stream, &mut model, &keys).await,
+            Step::PutLarge(keys) => put_large(&stream, &mut model, &keys),
+            Step::Uniform(count) => reshard(&stream, &mut model, count),
+            Step::Retention { hours } => {
+                stream.set_retention_hours(hours).unwrap();
+                model.floor = model.floor.max(model.now.saturating_sub(model.retention));
+                model.retention = u64::from(hours) * HOUR_MILLIS;
+            }
             Step::Read { reader, records } => read(&model, &mut readers[reader], records).await,
             Step::Pull { kind, at, records } => pull(&stream, &model, kind, at, records),
             Step::Split(at) => {
@@ -214,6 +321,9 @@ async fn run(steps: Vec<Step>) {
             Step::Merge(_) => {}
             Step::Pass { minutes } => {
                 model.now += minutes * 60_000;
+                if minutes > 0 {
+                    model.shards.iter_mut().for_each(|shard| shard.taken = 0);
+                }
                 tokio::time::advance(Duration::from_secs(minutes * 60)).await;
             }
         }
