@@ -115,6 +115,20 @@ pub enum WorkerError {
         /// Those in the table.
         bound_to: Vec<StreamName>,
     },
+    /// The worker was given one stream twice, or two that the lease table cannot tell apart.
+    #[error(
+        "stream {stream} has the lease keys of stream {first} ({prefix}:..), which this worker \
+         reads too: give it each stream once, however it is named; for two streams of one account \
+         and name, in two regions, use an application each"
+    )]
+    StreamTwice {
+        /// The second.
+        stream: StreamName,
+        /// The one before.
+        first: StreamName,
+        /// What stands before the shard in the lease keys of both.
+        prefix: String,
+    },
     /// The table's lease keys are not of this worker's kind.
     #[error(
         "the lease table holds {lease}, and this worker, which reads {stream}, would {}: its keys \

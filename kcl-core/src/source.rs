@@ -108,7 +108,7 @@ pub struct Unreadable {
 /// What a stream says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamDescription {
-    /// Its name or ARN.
+    /// Its name or ARN: the same however the source came by the stream, since its row goes by it.
     pub name: StreamName,
     /// What stands before the shard id in lease keys when one application reads several streams:
     /// `account:stream:createdAt`.
@@ -249,6 +249,13 @@ pub trait ShardReader: Send {
     /// # Cancel safety
     /// Dropping the future loses no record: the next call returns it.
     async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError>;
+
+    /// What it has in memory and has not returned yet: an answer larger than the limit, say. It
+    /// counts against what the worker may read ([`Config::read_budget`](crate::Config)). Default:
+    /// nothing. A reader on top of another one adds what that one holds.
+    fn held(&self) -> ReadLimit {
+        ReadLimit { records: 0, bytes: 0 }
+    }
 }
 
 /// Why a stream did not answer.

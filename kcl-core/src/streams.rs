@@ -95,15 +95,20 @@ impl Streams {
     /// Binds each stream.
     ///
     /// # Errors
-    /// As for [`Binding::bind`].
+    /// As for [`Binding::bind`]; two requests for one stream.
     pub(crate) async fn bind(
         requests: &[StreamRequest],
         binding: Binding<'_>,
     ) -> Result<Self, WorkerError> {
-        let mut bound = BTreeMap::new();
+        let mut bound: BTreeMap<String, Arc<Bound>> = BTreeMap::new();
         for request in requests {
             let stream = binding.bind(request).await?;
-            bound.insert(stream.prefix().to_owned(), Arc::new(stream));
+            let prefix = stream.prefix().to_owned();
+            if let Some(first) = bound.get(&prefix) {
+                let (stream, first) = (stream.row.name, first.row.name.clone());
+                return Err(WorkerError::StreamTwice { stream, first, prefix });
+            }
+            bound.insert(prefix, Arc::new(stream));
         }
         Ok(Self { several: binding.several, bound: RwLock::new(bound) })
     }

@@ -308,6 +308,22 @@ async fn lag_counts_what_was_read_and_is_not_returned_yet() {
     assert_eq!(lags, [1, 0], "record 1 came a millisecond before the last one");
 }
 
+#[tokio::test]
+async fn what_is_unpacked_and_not_returned_is_told_as_held() {
+    let records = vec![record(0, "x", aggregate(&subs([1, 2, 3]))), record(1, "a", "plain")];
+    let source = UnpackedSource::new(Script::new(records));
+    let mut reader = source.open(&shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let limit = ReadLimit { records: 1, bytes: 1 << 20 };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        reader.next(limit).await.unwrap();
+        let ReadLimit { records, bytes } = reader.held();
+        held.push((records, bytes));
+    }
+    // A sub-record has three bytes, the plain record six; one is read of a page of the stream.
+    assert_eq!(held, [(2, 6), (1, 3), (0, 0), (0, 0)]);
+}
+
 #[derive(Clone, Debug)]
 enum Made {
     Plain(Vec<u8>),

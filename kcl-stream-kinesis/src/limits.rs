@@ -16,6 +16,10 @@ pub const BYTES_PER_SECOND: f64 = (2 << 20) as f64;
 /// application waits half a second at most.
 pub const BYTES_PER_READ: usize = 1 << 20;
 
+/// What a record of a shard is taken to be large before one has come: the most that streams take
+/// unless they are set otherwise (Kinesis quotas: 1 MiB, up to 10 MiB).
+pub const UNKNOWN_RECORD: usize = 1 << 20;
+
 /// What a refused reader keeps of its share of a shard's limits. With 0.7, readers use about 85% of
 /// the limit as they feel for it.
 pub const SHARE_KEPT: f64 = 0.7;
@@ -79,9 +83,6 @@ pub const TAKEN_OVER_PAUSE: Duration = Duration::from_secs(11);
 /// Without an event for so long, a subscription is dead: the service sends one every five seconds.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long an event may wait for its reader before the subscription is given up. Over HTTP/2 all
+/// How long a reader may not be asked before its subscription is given up. Over HTTP/2 all
 /// subscriptions of a worker share one window of bytes: one that is not read holds up the others.
 pub const STALL: Duration = Duration::from_secs(10);
-
-/// Events read ahead of a reader. At most one more waits to be taken in.
-pub const EVENTS_AHEAD: usize = 1;

@@ -12,7 +12,7 @@ use kcl_core::{Clock, SystemClock};
 
 use crate::api::KinesisApi;
 use crate::counters::Counting;
-use crate::fan_out::FanOut;
+use crate::fan_out::{FanOut, Troubles};
 use crate::limits::{
     IDLE, LONGEST_INTERVAL, READ_INTERVAL, RECORDS_PER_READ, REQUEST_TIMEOUT, SHORTEST_INTERVAL,
 };
@@ -147,6 +147,7 @@ impl Builder {
             clock: self.clock,
             counting: Counting::default(),
             rolls: Rolls::seeded(seed),
+            troubles: Troubles::default(),
         }
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use kcl_protocol::Moment;
 use kcl_protocol::retry::spread;
 
-use crate::limits::{BYTES_PER_READ, BYTES_PER_SECOND, SHARE_KEPT, SHARE_REGAINED, SMALLEST_SHARE};
+use crate::limits::{
+    BYTES_PER_READ, BYTES_PER_SECOND, SHARE_KEPT, SHARE_REGAINED, SMALLEST_SHARE, UNKNOWN_RECORD,
+};
 
 /// How far apart reads are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,14 @@ pub(crate) struct Pace {
 impl Pace {
     pub fn new(intervals: Intervals) -> Self {
         let zero = Moment::default();
-        Self { intervals, share: 1.0, set_at: zero, due: zero, last_bytes: 0, record_bytes: 0 }
+        Self {
+            intervals,
+            share: 1.0,
+            set_at: zero,
+            due: zero,
+            last_bytes: 0,
+            record_bytes: UNKNOWN_RECORD,
+        }
     }
 
     /// No read before.
@@ -83,15 +92,15 @@ impl Pace {
         wait
     }
 
-    /// How many records to ask for, with room for so many bytes. A read of ten seconds' worth of
+    /// How many records to ask for, with room for so many bytes; before the first record, as if
+    /// each were as large as the service takes by default. A read of ten seconds' worth of
     /// bytes would shut everybody out for as long, so a reader takes a part at a time.
     pub fn records(&self, most: usize, room_bytes: usize) -> usize {
         let bytes = match self.intervals.has_byte_rate {
             true => BYTES_PER_READ.min(room_bytes),
             false => room_bytes,
         };
-        let fit = bytes.checked_div(self.record_bytes).unwrap_or(most);
-        fit.clamp(1, most)
+        (bytes / self.record_bytes).clamp(1, most)
     }
 
     fn apart(&self, bytes: usize) -> Duration {
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn a_read_asks_for_what_there_is_room_for_by_the_size_of_records_so_far() {
         let mut pace = pace();
-        assert_eq!(pace.records(10_000, 1 << 20), 10_000, "sizes are not known yet");
+        assert_eq!(pace.records(10_000, 1 << 20), 1, "sizes are not known yet");
         pace.answered(NOW, 10, 10 << 10, 1);
         assert_eq!(pace.records(10_000, 64 << 10), 64);
         assert_eq!(pace.records(10_000, 64 << 20), BYTES_PER_READ / 1024);

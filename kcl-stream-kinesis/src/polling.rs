@@ -144,4 +144,8 @@ impl ShardReader for PollingReader {
             }
         }
     }
+
+    fn held(&self) -> ReadLimit {
+        self.spare.held()
+    }
 }

@@ -13,7 +13,7 @@ use kcl_protocol::{ShardId, hash};
 
 use crate::api::KinesisApi;
 use crate::counters::{Counting, SourceCounters};
-use crate::fan_out::FanOutReader;
+use crate::fan_out::{FanOutReader, Troubles};
 use crate::options::{Builder, Way};
 use crate::pace::Intervals;
 use crate::polling::PollingReader;
@@ -40,6 +40,7 @@ pub struct KinesisSource {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counting: Counting,
     pub(crate) rolls: Rolls,
+    pub(crate) troubles: Troubles,
 }
 
 impl KinesisSource {
@@ -91,7 +92,9 @@ impl StreamSource for KinesisSource {
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        self.api.list_shards().await
+        let shards = self.api.list_shards().await?;
+        self.troubles.keep(&shards);
+        Ok(shards)
     }
 
     async fn open(

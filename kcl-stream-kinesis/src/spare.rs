@@ -8,6 +8,7 @@ use kcl_core::{ReadLimit, ReadOutcome, Record};
 #[derive(Default)]
 pub(crate) struct Spare {
     records: VecDeque<Record>,
+    bytes: usize,
     behind_millis: u64,
 }
 
@@ -15,6 +16,7 @@ impl Spare {
     /// Takes what came in place of what was there, which has to be nothing.
     pub fn fill(&mut self, records: Vec<Record>, behind_millis: u64) {
         debug_assert!(self.records.is_empty());
+        self.bytes = records.iter().map(size).sum();
         self.records = records.into();
         self.behind_millis = behind_millis;
     }
@@ -30,12 +32,18 @@ impl Spare {
             bytes <= limit.bytes
         };
         let count = self.records.iter().take(limit.records).take_while(fits).count().max(1);
-        let records = if count == self.records.len() {
+        let records: Vec<_> = if count == self.records.len() {
             std::mem::take(&mut self.records).into()
         } else {
             self.records.drain(..count).collect()
         };
+        self.bytes -= records.iter().map(size).sum::<usize>();
         Some(ReadOutcome::Records { records, behind_millis: self.behind_millis })
+    }
+
+    /// What is at hand.
+    pub fn held(&self) -> ReadLimit {
+        ReadLimit { records: self.records.len(), bytes: self.bytes }
     }
 }
 

@@ -1,10 +1,13 @@
 //! The endpoint and the Kinesis source, each against the real client.
 
+mod asked;
+mod budget;
 mod client;
 mod fanout;
 mod flights;
 mod flights_job;
 mod harness;
+mod identity;
 mod keys;
 mod local;
 mod long_run;

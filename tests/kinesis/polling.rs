@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_core::{Clock, ReadFrom, ReadOutcome, SourceError, StreamSource, SystemClock};
-use kcl_stream_kinesis::{KinesisSource, StreamRef};
+use kcl_core::{Clock, ReadFrom, ReadLimit, ReadOutcome, SourceError, StreamSource, SystemClock};
+use kcl_stream_kinesis::{FanOut, KinesisSource, StreamRef};
 
 use crate::harness::{Way, put, served};
 use crate::local;
@@ -18,7 +18,7 @@ async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
     let client = local::client(&endpoint);
     let source = KinesisSource::builder(client.clone(), "s").build();
     let described = source.describe().await.unwrap();
-    assert_eq!(described.name.as_str(), "s");
+    assert_eq!(described.name.as_str(), "arn:aws:kinesis:us-east-1:000000000000:stream/s");
     assert!(described.lease_prefix.starts_with("000000000000:s:"), "{described:?}");
     let ahead = described.service_time_millis.abs_diff(SystemClock.wall_millis());
     assert!(ahead < 60_000, "the service's own time");
@@ -31,6 +31,47 @@ async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
         unknown.describe().await.unwrap_err(),
         SourceError::NotFound("stream nowhere".to_owned())
     );
+}
+
+/// Room for one record of the tests below, and not for two.
+const NARROW: ReadLimit = ReadLimit { records: 100, bytes: 1_500 };
+
+async fn holds_what_it_did_not_return(fan_out: Option<FanOut>) {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    for _ in 0..5 {
+        put(&client, 0, &[0; 1_000]).await;
+    }
+    let builder = KinesisSource::builder(client, "s").unlimited();
+    let source = match fan_out {
+        Some(consumer) => builder.fan_out(consumer).build(),
+        None => builder.build(),
+    };
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    assert_eq!(reader.held(), ReadLimit { records: 0, bytes: 0 });
+    let (mut returned, mut most) = (0, 0);
+    while returned < 5 {
+        let outcome = reader.next(NARROW).await.unwrap();
+        let ReadOutcome::Records { records, .. } = outcome else { panic!("{outcome:?}") };
+        returned += records.len();
+        let held = reader.held();
+        assert_eq!(held.bytes, held.records * (1_000 + "key".len()));
+        most = most.max(held.records);
+        let counters = source.counters();
+        assert_eq!(counters.records as usize, returned + held.records, "nothing else is in memory");
+    }
+    assert_eq!(reader.held().records, 0);
+    assert!(source.counters().reads == 5 || most > 0, "more came than was returned");
+}
+
+#[tokio::test]
+async fn a_polled_reader_reads_no_more_than_is_asked_for_and_tells_what_it_holds() {
+    holds_what_it_did_not_return(None).await;
+}
+
+#[tokio::test]
+async fn a_pushed_reader_tells_what_it_holds_of_an_event() {
+    holds_what_it_did_not_return(Some(FanOut::register("app"))).await;
 }
 
 #[tokio::test]

@@ -341,3 +341,15 @@ async fn a_command_for_a_shard_that_several_streams_have_must_name_the_stream() 
     let only = ShardName::from(&ShardId::new("shardId-000000000003"));
     one.handle.resume(only).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_given_one_stream_twice_is_refused_and_the_error_names_it() {
+    let mut world = Several::new();
+    let (config, table) = (world.fleet.config(), Arc::new(Cable::new(&world.fleet.table)));
+    let source = || Arc::new(ByName { engine: world.fleet.engine.clone(), name: "more" });
+    let scheduler = Scheduler::new(config, table, source(), world.note()).unwrap();
+    let twice = scheduler.stream(source(), world.note()).run().await.unwrap_err();
+    let is_named = matches!(&twice, WorkerError::StreamTwice { stream, first, .. }
+        if stream.as_str() == "more" && first.as_str() == "more");
+    assert!(is_named, "{twice}");
+}

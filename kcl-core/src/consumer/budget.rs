@@ -16,7 +16,7 @@ use crate::source::ReadLimit;
 const PIECE: ReadLimit = ReadLimit { records: 1_000, bytes: 256 << 10 };
 /// One read takes at most this part of what is left.
 const PART: usize = 8;
-const NOTHING: ReadLimit = ReadLimit { records: 0, bytes: 0 };
+pub(super) const NOTHING: ReadLimit = ReadLimit { records: 0, bytes: 0 };
 
 /// The budget of a worker.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Share {
     budget: Arc<Budget>,
     name: u64,
     held: ReadLimit,
+    /// What its reader has and did not return yet.
+    in_reader: ReadLimit,
     /// What the read that is out may bring.
     lent: ReadLimit,
 }
@@ -68,7 +70,7 @@ impl Budget {
         (state.shares, state.named) = (state.shares + 1, state.named + 1);
         let name = state.named;
         drop(state);
-        Share { budget: Arc::clone(self), name, held: NOTHING, lent: NOTHING }
+        Share { budget: Arc::clone(self), name, held: NOTHING, in_reader: NOTHING, lent: NOTHING }
     }
 
     /// What each shard may always read first.
@@ -97,6 +99,12 @@ impl Budget {
     fn may_read_ahead(&self, state: &State) -> bool {
         let (whole, left) = self.pool(state);
         left.records > whole.records / 2 && left.bytes > whole.bytes / 2
+    }
+
+    fn add(&self, what: ReadLimit) {
+        let mut state = self.state();
+        state.records += what.records;
+        state.bytes += what.bytes;
     }
 
     fn free(&self, what: ReadLimit) {
@@ -146,14 +154,20 @@ impl Share {
 
     /// The read that was out brought this.
     pub fn arrived(&mut self, what: ReadLimit) {
-        {
-            let mut state = self.budget.state();
-            state.records += what.records;
-            state.bytes += what.bytes;
-        }
+        self.budget.add(what);
         self.held.records += what.records;
         self.held.bytes += what.bytes;
         self.give_back_lent();
+    }
+
+    /// The reader has so much now and did not return it yet. It keeps others from reading ahead,
+    /// but not this shard from taking it.
+    pub fn reader_holds(&mut self, what: ReadLimit) {
+        let before = std::mem::replace(&mut self.in_reader, what);
+        if before != what {
+            self.budget.add(what);
+            self.budget.free(before);
+        }
     }
 
     /// So much of what it holds is done with.
@@ -177,6 +191,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.give_back_lent();
+        self.reader_holds(NOTHING);
         self.finished(self.held);
         let mut state = self.budget.state();
         state.shares -= 1;
@@ -235,6 +250,24 @@ mod tests {
         let budget = Budget::new(WHOLE);
         let mut idle: Vec<_> = (0..1000).map(|_| budget.share()).collect();
         assert!(idle.iter_mut().all(|share| lend(share, true).is_some()));
+        assert_eq!(budget.used(), NOTHING);
+    }
+
+    #[test]
+    fn what_readers_hold_counts_and_does_not_keep_a_shard_from_taking_it() {
+        let budget = Budget::new(WHOLE);
+        let (mut one, mut other) = (budget.share(), budget.share());
+        let page = ReadLimit { records: 10, bytes: 60 * MIB };
+        one.reader_holds(page);
+        assert_eq!(budget.used(), page);
+        other.arrived(ReadLimit { records: 1, bytes: 1 });
+        assert_eq!(lend(&mut other, false), None, "nothing is left to read ahead");
+        assert!(lend(&mut one, false).is_some(), "one has nothing but what is in its reader");
+        one.give_back_lent();
+        one.reader_holds(NOTHING);
+        assert!(lend(&mut other, false).is_some());
+        one.reader_holds(page);
+        drop((one, other));
         assert_eq!(budget.used(), NOTHING);
     }
 

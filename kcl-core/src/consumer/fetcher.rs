@@ -10,7 +10,7 @@ use kcl_protocol::{Checkpoint, ShardId};
 
 use super::ConsumerConfig;
 use super::alarm::Alarm;
-use super::budget::Share;
+use super::budget::{NOTHING, Share};
 use super::lag::Lag;
 use crate::clock::Clock;
 use crate::retry::Backoff;
@@ -106,7 +106,7 @@ impl Fetcher {
             step: Step::Unopened,
             enqueued: from,
             queue: VecDeque::new(),
-            queued: ReadLimit { records: 0, bytes: 0 },
+            queued: NOTHING,
             failures: 0,
             roll,
             clock: Arc::clone(clock),
@@ -114,7 +114,7 @@ impl Fetcher {
             reading: unread,
             taking: unread,
             share,
-            taken: ReadLimit { records: 0, bytes: 0 },
+            taken: NOTHING,
             at_tip: false,
         }
     }
@@ -137,14 +137,14 @@ impl Fetcher {
 
     fn forget(&mut self) {
         self.queue = VecDeque::new();
-        self.share
-            .finished(std::mem::replace(&mut self.queued, ReadLimit { records: 0, bytes: 0 }));
+        self.share.finished(std::mem::replace(&mut self.queued, NOTHING));
         self.share.give_back_lent();
+        self.share.reader_holds(NOTHING);
     }
 
     /// What was taken is done with.
     pub fn batch_done(&mut self) {
-        self.share.finished(std::mem::replace(&mut self.taken, ReadLimit { records: 0, bytes: 0 }));
+        self.share.finished(std::mem::replace(&mut self.taken, NOTHING));
     }
 
     /// The shards that follow, once the shard is closed and all its records were taken.
@@ -186,7 +186,7 @@ impl Fetcher {
                 Step::Unopened => self.step = self.open(),
                 Step::Opening(mut opening) => match opening.as_mut().poll(cx) {
                     Poll::Pending => return self.park(Step::Opening(opening)),
-                    Poll::Ready(Ok(reader)) => self.step = Step::Resting(reader),
+                    Poll::Ready(Ok(reader)) => self.step = self.rest(reader),
                     Poll::Ready(Err(error)) => return Poll::Ready(self.failed(None, error)),
                 },
                 Step::Resting(reader) => match self.lend(cx) {
@@ -211,6 +211,11 @@ impl Fetcher {
                 step @ (Step::Closed | Step::Ended(_)) => return self.park(step),
             }
         }
+    }
+
+    fn rest(&mut self, reader: Reader) -> Step {
+        self.share.reader_holds(reader.held());
+        Step::Resting(reader)
     }
 
     fn park<T>(&mut self, step: Step) -> Poll<T> {
@@ -251,10 +256,13 @@ impl Fetcher {
             ReadOutcome::Records { records, behind_millis } => {
                 self.reading = Lag::beyond(behind_millis, now);
                 self.enqueue(records, Lag::of_records(behind_millis, now));
-                Step::Resting(reader)
+                self.rest(reader)
             }
-            ReadOutcome::CaughtUp => Step::Resting(reader),
-            ReadOutcome::ShardEnd { children } => Step::Ended(children),
+            ReadOutcome::CaughtUp => self.rest(reader),
+            ReadOutcome::ShardEnd { children } => {
+                self.share.reader_holds(NOTHING);
+                Step::Ended(children)
+            }
         };
         self.share.give_back_lent();
         Fetched::Something
@@ -296,6 +304,7 @@ impl Fetcher {
             SourceError::Expired => None,
             SourceError::Throttled { .. } | SourceError::Unavailable(_) => reader,
         };
+        self.share.reader_holds(reader.as_ref().map_or(NOTHING, |reader| reader.held()));
         self.failures = self.failures.saturating_add(1);
         let mut delay = Backoff::REQUEST.delay(self.failures, self.roll);
         if let SourceError::Throttled { retry_after } = &error {

@@ -1,5 +1,6 @@
 //! Any stream source, with aggregates taken apart and payloads opened.
 
+mod queue;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,8 @@ use reader::UnpackedReader;
 /// record of which every sub-record is dropped has nothing to acknowledge; the checkpoint passes it
 /// with the record after it, or at the end of the shard.
 ///
-/// The limit of a read is kept, but for memory: the records inside one record of the stream are
-/// held at once, with the rest of the page that it came with.
+/// The limit of a read is kept. The records inside one record of the stream are in memory at once,
+/// with the rest of the page that it came with; they count against the worker's read budget.
 pub struct UnpackedSource<S> {
     source: Arc<S>,
     ranges: Arc<Ranges>,

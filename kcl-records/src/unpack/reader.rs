@@ -4,7 +4,6 @@
 //! dropped at any await loses none: `pages` as the stream has them, `sealed` taken apart, `ready`
 //! to be returned.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +12,7 @@ use kcl_core::{
 };
 use kcl_protocol::{HashKeyRange, Position, ShardId};
 
+use super::queue::Queue;
 use super::{Opening, UnpackedSource};
 use crate::aggregate::{Decoded, MAGIC, SubRecord, decode};
 
@@ -24,10 +24,9 @@ pub(super) struct UnpackedReader<S> {
     after: Option<Position>,
     /// The shard's range once it was asked for: `Some(None)` if it has none.
     range: Option<Option<HashKeyRange>>,
-    page: VecDeque<Record>,
-    sealed: VecDeque<Record>,
-    ready: VecDeque<Record>,
-    ready_bytes: usize,
+    page: Queue,
+    sealed: Queue,
+    ready: Queue,
     /// The tip, as far as the page tells: how far its last record was behind, and when it came.
     behind_millis: u64,
     last_arrival_millis: u64,
@@ -46,10 +45,9 @@ impl<S: StreamSource> UnpackedReader<S> {
             inner,
             after,
             range: None,
-            page: VecDeque::new(),
-            sealed: VecDeque::new(),
-            ready: VecDeque::new(),
-            ready_bytes: 0,
+            page: Queue::default(),
+            sealed: Queue::default(),
+            ready: Queue::default(),
             behind_millis: 0,
             last_arrival_millis: 0,
         }
@@ -63,15 +61,14 @@ impl<S: StreamSource> UnpackedReader<S> {
 
     /// Goes on with the page until enough is ready, at least one record if there is any.
     async fn unpack(&mut self, limit: ReadLimit) -> Result<(), SourceError> {
-        while self.ready.is_empty()
-            || (self.ready.len() < limit.records && self.ready_bytes < limit.bytes)
-        {
+        let is_enough = |ready: ReadLimit| {
+            ready.records > 0 && (ready.records >= limit.records || ready.bytes >= limit.bytes)
+        };
+        while !is_enough(self.ready.held()) {
             if let Some(record) = self.sealed.front() {
                 let opened = self.source.opening.open(record).await?;
-                if let Some(record) = self.sealed.pop_front() {
-                    let record = opened.record(record);
-                    self.ready_bytes += size(&record);
-                    self.ready.push_back(record);
+                if let Some(record) = self.sealed.pop() {
+                    self.ready.push(opened.record(record));
                 }
                 continue;
             }
@@ -80,7 +77,7 @@ impl<S: StreamSource> UnpackedReader<S> {
             if is_aggregate && self.range.is_none() {
                 self.range = Some(self.source.range(&self.shard).await?);
             }
-            if let Some(record) = self.page.pop_front() {
+            if let Some(record) = self.page.pop() {
                 take_apart(record, self.range.flatten(), self.after, &mut self.sealed);
             }
         }
@@ -89,16 +86,7 @@ impl<S: StreamSource> UnpackedReader<S> {
 
     /// What is ready, within the limit; at least one record.
     fn take(&mut self, limit: ReadLimit) -> ReadOutcome {
-        let (mut count, mut bytes) = (0, 0);
-        for record in self.ready.iter().take(limit.records.max(1)) {
-            bytes += size(record);
-            if count > 0 && bytes > limit.bytes {
-                break;
-            }
-            count += 1;
-        }
-        let records: Vec<_> = self.ready.drain(..count).collect();
-        self.ready_bytes -= records.iter().map(size).sum::<usize>();
+        let records = self.ready.take(limit);
         let last = records.last();
         // Positions rise, so there is nothing left to compare.
         self.after = None;
@@ -125,11 +113,19 @@ impl<S: StreamSource> ShardReader for UnpackedReader<S> {
                 ReadOutcome::Records { records, behind_millis } if !self.passes(&records) => {
                     self.behind_millis = behind_millis;
                     self.last_arrival_millis = records.last().map_or(0, |last| last.arrival_millis);
-                    self.page = records.into();
+                    self.page.extend(records);
                 }
                 other => return Ok(other),
             }
         }
+    }
+
+    fn held(&self) -> ReadLimit {
+        let inner = self.inner.held();
+        [&self.page, &self.sealed, &self.ready].into_iter().fold(inner, |sum, queue| {
+            let held = queue.held();
+            ReadLimit { records: sum.records + held.records, bytes: sum.bytes + held.bytes }
+        })
     }
 }
 
@@ -138,7 +134,7 @@ fn take_apart(
     record: Record,
     range: Option<HashKeyRange>,
     after: Option<Position>,
-    into: &mut VecDeque<Record>,
+    into: &mut Queue,
 ) {
     let is_new = |position: Position| after.is_none_or(|after| position > after);
     let decoded = if record.unreadable.is_some() { Decoded::Plain } else { decode(&record.data) };
@@ -165,10 +161,6 @@ fn take_apart(
             }));
         }
     }
-}
-
-fn size(record: &Record) -> usize {
-    record.data.len() + record.partition_key.as_str().len()
 }
 
 /// What became of a payload.

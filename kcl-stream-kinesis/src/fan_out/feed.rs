@@ -1,16 +1,20 @@
-//! One subscription, from its request to its end, in a task of its own: the reader may be dropped
-//! midway, or not be asked for a while, and the connection is served all the same.
+//! One subscription, from its request to its end, in a task of its own: a call of the reader may be
+//! dropped midway, or come late, and what was asked for is kept.
+//!
+//! An event is taken from the connection only once the reader was asked for it. Read ahead, it
+//! would be in memory and in nobody's budget.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{ReadFrom, SourceError};
 use kcl_protocol::retry::spread;
 use kcl_protocol::{Moment, ShardId};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::api::{Event, Subscription};
-use crate::limits::{EVENTS_AHEAD, RENEW_AFTER, RENEW_SPREAD, SILENCE, STALL};
+use crate::limits::{RENEW_AFTER, RENEW_SPREAD, SILENCE, STALL};
 use crate::source::KinesisSource;
 
 /// What a feed tells. When there is no more of it, the subscription is over and the next may begin.
@@ -24,6 +28,10 @@ pub(super) enum Told {
 
 pub(super) struct Feed {
     told: mpsc::Receiver<Told>,
+    /// One permit for each time the reader was asked.
+    asks: Arc<Semaphore>,
+    /// Asked, and not told since.
+    has_asked: bool,
     task: JoinHandle<()>,
 }
 
@@ -41,21 +49,28 @@ impl Feed {
         from: ReadFrom,
         not_before: Moment,
     ) -> Self {
-        let (tell, told) = mpsc::channel(EVENTS_AHEAD);
+        let (tell, told) = mpsc::channel(1);
+        let asks = Arc::new(Semaphore::new(0));
+        let asked = Arc::clone(&asks);
         let (source, shard) = (source.clone(), shard.clone());
         let task = tokio::spawn(async move {
             source.clock.sleep_until(not_before).await;
             match source.api.subscribe(&shard, from).await {
-                Ok(subscription) => Pump { source, tell }.run(subscription).await,
+                Ok(subscription) => Pump { source, tell, asked }.run(subscription).await,
                 Err(error) => drop(tell.send(Told::Failed(error)).await),
             }
         });
-        Self { told, task }
+        Self { told, asks, has_asked: false, task }
     }
 
     /// What is told next; `None` when the subscription is over. Cancel-safe.
     pub async fn next(&mut self) -> Option<Told> {
-        self.told.recv().await
+        if !std::mem::replace(&mut self.has_asked, true) {
+            self.asks.add_permits(1);
+        }
+        let told = self.told.recv().await;
+        self.has_asked = false;
+        told
     }
 }
 
@@ -63,6 +78,7 @@ impl Feed {
 struct Pump {
     source: KinesisSource,
     tell: mpsc::Sender<Told>,
+    asked: Arc<Semaphore>,
 }
 
 impl Pump {
@@ -71,30 +87,33 @@ impl Pump {
         // 50% to 100% of twice the spread is the spread's own length.
         let later = spread(RENEW_SPREAD * 2, self.source.rolls.next()) - RENEW_SPREAD;
         let until = clock.monotonic() + RENEW_AFTER + later;
-        let mut told = Told::Subscribed;
-        loop {
+        let mut next = Some(Told::Subscribed);
+        while self.is_asked().await {
+            let told = match next.take() {
+                Some(told) => told,
+                None => tokio::select! { biased;
+                    event = subscription.next() => match event {
+                        Ok(Some(event)) => Told::Event(event),
+                        Ok(None) => return,
+                        Err(error) => Told::Failed(error),
+                    },
+                    // An event on its way is not lost: the next subscription begins after the last
+                    // one that was told.
+                    () = clock.sleep_until(until) => return,
+                    () = clock.sleep(SILENCE) => Told::Failed(silent(SILENCE)),
+                },
+            };
             let is_last = matches!(told, Told::Failed(_));
-            if !self.tell(told).await || is_last {
+            if self.tell.send(told).await.is_err() || is_last {
                 return;
             }
-            told = tokio::select! { biased;
-                event = subscription.next() => match event {
-                    Ok(Some(event)) => Told::Event(event),
-                    Ok(None) => return,
-                    Err(error) => Told::Failed(error),
-                },
-                // An event on its way is not lost: the next subscription begins after the last
-                // one that was told.
-                () = clock.sleep_until(until) => return,
-                () = clock.sleep(SILENCE) => Told::Failed(silent(SILENCE)),
-            };
         }
     }
 
-    /// False if nobody has taken it in time, or is there at all.
-    async fn tell(&self, told: Told) -> bool {
+    /// False if the reader was not asked in time.
+    async fn is_asked(&self) -> bool {
         tokio::select! { biased;
-            sent = self.tell.send(told) => sent.is_ok(),
+            asked = self.asked.acquire() => asked.map(|permit| permit.forget()).is_ok(),
             () = self.source.clock.sleep(STALL) => {
                 self.source.counting.stalled();
                 false

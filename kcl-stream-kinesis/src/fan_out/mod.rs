@@ -2,8 +2,10 @@
 
 mod feed;
 mod reader;
+mod troubles;
 
 pub(crate) use reader::FanOutReader;
+pub(crate) use troubles::Troubles;
 
 /// Which consumer of the stream a source is. One application uses one; two that share one take
 /// their subscriptions from each other for ever.

@@ -36,8 +36,6 @@ pub(crate) struct FanOutReader {
     /// The last event brought the reader to the tip, and `CaughtUp` was not answered since.
     owes_tip: bool,
     has_told_tip: bool,
-    /// The last attempt failed, and the log says so.
-    is_troubled: bool,
 }
 
 impl FanOutReader {
@@ -58,7 +56,6 @@ impl FanOutReader {
             end: End::Open,
             owes_tip: false,
             has_told_tip: false,
-            is_troubled: false,
         };
         // Only once the subscription stands do records that come now belong to it.
         let told = match &mut reader.feed {
@@ -93,7 +90,7 @@ impl FanOutReader {
     }
 
     /// Counts it, and says once that something is wrong, however often it is.
-    fn troubled(&mut self, error: SourceError) -> SourceError {
+    fn troubled(&self, error: SourceError) -> SourceError {
         let is_throttled = matches!(error, SourceError::Throttled { .. });
         let error = match error {
             SourceError::Throttled { retry_after } => {
@@ -104,22 +101,21 @@ impl FanOutReader {
             }
             error => error,
         };
-        if !std::mem::replace(&mut self.is_troubled, true) {
-            let shard = &self.shard;
-            match is_throttled {
-                true => tracing::warn!(
-                    %shard,
-                    "the consumer has another subscription to the shard; waiting for it to end. If \
-                     it stays so, two applications use one consumer: give each its own"
-                ),
-                false => tracing::warn!(%shard, %error, "the subscription failed"),
-            }
+        let shard = &self.shard;
+        match (self.source.troubles.begin(shard), is_throttled) {
+            (true, true) => tracing::warn!(
+                %shard,
+                "the consumer has another subscription to the shard; waiting for it to end. If it \
+                 stays so, two applications use one consumer: give each its own"
+            ),
+            (true, false) => tracing::warn!(%shard, %error, "the subscription failed"),
+            (false, _) => tracing::debug!(%shard, %error, "the subscription failed again"),
         }
         error
     }
 
     fn arrived(&mut self, event: Event) {
-        if std::mem::take(&mut self.is_troubled) {
+        if self.source.troubles.end(&self.shard) {
             tracing::info!(shard = %self.shard, "subscribed again");
         }
         let Event { mut records, behind_millis, passed, children } = event;
@@ -183,5 +179,9 @@ impl ShardReader for FanOutReader {
                 None => self.feed = None,
             }
         }
+    }
+
+    fn held(&self) -> ReadLimit {
+        self.spare.held()
     }
 }

@@ -131,10 +131,14 @@ impl KinesisApi for SdkApi {
         self.created.get_or_init(|| *created);
         let created_at_millis = created.to_millis().ok().and_then(|at| u64::try_from(at).ok());
         let missing = || SourceError::Refused(format!("{} has no creation time", self.named()));
-        let account = account_of(&summary.stream_arn).unwrap_or("unknown");
+        // The ARN is the same whichever way the stream was named, so its row is the same too.
+        let arn = summary.stream_arn;
+        let account = account_of(&arn).ok_or_else(|| {
+            SourceError::Refused(format!("the service sent {arn:?} as ARN of {}", self.named()))
+        })?;
         Ok(StreamDescription {
             lease_prefix: format!("{account}:{}:{}", summary.stream_name, created.secs()),
-            name: StreamName::new(self.stream.to_string()),
+            name: StreamName::new(&arn),
             created_at_millis: created_at_millis.ok_or_else(missing)?,
             service_time_millis: time.millis().unwrap_or_else(|| self.clock.wall_millis()),
         })

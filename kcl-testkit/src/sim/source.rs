@@ -141,4 +141,7 @@ impl ShardReader for FaultyReader {
         }
         self.inner.next(limit).await
     }
+    fn held(&self) -> ReadLimit {
+        self.inner.held()
+    }
 }
