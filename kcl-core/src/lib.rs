@@ -1,5 +1,6 @@
 //! Consume a sharded stream with many workers.
 
+pub mod causes;
 pub mod checkpointer;
 pub mod clock;
 pub mod closure;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use kcl_core::causes::in_one_line;
 use kcl_testkit::DynamoDbLocal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
@@ -69,20 +70,8 @@ impl Services {
 /// Asks a DynamoDB for its tables, to be told at once if it is none.
 async fn answers(endpoint: &str) -> Result<(), Trouble> {
     let asked = clients::dynamodb(endpoint).list_tables().limit(1).send().await;
-    asked.map_err(|error| format!("no DynamoDB answers at {endpoint}: {}", chain(&error)))?;
+    asked.map_err(|error| format!("no DynamoDB answers at {endpoint}: {}", in_one_line(&error)))?;
     Ok(())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 async fn serve(args: &Args) -> Result<(Child, String), Trouble> {

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use kcl_core::TableError;
+use kcl_core::causes::{in_one_line, never_connected};
 
 use crate::limits::THROTTLE_PAUSE;
 
@@ -36,7 +36,7 @@ pub(crate) fn classify<E>(
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let said = chain(error);
+    let said = in_one_line(error);
     match error {
         SdkError::ConstructionFailure(_) => {
             TableError::Refused(format!("a request to {table} cannot be built: {said}"))
@@ -55,39 +55,6 @@ where
         // A timeout, or an answer that cannot be read.
         _ => intent.no_answer(said),
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
-}
-
-/// True if the chain of causes shows that no connection came about, so nothing was sent.
-fn never_connected(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind as Kind;
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<io::Error>()
-            && matches!(
-                io.kind(),
-                Kind::ConnectionRefused
-                    | Kind::HostUnreachable
-                    | Kind::NetworkUnreachable
-                    | Kind::AddrNotAvailable
-            )
-        {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
 }
 
 fn by_code(code: &str, status: u16, intent: Intent, table: &str, message: &str) -> TableError {

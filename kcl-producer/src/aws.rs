@@ -12,6 +12,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Shard as WireShard};
 use kcl_core::Shard;
+use kcl_core::causes::{in_one_line, never_connected};
 use kcl_core::protocol::{HashKeyRange, ShardId};
 
 use crate::limits::{LISTING_PAGES, RECORD_BYTES, REQUEST_TIMEOUT};
@@ -154,7 +155,7 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => SinkError::Never(said(error)),
+        SdkError::ConstructionFailure(_) => SinkError::Never(in_one_line(error)),
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = answer.err().code().unwrap_or_default();
@@ -165,47 +166,14 @@ where
                 .as_connector_error()
                 .is_some_and(|error| failure.is_user() || never_connected(error));
             if never_sent {
-                SinkError::NotNow(said(error))
+                SinkError::NotNow(in_one_line(error))
             } else {
-                SinkError::Unknown(said(error))
+                SinkError::Unknown(in_one_line(error))
             }
         }
         // A timeout, or an answer that cannot be read.
-        _ => SinkError::Unknown(said(error)),
+        _ => SinkError::Unknown(in_one_line(error)),
     }
-}
-
-/// True if the chain of causes shows that no connection came about, so nothing was sent.
-fn never_connected(error: &(dyn Error + 'static)) -> bool {
-    use std::io::ErrorKind as Kind;
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && matches!(
-                io.kind(),
-                Kind::ConnectionRefused
-                    | Kind::HostUnreachable
-                    | Kind::NetworkUnreachable
-                    | Kind::AddrNotAvailable
-            )
-        {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
-}
-
-/// An error and its causes in one line.
-fn said(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
@@ -229,6 +197,11 @@ fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
             "the credentials may not write; allow kinesis:PutRecords and ListShards on the stream, \
              and check this machine's clock ({why})"
         )),
+        "ValidationException" | "InvalidArgumentException" => SinkError::Invalid(why),
+        "ResourceNotFoundException" => SinkError::Never(format!(
+            "the stream does not exist in this account and region; check its name, the region, and \
+             whose the credentials are ({why})"
+        )),
         // The service failed somewhere between taking the request and answering it.
         _ if status >= 500 => SinkError::Unknown(format!("{status} {why}")),
         _ => SinkError::Never(why),
@@ -248,6 +221,8 @@ mod tests {
         assert!(matches!(sort("InternalFailure", 500), SinkError::Unknown(_)));
         assert!(matches!(sort("", 503), SinkError::Unknown(_)));
         assert!(matches!(sort("ResourceNotFoundException", 400), SinkError::Never(_)));
+        assert!(matches!(sort("ValidationException", 400), SinkError::Invalid(_)));
+        assert!(matches!(sort("InvalidArgumentException", 400), SinkError::Invalid(_)));
         let denied = sort("AccessDeniedException", 400).to_string();
         assert!(denied.contains("kinesis:PutRecords") && denied.contains("why"), "{denied}");
     }

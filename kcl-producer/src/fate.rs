@@ -40,6 +40,16 @@ pub enum PutFailure {
         /// Requests it was part of.
         attempts: u32,
     },
+    /// The stream takes no record at all: it does not exist, or the credentials may not write to
+    /// it. This one is not in the stream, and there is nothing wrong with it: put it again once
+    /// that is mended.
+    #[error("the stream takes no record: {why}")]
+    StreamRefuses {
+        /// The sink's words.
+        why: String,
+        /// Requests it was part of.
+        attempts: u32,
+    },
     /// Refused again and again until the producer's patience ended. It is not in the stream.
     #[error("given up after {attempts} attempts: {why}")]
     GivenUp {

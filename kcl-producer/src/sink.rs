@@ -143,7 +143,12 @@ pub enum SinkError {
     /// The reply was lost: each of its records may be in the stream or not.
     #[error("the reply was lost, and records may be in the stream: {0}")]
     Unknown(String),
-    /// None of its records is in the stream, and the same request will be refused again.
+    /// None of its records is in the stream, since one or more of them break its rules; which, is
+    /// not told. The others may go without them.
+    #[error("refused for a record in it: {0}")]
+    Invalid(String),
+    /// None of its records is in the stream, and no request will do better until somebody mends
+    /// what is said: there is no such stream, or no permission.
     #[error("refused: {0}")]
     Never(String),
 }

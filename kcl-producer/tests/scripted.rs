@@ -34,6 +34,8 @@ struct Sink {
     shards: Mutex<Vec<Shard>>,
     listing: Mutex<Option<Vec<Shard>>>,
     requests: Mutex<Vec<Vec<SinkRecord>>>,
+    /// Requests with this text are refused for it.
+    wrong: Mutex<Option<&'static str>>,
 }
 
 fn shard(id: &str, start: u128, end: u128) -> Shard {
@@ -85,6 +87,10 @@ impl PutSink for Sink {
     }
     async fn put_records(&self, records: Vec<SinkRecord>) -> Result<Vec<Outcome>, SinkError> {
         self.requests.lock().unwrap().push(records.clone());
+        let wrong = *self.wrong.lock().unwrap();
+        if wrong.is_some_and(|wrong| records.iter().flat_map(texts).any(|text| text == wrong)) {
+            return Err(SinkError::Invalid("a record is too large".into()));
+        }
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Take);
         let taken = records.iter().map(|record| Ok(self.place(record)));
         match answer {
@@ -199,8 +205,40 @@ async fn a_lost_reply_is_told_or_the_record_is_put_again_and_may_be_there_twice(
     let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
     assert!(failure.may_be_in_stream(), "{failure:?}");
     let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
-    assert!(matches!(failure, PutFailure::Refused { .. }), "{failure:?}");
+    assert!(matches!(failure, PutFailure::StreamRefuses { .. }), "{failure:?}");
     assert_eq!(producer.last_failure(), Some(failure));
+}
+
+/// What becomes of four records, of which the stream takes no request with the third.
+async fn one_is_wrong(options: ProducerOptions) {
+    let sink = Sink::new([]);
+    *sink.wrong.lock().unwrap() = Some("c1");
+    let producer = start(&sink, options);
+    let mut fates = Vec::new();
+    for delivery in put(&producer, &["a1", "b1", "c1", "d1"]).await {
+        fates.push(delivery.await);
+    }
+    let mut alone = sink.put().split_off(1);
+    alone.sort_unstable();
+    assert_eq!(alone, [["a1"], ["b1"], ["c1"], ["d1"]]);
+    let why = "a record is too large".to_owned();
+    let refused = fates.remove(2).unwrap_err();
+    assert_eq!(refused, PutFailure::Refused { why, attempts: 2 });
+    for fate in fates {
+        let receipt = fate.unwrap();
+        assert_eq!((receipt.attempts, receipt.copies), (2, Copies::One));
+    }
+    producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_request_refused_for_a_record_in_it_that_record_alone_is_refused() {
+    one_is_wrong(options()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_aggregate_refused_for_a_record_in_it_that_record_alone_is_refused() {
+    one_is_wrong(aggregating()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -279,6 +279,39 @@ async fn an_opener_asks_the_ring_once_an_hour_for_each_data_key() {
 }
 
 #[tokio::test]
+async fn many_who_open_at_once_ask_for_a_data_key_once_and_hear_the_same() {
+    let ring = Counting::new();
+    let opener = Arc::new(Opener::new(ring.clone(), "s", clock()));
+    let sealed = sealer("s").seal(&key("k"), b"x").await.unwrap();
+    let open_all = async || {
+        let open = || {
+            let (opener, sealed) = (Arc::clone(&opener), sealed.clone());
+            tokio::spawn(async move { opener.open(&"k".into(), &sealed).await })
+        };
+        let tasks: Vec<_> = (0..50).map(|_| open()).collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        answers
+    };
+    ring.is_away.store(true, Ordering::SeqCst);
+    let failed = open_all().await;
+    assert!(failed.iter().all(|answer| answer.as_ref().is_err_and(OpenError::is_transient)));
+    assert_eq!(ring.counts().1, 1);
+    ring.is_away.store(false, Ordering::SeqCst);
+    // Who asked first may be dropped midway: the next asks.
+    let key = key("k");
+    let first = tokio::select! { biased;
+        answer = opener.open(&key, &sealed) => Some(answer),
+        () = std::future::ready(()) => None,
+    };
+    assert!(first.is_none());
+    assert!(open_all().await.iter().all(Result::is_ok));
+    assert_eq!(ring.counts().1, 3);
+}
+
+#[tokio::test]
 async fn an_opener_keeps_the_data_keys_used_last_and_no_more_than_its_bound() {
     let ring = Counting::new();
     let opener = Opener::new(ring.clone(), "s", clock());

@@ -1,35 +1,36 @@
 //! The flights job of the examples, on a stream behind the wire protocol: workers join, die and
 //! leave, shards are split and merged, and every figure has to be right.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use examples::flights::audit::Audit;
+use examples::flights::feed::{Progress, feed};
 use examples::flights::figures::Figures;
 use examples::flights::fleet::{Fleet, FleetStream};
-use examples::flights::rows::{self, KeyedFlight, encode};
+use examples::flights::rows;
 use examples::flights::script::Script;
 use kcl_core::protocol::ShardId;
 use kcl_core::{Clock, SourceError, StreamSource, SystemClock, async_trait};
+use kcl_producer::{Aggregation, KinesisSink, Producer, ProducerOptions};
+use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
 use crate::local;
 
 /// The name of the stream the job reads.
 pub const STREAM: &str = "flights";
-/// Puts of many, a second: 2,000 rows, half of what four shards take.
-const PUT_EVERY: Duration = Duration::from_millis(100);
-const ROWS_A_PUT: usize = 200;
+/// Rows a second: half of what four shards take one by one.
+const RATE: u32 = 2_000;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The whole job takes a minute on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct ServedStream {
     pub url: String,
     pub fan_out: Option<FanOut>,
+    /// How rows share records of the stream.
+    pub aggregation: Aggregation,
 }
 
 fn failed(error: impl std::fmt::Debug) -> SourceError {
@@ -41,10 +42,11 @@ impl FleetStream for ServedStream {
     /// With a client of its own: each worker is as in a process of its own.
     fn source(&self) -> Arc<dyn StreamSource> {
         let builder = KinesisSource::builder(local::client_of(&self.url), STREAM);
-        Arc::new(match &self.fan_out {
+        let source = match &self.fan_out {
             Some(consumer) => builder.fan_out(consumer.clone()).build(),
             None => builder.build(),
-        })
+        };
+        Arc::new(UnpackedSource::new(source))
     }
     async fn split(&self, shard: &ShardId, at: u128) -> Result<(), SourceError> {
         let split = local::client_of(&self.url).split_shard().stream_name(STREAM);
@@ -59,74 +61,41 @@ impl FleetStream for ServedStream {
     }
 }
 
-/// Puts rows in the order of the file; a shard that refuses one refuses those after it in the same
-/// put, so that the order within a key holds.
-struct Feed {
-    client: Client,
-    left: VecDeque<(usize, KeyedFlight)>,
-    put: usize,
-    records: BTreeMap<ShardId, u64>,
-}
-
-impl Feed {
-    /// Up to so many rows in all.
-    async fn put(&mut self, up_to: usize) {
-        let count = ROWS_A_PUT.min(up_to.saturating_sub(self.put)).min(self.left.len());
-        if count == 0 {
-            return;
-        }
-        let rows: Vec<_> = self.left.drain(..count).collect();
-        let entry = |(number, row): &(usize, KeyedFlight)| {
-            let data = Blob::new(encode(*number, &row.flight));
-            PutRecordsRequestEntry::builder().partition_key(&row.key).data(data).build().unwrap()
-        };
-        let entries = rows.iter().map(entry).collect();
-        let put = self.client.put_records().stream_name(STREAM).set_records(Some(entries));
-        let answer = put.send().await.unwrap();
-        let mut refused = Vec::new();
-        for (row, record) in rows.into_iter().zip(answer.records()) {
-            match record.shard_id() {
-                Some(shard) if record.error_code().is_none() => {
-                    self.put += 1;
-                    *self.records.entry(ShardId::new(shard)).or_default() += 1;
-                }
-                _ => refused.push(row),
-            }
-        }
-        for row in refused.into_iter().rev() {
-            self.left.push_front(row);
-        }
-    }
-}
-
 /// Runs the whole script.
 pub async fn run(stream: ServedStream, workers: usize) {
-    let rows = rows::read(None, "tailnum").unwrap();
+    let rows = Arc::new(rows::read(None, "tailnum").unwrap());
     let audit = Arc::new(Audit::new(rows.iter().map(|row| row.key.as_str())));
-    let mut feed = Feed {
-        client: local::client_of(&stream.url),
-        left: rows.iter().cloned().enumerate().collect(),
-        put: 0,
-        records: BTreeMap::new(),
-    };
+    let aggregation = stream.aggregation;
+    let options = ProducerOptions { aggregation, ..Default::default() };
+    let sink = KinesisSink::new(&local::client_of(&stream.url), STREAM);
+    let producer = Producer::builder(Arc::new(sink)).options(options).start();
     let mut fleet = Fleet::new(stream, audit);
     for _ in 0..workers {
         fleet.start_worker().unwrap();
     }
+    let progress = Arc::new(Progress::default());
+    let fed = feed(Arc::clone(&rows), producer.clone(), RATE, Arc::clone(&progress));
+    let feeding = tokio::spawn(fed);
     let mut script = Script::new(rows.len());
     let started = SystemClock.monotonic();
     while fleet.audit.processed() < rows.len() || !script.is_over() {
-        feed.put(script.full_pace_to()).await;
-        for said in script.step(feed.put, &feed.records, &mut fleet).await.unwrap() {
+        progress.allow(script.full_pace_to());
+        let (put, records) = (progress.put(), progress.records());
+        for said in script.step(put, &records, &mut fleet).await.unwrap() {
             println!("{said}");
         }
         let took = SystemClock.monotonic().since(started);
         let (processed, waits) = (fleet.audit.processed(), script.waits_for());
-        assert!(took < PATIENCE, "{processed} of {} processed, waits for {waits:?}", feed.put);
-        SystemClock.sleep(PUT_EVERY).await;
+        assert!(took < PATIENCE, "{processed} of {put} processed, waits for {waits:?}");
+        SystemClock.sleep(LOOK_EVERY).await;
     }
+    feeding.await.unwrap().unwrap();
     let found = fleet.audit.findings();
     assert_eq!((found.lost, found.out_of_order), (0, 0), "{:?}", found.keys.first());
     assert_eq!(fleet.ledger.figures(), Figures::direct(&rows));
+    let metrics = producer.metrics();
+    assert!(metrics.put_records >= rows.len() as u64, "{metrics:?}");
+    let shared = metrics.stream_records < metrics.put_records;
+    assert_eq!(shared, aggregation != Aggregation::Off, "{metrics:?}");
     fleet.shut_down_all();
 }

@@ -8,6 +8,8 @@ mod flights;
 mod flights_job;
 mod harness;
 mod identity;
+mod kcl_built;
+mod kcl_serve;
 mod keys;
 mod local;
 mod long_run;

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kcl_core::{ReadFrom, SourceError, StreamSource};
+use kcl_producer::{KinesisSink, PutSink, SinkError, SinkRecord};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::local;
-use crate::pushed::first_shard;
+use crate::pushed::{LIMIT, first_shard};
 
-const ANSWER: &str = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\
+const FAILURE: &str = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\
                       x-amzn-ErrorType: InternalFailureException\r\nContent-Length: 2\r\n\r\n{}";
 
-/// Answers 500 to everything; how often.
+const ITERATOR: &str = "{\"ShardIterator\": \"somewhere\"}";
+
+/// Answers 500 to everything but requests for an iterator; how often.
 async fn failing() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -23,15 +26,22 @@ async fn failing() -> (String, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
-            read_request(&mut stream).await;
-            let _ = stream.write_all(ANSWER.as_bytes()).await;
+            let answer = match read_request(&mut stream).await.contains("getsharditerator") {
+                true => format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{ITERATOR}",
+                    ITERATOR.len()
+                ),
+                false => FAILURE.to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
     (url, requests)
 }
 
 /// Until the body is there too: a connection closed before is another error, tried again by HTTP.
-pub async fn read_request(stream: &mut TcpStream) {
+/// The request, in small letters.
+pub async fn read_request(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let mut bytes = vec![0; 16 << 10];
     loop {
@@ -42,7 +52,7 @@ pub async fn read_request(stream: &mut TcpStream) {
             body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
         });
         if is_whole || count == 0 {
-            return;
+            return text;
         }
     }
 }
@@ -53,13 +63,32 @@ async fn a_failing_service_sees_each_request_once() {
     let polled = KinesisSource::builder(local::client_of(&url), "s").build();
     let pushed = KinesisSource::builder(local::client_of(&url), "s");
     let pushed = pushed.fan_out(FanOut::register("app")).build();
+    let counted = |asked: &str, count: usize| {
+        assert_eq!(requests.swap(0, Ordering::SeqCst), count, "{asked}");
+    };
+    let once = |asked: &str, error: Option<SourceError>| {
+        assert!(error.as_ref().is_some_and(SourceError::is_transient), "{asked}: {error:?}");
+        counted(asked, 1);
+    };
     for source in [&polled, &pushed] {
-        let once = |asked: &str, error: Option<SourceError>| {
-            assert!(error.as_ref().is_some_and(SourceError::is_transient), "{asked}: {error:?}");
-            assert_eq!(requests.swap(0, Ordering::SeqCst), 1, "{asked}");
-        };
         once("describe", source.describe().await.err());
         once("list", source.list_shards().await.err());
-        once("open", source.open(&first_shard(), ReadFrom::TrimHorizon).await.err());
     }
+    once("subscribe", pushed.open(&first_shard(), ReadFrom::TrimHorizon).await.err());
+    let mut reader = polled.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    counted("iterator", 1);
+    for _ in 0..2 {
+        once("read", reader.next(LIMIT).await.err());
+    }
+    let sink = KinesisSink::new(&local::client_of(&url), "s");
+    let lost = |error: Option<SinkError>| assert!(matches!(error, Some(SinkError::Unknown(_))));
+    lost(sink.list_shards().await.err());
+    counted("listing by a producer", 1);
+    lost(sink.put_records(vec![record()]).await.err());
+    counted("put", 1);
+}
+
+fn record() -> SinkRecord {
+    let (partition_key, data) = ("key".into(), "x".into());
+    SinkRecord { partition_key, explicit_hash_key: None, hash_key: 0, data }
 }

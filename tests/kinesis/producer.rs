@@ -9,7 +9,7 @@ use kcl_core::protocol::{SequenceNumber, ShardId};
 use kcl_core::{Clock, StreamSource, SystemClock, async_trait};
 use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_producer::{
-    Aggregation, KinesisSink, NewRecord, Producer, ProducerOptions, PutFailure, PutSink, Shutdown,
+    Aggregation, KinesisSink, Producer, ProducerOptions, PutFailure, PutSink, Shutdown,
 };
 use kcl_stream_kinesis::KinesisSource;
 use kcl_testkit::conformance::put_sink::SinkHarness;
@@ -94,18 +94,37 @@ async fn a_stream_that_is_not_there_and_a_service_that_is_gone_are_told() {
     let failure = producer.put("key", "x").await.unwrap().await.unwrap_err();
     let why = failure.to_string();
     assert!(why.contains("ResourceNotFoundException for stream nowhere"), "{why}");
-    assert!(matches!(failure, PutFailure::Refused { .. }), "{failure:?}");
+    assert!(matches!(failure, PutFailure::StreamRefuses { .. }), "{failure:?}");
 
+    let url = endpoint.url();
+    let address = url.strip_prefix("http://").unwrap();
+    drop(endpoint);
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        SystemClock.sleep(Duration::from_millis(5)).await;
+    }
     let patience = Duration::from_millis(200);
     let options = ProducerOptions { patience, ..Default::default() };
-    let sink = KinesisSink::new(&client, "s");
+    // Without a connection from before, of which nobody could say what went over it.
+    let sink = KinesisSink::new(&local::client_of(&url), "s");
     let producer = Producer::builder(Arc::new(sink)).options(options).start();
-    producer.put_and_wait(NewRecord::new("key", "x")).await.unwrap();
-    drop(endpoint);
     let failure = producer.put("key", "x").await.unwrap().await.unwrap_err();
-    let is_told = matches!(failure, PutFailure::GivenUp { .. } | PutFailure::Unknown { .. });
-    assert!(is_told, "{failure:?}");
+    assert!(matches!(failure, PutFailure::GivenUp { .. }), "{failure:?}");
     assert_eq!(producer.shutdown(Duration::from_secs(5)).await, Shutdown::Flushed);
+}
+
+#[tokio::test]
+async fn a_record_the_stream_does_not_take_is_refused_and_those_put_with_it_are_not() {
+    let endpoint = local::endpoint(1).await;
+    // The stream takes records of up to 1 MiB.
+    let sink = KinesisSink::new(&local::client(&endpoint), "s").record_bytes(2 << 20);
+    let producer = Producer::builder(Arc::new(sink)).start();
+    let before = producer.put("a", "x").await.unwrap();
+    let large = producer.put("b", vec![0; 3 << 19]).await.unwrap();
+    let after = producer.put("c", "x").await.unwrap();
+    producer.flush().await;
+    let refused = large.await.unwrap_err();
+    assert!(matches!(refused, PutFailure::Refused { .. }), "{refused:?}");
+    assert!(before.await.is_ok() && after.await.is_ok());
 }
 
 /// What becomes of a record sent to a service that is like this one.

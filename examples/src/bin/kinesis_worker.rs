@@ -1,10 +1,11 @@
-//! A worker as one would run it: records from Kinesis, leases in DynamoDB, a file or memory.
+//! A worker as one would run it: records from Kinesis, leases in DynamoDB, a file or memory. What
+//! producers put in aggregates (KPL or ours) comes as the records inside.
 //!
 //! It prints what it does as `kcl drill` asks of a worker (`kcl drill --contract`), so it can be
 //! drilled:
 //!
 //! ```text
-//! kcl drill kill --worker-cmd "target/release/kinesis_worker --consumer drilled"
+//! kcl drill kill --worker-cmd "target/release/kinesis_worker --lease-ms 1500 --consumer drilled"
 //! ```
 
 use std::error::Error;
@@ -22,6 +23,7 @@ use kcl_core::{
 };
 use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
 use kcl_lease_local::{FileLeaseTable, MemoryLeaseTable};
+use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -115,7 +117,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         });
     let says = Says { worker: args.worker.as_str().into() };
     let (table, liveness) = lease_table(&args, lease).await?;
-    let source = Arc::new(source(&args).await);
+    let source = Arc::new(UnpackedSource::new(source(&args).await));
     let told = says.clone();
     let factory = move |start: &ShardStart| Worker::new(start, told.clone());
     let mut scheduler = Scheduler::new(config, table, source, factory)?;
@@ -222,7 +224,7 @@ impl Worker {
 impl RecordProcessor for Worker {
     async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
         let seq = match start.checkpoint {
-            Checkpoint::At(position) => Some(position.sequence.to_string()),
+            Checkpoint::At(position) => Some(position.to_string()),
             _ => None,
         };
         let (shard, fence) = (&self.shard, self.fence);
@@ -237,7 +239,7 @@ impl RecordProcessor for Worker {
     ) -> Result<(), ProcessorError> {
         let ids: Vec<_> =
             batch.records.iter().map(|record| String::from_utf8_lossy(&record.data)).collect();
-        let last = batch.records.last().map(|record| record.position.sequence.to_string());
+        let last = batch.records.last().map(|record| record.position.to_string());
         self.says.line(
             "records",
             json!({ "shard": self.shard, "fence": self.fence, "n": ids.len(), "seq": last,

@@ -3,6 +3,7 @@
 //! `kcl drill all` is the whole set; docs/drills.md has its numbers.
 
 mod doors;
+mod example;
 mod foreign;
 mod orphans;
 mod short;

@@ -24,6 +24,10 @@ pub(super) struct Stray {
 enum Landed {
     Taken(Placed),
     Refused(Refusal),
+    /// One of several that were refused for what is wrong with some of them.
+    Suspect(String),
+    /// As is every record.
+    StreamRefuses(String),
     Lost(String),
 }
 
@@ -57,6 +61,11 @@ impl Core {
                     tally.has_refused |= !matches!(refusal, Refusal::Never(_));
                     self.counters.refused(&refusal);
                     self.refused(group, &refusal, now);
+                }
+                Landed::Suspect(why) => self.suspect(group, &why, now),
+                Landed::StreamRefuses(why) => {
+                    let ids = self.ids(group.records);
+                    self.again(ids, Retry::Never(End::StreamRefuses), &why, now);
                 }
                 Landed::Lost(why) => self.lost(group, &why, now),
             }
@@ -95,13 +104,21 @@ impl Core {
             Err(error) => error,
         };
         self.counters.request_failed(&error);
-        self.attempt = self.attempt.saturating_add(1);
-        if !matches!(error, SinkError::Never(_)) {
-            self.due = self.delay(self.attempt, now);
+        match error {
+            // The service is well.
+            SinkError::Invalid(_) => self.attempt = 0,
+            SinkError::Never(_) => self.attempt = self.attempt.saturating_add(1),
+            SinkError::NotNow(_) | SinkError::Unknown(_) => {
+                self.attempt = self.attempt.saturating_add(1);
+                self.due = self.delay(self.attempt, now);
+            }
         }
+        let is_alone = count == 1 && self.ids(flight.groups[0].records).len() == 1;
         let each = || match &error {
             SinkError::NotNow(why) => Landed::Refused(Refusal::NotNow(why.clone())),
-            SinkError::Never(why) => Landed::Refused(Refusal::Never(why.clone())),
+            SinkError::Invalid(why) if is_alone => Landed::Refused(Refusal::Never(why.clone())),
+            SinkError::Invalid(why) => Landed::Suspect(why.clone()),
+            SinkError::Never(why) => Landed::StreamRefuses(why.clone()),
             SinkError::Unknown(why) => Landed::Lost(why.clone()),
         };
         std::iter::repeat_with(each).take(count).collect()
@@ -147,6 +164,16 @@ impl Core {
                 self.again(ids, Retry::WithPatience, why, now);
             }
         }
+    }
+
+    fn suspect(&mut self, group: Group, why: &str, now: Moment) {
+        let ids = self.ids(group.records);
+        for id in &ids {
+            if let Some(pending) = self.slab.get_mut(*id) {
+                pending.is_suspect = true;
+            }
+        }
+        self.again(ids, Retry::WithPatience, why, now);
     }
 
     fn lost(&mut self, group: Group, why: &str, now: Moment) {

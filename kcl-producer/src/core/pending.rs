@@ -29,11 +29,14 @@ pub(crate) struct Pending {
     pub misses: u8,
     /// Whether it may be in the stream already.
     pub copies: Copies,
+    /// It was in a request that was refused for one of its records: it goes by itself from now on,
+    /// so that the next answer is about it.
+    pub is_suspect: bool,
 }
 
 impl Pending {
     pub fn new(taken: Taken, since: Moment, epoch: u64) -> Self {
-        Self { taken, since, epoch, attempts: 0, misses: 0, copies: Copies::One }
+        Self { taken, since, epoch, attempts: 0, misses: 0, copies: Copies::One, is_suspect: false }
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -58,6 +61,7 @@ impl Pending {
         Err(match (end, self.copies) {
             (End::Unknown, _) | (_, Copies::OneOrMore) => PutFailure::Unknown { why, attempts },
             (End::Refused, _) => PutFailure::Refused { why, attempts },
+            (End::StreamRefuses, _) => PutFailure::StreamRefuses { why, attempts },
             (End::GivenUp, _) => PutFailure::GivenUp { why, attempts },
             (End::ShutDown, _) => PutFailure::ShutDown,
         })
@@ -76,6 +80,7 @@ impl Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Refused,
+    StreamRefuses,
     GivenUp,
     Unknown,
     ShutDown,

@@ -58,7 +58,8 @@ impl Core {
                 let built =
                     (room.records > 0).then(|| self.group(*lane, room, flight.groups.is_empty()));
                 let Some((group, record)) = built.flatten() else { return false };
-                room.records -= 1;
+                let is_suspect = self.is_suspect(group.records);
+                room.records = if is_suspect { 0 } else { room.records - 1 };
                 room.bytes = room.bytes.saturating_sub(group.bytes);
                 flight.groups.push(group);
                 records.push(record);
@@ -106,11 +107,16 @@ impl Core {
         is_full || oldest + self.linger() <= now
     }
 
+    fn is_suspect(&self, records: Queue) -> bool {
+        let first = records.first().and_then(|id| self.slab.get(id));
+        first.is_some_and(|pending| pending.is_suspect)
+    }
+
     /// The next record of the stream from a lane, if there is room for it. An empty request takes
     /// one of any size.
     fn group(&mut self, lane: usize, room: Room, is_first: bool) -> Option<(Group, SinkRecord)> {
         let first = self.slab.get(self.lanes.peek(lane, None)?)?;
-        if !is_first && first.size_bytes() > room.bytes {
+        if !is_first && (first.is_suspect || first.size_bytes() > room.bytes) {
             return None;
         }
         let meant_for = self.map.shard(lane).cloned();
@@ -154,9 +160,10 @@ impl Core {
                 has_explicit = record.explicit_hash_key.is_some();
             }
             let (key, explicit) = (&record.partition_key, record.explicit_hash_key);
-            // One that belongs elsewhere, or went astray before, goes alone. Some readers mistake
+            // One that belongs elsewhere, or went astray before, or is suspect, goes alone. Some readers mistake
             // the hash keys of aggregates in which not all have one, or none.
             let belongs = pending.misses < MISSES
+                && !pending.is_suspect
                 && range.contains(*hash_key)
                 && explicit.is_some() == has_explicit;
             if !belongs || self.builder.len_with(key, explicit, record.data.len()) > room {

@@ -1,7 +1,7 @@
 //! The consumer's side.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,12 @@ pub struct Opener {
     clock: Arc<dyn Clock>,
     passes_plain: bool,
     keys: Mutex<Keys>,
+    /// Headers whose data keys are being unwrapped.
+    turns: Mutex<HashMap<Vec<u8>, Weak<Turn>>>,
 }
+
+/// One asks the ring, all who wait hear what it said; nothing yet if the one who asked was dropped.
+type Turn = tokio::sync::Mutex<Option<Result<Arc<Derived>, OpenError>>>;
 
 /// Data keys that were unwrapped, by the header of their envelopes.
 #[derive(Default)]
@@ -87,7 +92,7 @@ impl Opener {
     /// payloads that are not sealed: anybody may have put them.
     pub fn new(ring: Arc<dyn KeyRing>, stream: &str, clock: Arc<dyn Clock>) -> Self {
         let (stream, keys) = (stream_name(stream).to_owned(), Mutex::default());
-        Self { ring, stream, clock, passes_plain: false, keys }
+        Self { ring, stream, clock, passes_plain: false, keys, turns: Mutex::default() }
     }
 
     /// Whether payloads that are not sealed pass as they are. For a stream whose producers are
@@ -109,15 +114,38 @@ impl Opener {
             return opened;
         }
         let envelope = Envelope::split(data)?;
+        let turn = self.turn(envelope.header);
+        // Held over the request: many shards meet a new data key at once, and one asks for all.
+        let mut answer = turn.lock().await;
+        let derived = match &*answer {
+            Some(answer) => answer.clone()?,
+            None => answer.insert(self.unwrap(&envelope).await).clone()?,
+        };
+        drop(answer);
+        self.unseal(&derived, &envelope, key)
+    }
+
+    async fn unwrap(&self, envelope: &Envelope<'_>) -> Result<Arc<Derived>, OpenError> {
         let unwrapped = self.ring.unwrap(envelope.key_id, envelope.wrapped, &self.stream).await?;
         let derived = Derived::new(&unwrapped).map_err(|_| OpenError::OtherKey)?;
         if !derived.is_committed(envelope.commitment) {
             return Err(OpenError::OtherKey);
         }
         let derived = Arc::new(derived);
-        let opened = self.unseal(&derived, &envelope, key)?;
-        self.keep(envelope.header, derived);
-        Ok(opened)
+        self.keep(envelope.header, Arc::clone(&derived));
+        Ok(derived)
+    }
+
+    /// The turn of whoever unwraps the data key of this header; it ends with the last who waits.
+    fn turn(&self, header: &[u8]) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(header).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Turn::default());
+        turns.insert(header.to_vec(), Arc::downgrade(&turn));
+        turn
     }
 
     /// Opens with what is at hand; `None` if the data key must be unwrapped by [`Opener::open`].

@@ -6,6 +6,7 @@ use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError as EventError;
 use kcl_core::SourceError;
+use kcl_core::causes::in_one_line;
 
 use crate::limits::{REFUSED_PAUSE, TAKEN_OVER_PAUSE, THROTTLE_PAUSE};
 
@@ -15,15 +16,16 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => {
-            SourceError::Refused(format!("a request about {what} cannot be built: {}", said(error)))
-        }
+        SdkError::ConstructionFailure(_) => SourceError::Refused(format!(
+            "a request about {what} cannot be built: {}",
+            in_one_line(error)
+        )),
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = answer.err().code().unwrap_or_default();
             by_code(code, status, what, answer.err().message().unwrap_or_default())
         }
-        _ => SourceError::Unavailable(said(error)),
+        _ => SourceError::Unavailable(in_one_line(error)),
     }
 }
 
@@ -48,7 +50,7 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let Some(told) = error.as_service_error() else {
-        return SourceError::Unavailable(said(error));
+        return SourceError::Unavailable(in_one_line(error));
     };
     let (code, message) = (event_code(told), told.message().unwrap_or_default());
     if code == IN_USE {
@@ -72,18 +74,6 @@ fn event_code(error: &EventError) -> &str {
         EventError::KmsAccessDeniedException(_) => "KMSAccessDeniedException",
         other => other.code().unwrap_or_default(),
     }
-}
-
-/// An error and its causes in one line.
-fn said(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {

@@ -3,6 +3,8 @@
 //! `latency`, `drain` and `stuck`.
 
 mod drain;
+#[path = "../kcl_serve.rs"]
+mod kcl_serve;
 mod latency;
 mod serve;
 mod stuck;
@@ -21,6 +23,12 @@ enum Way {
 }
 
 impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::FanOut => "fan-out",
+        }
+    }
     /// As of the defaults.
     fn source(self, url: &str, stream: &str) -> KinesisSource {
         let builder = KinesisSource::builder(serve::client(url), stream);
@@ -43,6 +51,11 @@ fn main() -> Result<()> {
     let asked: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|word| word == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let [stuck::WORKER, way, url] = asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let way = if way == Way::FanOut.name() { Way::FanOut } else { Way::Polling };
+        println!("{}", runtime.block_on(stuck::worker(way, url))?);
+        return Ok(());
+    }
     runtime.block_on(async {
         if is_asked("latency") {
             for (way, asked) in [(Way::FanOut, 10.0), (Way::Polling, 300.0)] {
@@ -67,7 +80,7 @@ fn main() -> Result<()> {
                 let (budget, grown) = stuck::measure(way).await?;
                 println!(
                     "memory behind a stuck processor of 4 shards, {way:?}: {grown:.0} MiB more, \
-                     with a budget of {budget:.0} MiB read ahead"
+                     with a budget of {budget} MiB"
                 );
             }
         }

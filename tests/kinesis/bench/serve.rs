@@ -1,49 +1,23 @@
 //! `kcl serve` in a process of its own, and streams in it.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use std::io::{BufRead, BufReader};
-
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 
 use crate::Result;
-
-/// A served engine; it ends with this.
-pub struct Served {
-    pub url: String,
-    child: Child,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+pub use crate::kcl_serve::Served;
 
 /// Serves one stream.
 pub fn start(stream: &str, shards: u32, is_unlimited: bool) -> Result<Served> {
     // Beside this program: `target/release/deps/..` and `target/release/kcl`.
     let own = std::env::current_exe()?;
     let kcl = own.ancestors().nth(2).map(|folder| folder.join("kcl"));
-    let kcl = kcl.filter(|kcl| kcl.exists()).unwrap_or_else(|| PathBuf::from("kcl"));
-    let mut command = Command::new(&kcl);
-    command.args(["serve", "--port", "0", "--streams", &format!("{stream}:{shards}")]);
-    if is_unlimited {
-        command.arg("--unlimited");
-    }
-    let started = command.stdout(Stdio::piped()).spawn();
-    let mut child =
-        started.map_err(|error| format!("{}: {error}; build kcl-cli first", kcl.display()))?;
-    let output = child.stdout.take().ok_or("no output")?;
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
-    let url = line.trim().strip_prefix("listening on ").ok_or("kcl serve does not listen")?;
-    Ok(Served { url: url.to_owned(), child })
+    let kcl = kcl.filter(|kcl| kcl.exists()).ok_or("there is no kcl: build kcl-cli first")?;
+    let streams = format!("{stream}:{shards}");
+    let mut words = vec!["--streams", &streams];
+    words.extend(is_unlimited.then_some("--unlimited"));
+    Served::start(&kcl, &words)
 }
 
 pub fn client(url: &str) -> Client {

@@ -1,12 +1,13 @@
 //! Memory while a processor does not come back, with far more records waiting than may be read
-//! ahead.
+//! ahead. It fails if that is not bounded by the budget.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, Clock, Config, ConsumerConfig, ProcessorError, RecordBatch, RecordProcessor,
-    Scheduler, SystemClock, async_trait,
+    Checkpointer, Clock, Config, ProcessorError, RecordBatch, RecordProcessor, Scheduler,
+    SystemClock, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
 
@@ -15,6 +16,11 @@ use crate::{Result, Way, serve};
 /// 400 MB in all.
 const RECORDS: usize = 100_000;
 const BYTES: usize = 4_000;
+/// What all shards together may have read (MiB).
+const BUDGET: usize = 32;
+/// On top of it (MiB): an event or answer of each of four shards, three times while it is decoded,
+/// the window of the connection, and what the allocator keeps.
+const MARGIN: usize = 24;
 /// Longer than anything takes that still grows: a subscription is given up after ten seconds.
 const LOOK_FOR: Duration = Duration::from_secs(30);
 
@@ -31,16 +37,34 @@ impl RecordProcessor for Stuck {
     }
 }
 
-/// What may be read ahead of four shards and the most that memory grew by (MiB).
-pub async fn measure(way: Way) -> Result<(f64, f64)> {
+/// What a worker in a process of its own is asked for, whose memory nothing else has used before.
+pub const WORKER: &str = "stuck-worker";
+
+/// The budget and the most that memory grew by (MiB).
+///
+/// # Errors
+/// It grew by more than the budget and [`MARGIN`].
+pub async fn measure(way: Way) -> Result<(usize, f64)> {
     let served = serve::start("stuck", 4, true)?;
     serve::fill(&served.url, "stuck", RECORDS, BYTES).await?;
-    let source = Arc::new(way.unlimited_source(&served.url, "stuck"));
+    let mut worker = Command::new(std::env::current_exe()?);
+    let told = worker.args([WORKER, way.name(), &served.url]).output()?;
+    let told = String::from_utf8(told.stdout)?;
+    let most: f64 = told.trim().parse().map_err(|_| format!("the worker said {told:?}"))?;
+    if most > (BUDGET + MARGIN) as f64 {
+        let why = format!("memory grew by {most:.0} MiB with a budget of {BUDGET} MiB, {way:?}");
+        return Err(why.into());
+    }
+    Ok((BUDGET, most))
+}
+
+/// The most that the memory of this process grew by (MiB).
+pub async fn worker(way: Way, url: &str) -> Result<f64> {
+    let source = Arc::new(way.unlimited_source(url, "stuck"));
     let table = Arc::new(MemoryLeaseTable::new());
-    let budget = 4 * ConsumerConfig::default().prefetch_bytes;
+    let config = Config::new("stuck").read_budget(1_000_000, BUDGET << 20);
     let before = resident()?;
-    let scheduler = Scheduler::new(Config::new("stuck"), table, source, |_: &_| Stuck)?;
-    let handle = scheduler.handle();
+    let scheduler = Scheduler::new(config, table, source, |_: &_| Stuck)?;
     let running = tokio::spawn(scheduler.run());
     let mut most: f64 = 0.0;
     let until = SystemClock.monotonic() + LOOK_FOR;
@@ -50,8 +74,7 @@ pub async fn measure(way: Way) -> Result<(f64, f64)> {
     }
     // The processor does not return, so the worker is not asked to leave.
     running.abort();
-    drop(handle);
-    Ok((budget as f64 / f64::from(1 << 20), most))
+    Ok(most)
 }
 
 /// Memory of this process (MiB).
