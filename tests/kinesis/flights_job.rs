@@ -12,7 +12,7 @@ use examples::flights::rows;
 use examples::flights::script::Script;
 use kcl_core::protocol::ShardId;
 use kcl_core::{Clock, SourceError, StreamSource, SystemClock, async_trait};
-use kcl_producer::{Aggregation, KinesisSink, Producer, ProducerOptions};
+use kcl_producer::{Aggregation, KinesisSink, Misplaced, Producer, ProducerOptions};
 use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
@@ -66,7 +66,9 @@ pub async fn run(stream: ServedStream, workers: usize) {
     let rows = Arc::new(rows::read(None, "tailnum").unwrap());
     let audit = Arc::new(Audit::new(rows.iter().map(|row| row.key.as_str())));
     let aggregation = stream.aggregation;
-    let options = ProducerOptions { aggregation, ..Default::default() };
+    // A row put twice counts twice: what readers have of a misplaced aggregate is not put again.
+    let misplaced = Misplaced::Foreign;
+    let options = ProducerOptions { aggregation, misplaced, ..Default::default() };
     let sink = KinesisSink::new(&local::client_of(&stream.url), STREAM);
     let producer = Producer::builder(Arc::new(sink)).options(options).start();
     let mut fleet = Fleet::new(stream, audit);
