@@ -142,9 +142,11 @@ impl Config {
         self
     }
     /// The most that all shards of the worker together have read and not finished: queued, in a
-    /// batch that runs, or with a reader whose stream sent more than was asked for. So many records, 1,000 to 1,000,000,000, default 1,000,000; so many bytes
-    /// of data and keys, 1 MiB to 1 TiB, default 256 MiB, up to one record, and one
-    /// answer or event of the stream, more a shard. On top of the bounds of each shard; every shard may always read one piece of up to 256 KiB.
+    /// batch that runs, or with a reader whose stream sent more than was asked for. So many
+    /// records, 1,000 to 1,000,000,000, default 1,000,000; so many bytes of data and keys, 1 MiB to
+    /// 1 TiB, default 256 MiB, up to one record, and one answer or event of the stream, more a
+    /// shard. On top of the bounds of each shard; every shard may always read one piece of up to
+    /// 256 KiB.
     pub fn read_budget(mut self, records: usize, bytes: usize) -> Self {
         self.read_budget = ReadLimit { records, bytes };
         self

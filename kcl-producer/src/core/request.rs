@@ -160,8 +160,8 @@ impl Core {
                 has_explicit = record.explicit_hash_key.is_some();
             }
             let (key, explicit) = (&record.partition_key, record.explicit_hash_key);
-            // One that belongs elsewhere, or went astray before, or is suspect, goes alone. Some readers mistake
-            // the hash keys of aggregates in which not all have one, or none.
+            // One that belongs elsewhere, or went astray before, or is suspect, goes alone. Some
+            // readers mistake the hash keys of aggregates in which not all have one, or none.
             let belongs = pending.misses < MISSES
                 && !pending.is_suspect
                 && range.contains(*hash_key)
