@@ -37,7 +37,8 @@ fn logs_at_trace_hold_no_payload_no_secret_and_no_signature() {
     let keys = folder.path().join("keys.toml");
     let statement = "[[key.statement]]\nEffect = \"Allow\"\nAction = \"*\"\nResource = \"*\"";
     let text = format!(
-        "[[key]]\nid = \"AKCANARY\"\nsecret = \"{SECRET}\"\nsession_token = \"{TOKEN}\"\n{statement}"
+        "[[key]]\nid = \"AKCANARY\"\nsecret = \"{SECRET}\"\nsession_token = \"{TOKEN}\"\n\
+         {statement}"
     );
     std::fs::write(&keys, text).unwrap();
     let mut serve = kcl();

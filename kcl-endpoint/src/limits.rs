@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Bytes of one request: a put of 10 MiB in base64, and room for keys and names.
 pub const BODY_BYTES: usize = 16 << 20;
 
-/// How long a client may take to send the head of a request. The first one counts from the beginning
-/// of the connection: a client that says nothing holds one for so long.
+/// How long a client may take to send the head of a request. The first one counts from the
+/// beginning of the connection: a client that says nothing holds one for so long.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often the room of expired records is given back: a small part of the shortest retention, a
@@ -15,8 +15,8 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a body may take to come: 16 MiB at half a megabyte a second.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may take none of an answer that waits for it: a slow line moves [`PIECE_BYTES`]
-/// in a second.
+/// How long a client may take none of an answer that waits for it: a slow line moves
+/// [`PIECE_BYTES`] in a second.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may have no request under way: above the minute for which clients keep
 /// connections in their pools.

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{Check, Error, hold, on_streams, with};
 use crate::world::{SHARD, World, arn, base64};
 
+/// The error of most of them.
+const BAD: &str = "ValidationException";
+
 async fn world() -> World {
     let world = World::new().await;
     world.stream("s", 2).await;
@@ -51,16 +54,8 @@ async fn a_stream_whose_name_or_arn_is_none_is_refused_by_any_operation() {
 }
 
 #[tokio::test]
-async fn values_out_of_bounds_are_refused() {
-    const BAD: &str = "ValidationException";
-    let s = json!({"StreamName": "s"});
-    let on = |more: Value| with(&s, more);
-    let by_arn = |more: Value| with(&json!({"StreamARN": arn("s")}), more);
-    let place =
-        |more: Value| on(with(&json!({"ShardId": SHARD, "ShardIteratorType": "LATEST"}), more));
-    let put = |more: Value| on(with(&json!({"PartitionKey": "k", "Data": ""}), more));
+async fn streams_out_of_bounds_are_refused() {
     let create = |more: Value| with(&json!({"StreamName": "n", "ShardCount": 1}), more);
-    let long = "1".repeat(130);
     let checks: Vec<Check> = vec![
         ("CreateStream", create(json!({"StreamName": "a".repeat(129)})), Error(BAD)),
         ("CreateStream", create(json!({"ShardCount": 0})), Error(BAD)),
@@ -78,6 +73,15 @@ async fn values_out_of_bounds_are_refused() {
             create(json!({"Tags": {"aws:x": "v"}})),
             Error("InvalidArgumentException"),
         ),
+    ];
+    hold(&world().await, checks, 12).await;
+}
+
+#[tokio::test]
+async fn listings_out_of_bounds_are_refused() {
+    let on = |more: Value| with(&json!({"StreamName": "s"}), more);
+    let by_arn = |more: Value| with(&json!({"StreamARN": arn("s")}), more);
+    let checks: Vec<Check> = vec![
         ("DescribeStream", on(json!({"Limit": 0})), Error(BAD)),
         ("DescribeStream", on(json!({"Limit": 10_001})), Error(BAD)),
         ("DescribeStream", on(json!({"ExclusiveStartShardId": ""})), Error(BAD)),
@@ -97,6 +101,18 @@ async fn values_out_of_bounds_are_refused() {
         ("ListTagsForStream", on(json!({"Limit": 0})), Error(BAD)),
         ("ListTagsForStream", on(json!({"Limit": 51})), Error(BAD)),
         ("ListTagsForStream", on(json!({"ExclusiveStartTagKey": ""})), Error(BAD)),
+    ];
+    hold(&world().await, checks, 19).await;
+}
+
+#[tokio::test]
+async fn records_and_places_out_of_bounds_are_refused() {
+    let on = |more: Value| with(&json!({"StreamName": "s"}), more);
+    let place =
+        |more: Value| on(with(&json!({"ShardId": SHARD, "ShardIteratorType": "LATEST"}), more));
+    let put = |more: Value| on(with(&json!({"PartitionKey": "k", "Data": ""}), more));
+    let long = "1".repeat(130);
+    let checks: Vec<Check> = vec![
         ("GetShardIterator", place(json!({"ShardId": ""})), Error(BAD)),
         ("GetShardIterator", place(json!({"ShardIteratorType": "X"})), Error(BAD)),
         ("GetShardIterator", place(json!({"StartingSequenceNumber": "x"})), Error(BAD)),
@@ -124,6 +140,15 @@ async fn values_out_of_bounds_are_refused() {
         ),
         ("PutRecords", on(json!({"Records": []})), Error(BAD)),
         ("PutRecords", on(json!({"Records": [{}]})), Error(BAD)),
+    ];
+    hold(&world().await, checks, 19).await;
+}
+
+#[tokio::test]
+async fn reshards_and_consumers_out_of_bounds_are_refused() {
+    let on = |more: Value| with(&json!({"StreamName": "s"}), more);
+    let by_arn = |more: Value| with(&json!({"StreamARN": arn("s")}), more);
+    let checks: Vec<Check> = vec![
         ("RegisterStreamConsumer", by_arn(json!({"ConsumerName": ""})), Error(BAD)),
         ("RegisterStreamConsumer", by_arn(json!({"ConsumerName": "c".repeat(129)})), Error(BAD)),
         ("SplitShard", on(json!({"ShardToSplit": SHARD})), Error(BAD)),
@@ -153,6 +178,15 @@ async fn values_out_of_bounds_are_refused() {
             on(json!({"TargetShardCount": 5, "ScalingType": "UNIFORM_SCALING"})),
             Error("InvalidArgumentException"),
         ),
+    ];
+    hold(&world().await, checks, 9).await;
+}
+
+#[tokio::test]
+async fn settings_out_of_bounds_are_refused() {
+    let on = |more: Value| with(&json!({"StreamName": "s"}), more);
+    let by_arn = |more: Value| with(&json!({"StreamARN": arn("s")}), more);
+    let checks: Vec<Check> = vec![
         (
             "IncreaseStreamRetentionPeriod",
             on(json!({"RetentionPeriodHours": 8761})),
@@ -177,5 +211,5 @@ async fn values_out_of_bounds_are_refused() {
         ("CreateQueue", json!({}), Error("UnknownOperationException")),
         ("CreateChannel", json!({}), Error("UnknownOperationException")),
     ];
-    hold(&world().await, checks, 70).await;
+    hold(&world().await, checks, 11).await;
 }

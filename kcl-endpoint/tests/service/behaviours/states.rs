@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Check, Done, Error, Has, hold, on_streams, with};
-use crate::world::{World, arn};
+use crate::world::{SHARD, World, arn};
 
 /// Operations that answer about a stream, or change what no state touches.
 const ANY_STATE: [&str; 8] = [
@@ -75,7 +75,7 @@ async fn a_stream_that_is_being_changed() {
     let world = World::slow().await;
     world.stream("s", 2).await;
     world.pass(Duration::from_secs(1));
-    let split = json!({"StreamName": "s", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": "9"});
+    let split = json!({"StreamName": "s", "ShardToSplit": SHARD, "NewStartingHashKey": "9"});
     let mut checks = vec![status("s", "ACTIVE"), ("SplitShard", split, Done)];
     checks.push(status("s", "UPDATING"));
     checks.extend(of(&ANY_STATE, "s", || Done));
