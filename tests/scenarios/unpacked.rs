@@ -1,14 +1,16 @@
 //! Aggregates of sealed records, through a worker and its successor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kcl_core::protocol::{Checkpoint, LeaseKey, Position};
 use kcl_core::{
-    Action, Attempt, Checkpointer, ProcessorError, RecordBatch, RecordProcessor, ShardStart,
-    async_trait,
+    Action, Attempt, Checkpointer, ProcessorError, ReadFrom, ReadLimit, ReadOutcome, RecordBatch,
+    RecordProcessor, ShardStart, StreamSource, async_trait,
 };
+use kcl_producer::{Aggregation, Producer, ProducerOptions};
+use kcl_records::aggregate::{Decoded, decode};
 use kcl_records::{AggregateBuilder, LocalKeyRing, Opener, Sealer, UnpackedSource};
 use kcl_stream_local::{LocalSource, NewRecord};
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
@@ -114,4 +116,64 @@ async fn records_of_a_key_that_is_missing_wait_parked_for_a_worker_that_has_it()
     let _other = fleet.start_on(config, source(&fleet, KEY), note);
     fleet.pass(D * 3 + SETTLED).await;
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+/// Keeps what it is given, by partition key.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
+
+#[async_trait]
+impl RecordProcessor for Kept {
+    async fn process_records(
+        &mut self,
+        batch: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        let mut kept = self.0.lock().unwrap();
+        for record in &batch.records {
+            let text = String::from_utf8(record.data.to_vec());
+            kept.entry(record.partition_key.to_string()).or_default().push(text.unwrap());
+        }
+        Ok(())
+    }
+}
+
+/// How many records the producer's aggregates have inside, and whether this text is in one.
+async fn in_the_stream(fleet: &Fleet, text: &[u8]) -> (usize, bool) {
+    let (mut inside, mut is_there) = (0, false);
+    let source = fleet.stream.source();
+    for shard in source.list_shards().await.unwrap() {
+        let mut reader = source.open(&shard.id, ReadFrom::TrimHorizon).await.unwrap();
+        let limit = ReadLimit { records: 1_000, bytes: 1 << 20 };
+        while let ReadOutcome::Records { records, .. } = reader.next(limit).await.unwrap() {
+            for record in records {
+                let Decoded::Records(all) = decode(&record.data) else { panic!("no aggregate") };
+                inside += all.len();
+                is_there |= record.data.windows(text.len()).any(|bytes| bytes == text);
+            }
+        }
+    }
+    (inside, is_there)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_producer_sealed_comes_to_a_worker_with_the_key_as_it_was_put() {
+    let mut fleet = Fleet::new(2);
+    let sealer = Arc::new(Sealer::new(ring(KEY), "s", fleet.clock.clone()));
+    let options = ProducerOptions { aggregation: Aggregation::KPL, ..Default::default() };
+    let builder = Producer::builder(Arc::new(fleet.stream.clone())).options(options);
+    let producer = builder.clock(fleet.clock.clone()).sealer(sealer).start();
+    let (kept, mut expected) = (Kept::default(), BTreeMap::new());
+    let (config, processor) = (fleet.config(), kept.clone());
+    let _worker =
+        fleet.start_on(config, source(&fleet, KEY), move |_: &ShardStart| processor.clone());
+    for number in 0..100 {
+        let (key, text) = (format!("k{}", number % 7), format!("secret {number}"));
+        producer.put(key.as_str(), text.clone()).await.unwrap();
+        expected.entry(key).or_insert_with(Vec::new).push(text);
+    }
+    producer.flush().await;
+    fleet.pass(SETTLED).await;
+    assert_eq!(*kept.0.lock().unwrap(), expected, "each once, and in the order of its key");
+    assert_eq!(in_the_stream(&fleet, b"secret ").await, (100, false));
 }
