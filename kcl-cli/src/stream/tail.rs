@@ -7,7 +7,9 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{ChildShard, Record, ShardFilter, ShardFilterType, ShardIteratorType};
+use aws_sdk_kinesis::types::{
+    ChildShard, Record, Shard, ShardFilter, ShardFilterType, ShardIteratorType,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
@@ -71,7 +73,12 @@ enum News {
 /// A shard read to its end.
 struct Ended {
     shard: String,
-    children: Vec<ChildShard>,
+    children: Vec<Child>,
+}
+
+struct Child {
+    shard: String,
+    parents: Vec<String>,
 }
 
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
@@ -118,21 +125,42 @@ async fn first_shards(client: &Client, args: &Args) -> Result<Vec<String>, Failu
             .timestamp(DateTime::from_secs_f64(seconds)),
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
+    let shards = listed(client, &args.stream, Some(filter)).await?;
+    Ok(shards.into_iter().map(|shard| shard.shard_id).collect())
+}
+
+/// The shards of a stream, page by page.
+async fn listed(
+    client: &Client,
+    stream: &str,
+    filter: Option<ShardFilter>,
+) -> Result<Vec<Shard>, Failure> {
     let mut shards = Vec::new();
     let mut token: Option<String> = None;
     loop {
         let request = client.list_shards();
         let request = match token.take() {
             Some(token) => request.next_token(token),
-            None => request.stream_name(&args.stream).shard_filter(filter.clone()),
+            None => request.stream_name(stream).set_shard_filter(filter.clone()),
         };
         let page = request.send().await.map_err(told)?;
-        shards.extend(page.shards().iter().map(|shard| shard.shard_id().to_owned()));
+        shards.extend(page.shards.unwrap_or_default());
         match page.next_token {
             Some(next) => token = Some(next),
             None => return Ok(shards),
         }
     }
+}
+
+/// Of a listing, those that came out of this shard.
+fn children_of(parent: &str, listed: Vec<Shard>) -> Vec<Child> {
+    let child = |shard: Shard| {
+        let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+        let parents: Vec<_> = parents.into_iter().flatten().collect();
+        let is_child = parents.iter().any(|id| id == parent);
+        is_child.then_some(Child { shard: shard.shard_id, parents })
+    };
+    listed.into_iter().filter_map(child).collect()
 }
 
 struct Follower {
@@ -175,12 +203,11 @@ impl Lineage {
     }
 
     /// A shard has ended; returns those to read now.
-    fn end(&mut self, shard: &str, children: Vec<ChildShard>) -> Vec<String> {
+    fn end(&mut self, shard: &str, children: Vec<Child>) -> Vec<String> {
         self.reading.remove(shard);
         for child in children {
-            if self.known.insert(child.shard_id().to_owned()) {
-                let parents = child.parent_shards().to_vec();
-                self.waiting.insert(child.shard_id().to_owned(), parents);
+            if self.known.insert(child.shard.clone()) {
+                self.waiting.insert(child.shard, child.parents);
             }
         }
         // A parent that is itself still waited for has not ended either.
@@ -239,12 +266,39 @@ impl Reader {
             match next {
                 Some(next) => iterator = next,
                 None => {
-                    let children = got.child_shards.unwrap_or_default();
+                    let child = |child: ChildShard| Child {
+                        shard: child.shard_id,
+                        parents: child.parent_shards,
+                    };
+                    let named = got.child_shards.unwrap_or_default();
+                    let mut children: Vec<_> = named.into_iter().map(child).collect();
+                    if children.is_empty() {
+                        children = self.listed_children().await?;
+                    }
                     return Ok(Ended { shard: self.shard, children });
                 }
             }
             SystemClock.sleep(if is_behind { POLL_EVERY / 2 } else { POLL_EVERY }).await;
         }
+    }
+
+    /// Some engines end a shard without naming its children. A shard is closed by a split or a
+    /// merge alone, so there are some, and a listing without them came too early.
+    async fn listed_children(&self) -> Result<Vec<Child>, Failure> {
+        let mut missing = format!("{} has ended, but no children of it are listed", self.shard);
+        for _ in 0..PATIENCE {
+            match listed(&self.client, &self.stream, None).await {
+                Ok(shards) => {
+                    let children = children_of(&self.shard, shards);
+                    if !children.is_empty() {
+                        return Ok(children);
+                    }
+                }
+                Err(why) => missing = format!("the children of {}: {why}", self.shard),
+            }
+            SystemClock.sleep(WAIT).await;
+        }
+        Err(missing)
     }
 
     /// Where to begin, or to go on after the last record.
@@ -300,20 +354,20 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use aws_sdk_kinesis::config::interceptors::FinalizerInterceptorContextMut;
+    use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_kinesis::error::BoxError;
+    use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
     use aws_sdk_kinesis::primitives::Blob;
-    use aws_sdk_kinesis::types::HashKeyRange;
     use kcl_core::protocol::Moment;
     use kcl_endpoint::{Endpoint, EndpointConfig};
+    use kcl_stream_local::Throughput;
 
     use super::*;
 
-    fn child(shard: &str, parents: &[&str]) -> ChildShard {
-        let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key("1").build();
-        let mut child = ChildShard::builder().shard_id(shard).hash_key_range(range.unwrap());
-        for parent in parents {
-            child = child.parent_shards(*parent);
-        }
-        child.build().unwrap()
+    fn child(shard: &str, parents: &[&str]) -> Child {
+        let parents = parents.iter().map(|&parent| parent.to_owned()).collect();
+        Child { shard: shard.to_owned(), parents }
     }
 
     #[test]
@@ -328,6 +382,58 @@ mod tests {
         assert_eq!(lineage.end("c", halves), ["d", "e"]);
         // One of the two had ended before this began.
         assert_eq!(lineage.end("d", vec![child("f", &["d", "before"])]), ["f"]);
+    }
+
+    /// Takes the children from every answer, as if the engine did not name them.
+    #[derive(Debug)]
+    struct NamesNoChildren(Arc<AtomicU64>);
+
+    impl Intercept for NamesNoChildren {
+        fn name(&self) -> &'static str {
+            "NamesNoChildren"
+        }
+        fn modify_before_attempt_completion(
+            &self,
+            context: &mut FinalizerInterceptorContextMut<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
+            let got = output.downcast_mut::<GetRecordsOutput>();
+            if got.and_then(|got| got.child_shards.take()).is_some() {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn children_that_the_last_page_does_not_name_are_followed_through_the_listing() {
+        let config = EndpointConfig {
+            streams: vec![("s".to_owned(), 1)],
+            throughput: Throughput::Unlimited,
+            ..EndpointConfig::default()
+        };
+        let endpoint = Endpoint::start(config).await.unwrap();
+        let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+        let put = async |data: &str| {
+            let put = client.put_record().stream_name("s").partition_key("k");
+            put.data(Blob::new(data)).send().await.unwrap();
+        };
+        let [parent, left, right] = [0, 1, 2].map(|number| format!("shardId-{number:012}"));
+        put("before the split").await;
+        let split = client.split_shard().stream_name("s").shard_to_split(parent);
+        split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
+        put("in a half").await;
+        let merge = client.merge_shards().stream_name("s").shard_to_merge(left);
+        merge.adjacent_shard_to_merge(right).send().await.unwrap();
+        put("after the merge").await;
+        let hidden = Arc::new(AtomicU64::new(0));
+        let config = client.config().to_builder().interceptor(NamesNoChildren(hidden.clone()));
+        let words = ["tail", "s", "--from", "trim-horizon", "--count", "3"];
+        let args = Args::parse_from(words);
+        run(&Client::from_conf(config.build()), &Output::new(false), &args).await.unwrap();
+        assert!(hidden.load(Ordering::Relaxed) >= 3, "the three that ended named theirs");
     }
 
     /// A clock that begins now and that the test moves.
