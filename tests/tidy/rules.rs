@@ -174,7 +174,18 @@ pub fn arrows(name: &str, text: &str) -> Vec<Finding> {
         }
     }
     findings.extend(breakable(room, text));
+    findings.extend(for_tests_alone(room, &manifest));
     findings
+}
+
+/// Crates of tests need what they need in tests alone: a dependency of theirs for use would turn
+/// its features on, breakable rules too, in every program of a build of the whole workspace.
+fn for_tests_alone(room: &str, manifest: &toml::Table) -> Vec<Finding> {
+    if room != "tests" && !room.starts_with("tests/") {
+        return Vec::new();
+    }
+    let found = dependencies(manifest).into_iter();
+    found.map(|(package, _)| format!("{room}: {package}: belongs in dev-dependencies")).collect()
 }
 
 /// The only lines of manifests that may name the feature with which rules can be broken.
@@ -259,6 +270,23 @@ mod tests {
         }
         let own = "[features]\n# Has mutants.\nmutants = [\"kcl-protocol/mutants\"]\n";
         assert_eq!(arrows("kcl-core/Cargo.toml", own), Vec::<Finding>::new());
+    }
+
+    #[test]
+    fn a_crate_of_tests_that_needs_something_outside_of_tests_is_found() {
+        let model = "kcl-testkit = { workspace = true, features = [\"model\"] }\n";
+        for room in ["tests", "tests/records"] {
+            for table in ["dependencies", "build-dependencies", "target.'cfg(unix)'.dependencies"] {
+                let manifest = format!("[{table}]\nkcl-core.workspace = true\n");
+                let found = arrows(&format!("{room}/Cargo.toml"), &manifest);
+                assert_eq!(found.len(), 1, "{room}: {manifest}");
+            }
+        }
+        let found = |table| arrows("tests/Cargo.toml", &format!("[{table}]\n{model}"));
+        assert_eq!(found("dependencies").len(), 1);
+        assert_eq!(found("dev-dependencies"), Vec::<Finding>::new());
+        let other = arrows("tests/dynamo/Cargo.toml", &format!("[dev-dependencies]\n{model}"));
+        assert_eq!(other.len(), 1, "the model is for one crate");
     }
 
     #[test]
