@@ -2,7 +2,6 @@
 //! scripted service.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,9 +12,9 @@ use kcl_core::{
 };
 use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::log::Log;
 use crate::pushed::{LIMIT, first_shard};
 
 /// A service with an endless shard, whose subscriptions fail as scripted.
@@ -90,26 +89,6 @@ async fn no_event_is_taken_from_a_subscription_before_the_reader_is_asked() {
     }
 }
 
-/// Lines of the log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
     let log = Log::default();
@@ -118,7 +97,7 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
     let _guard = lines.finish().set_default();
     let service = Arc::new(Scripted::default());
     let source = source(&service);
-    let count = |word: &str| String::from_utf8_lossy(&log.0.lock().unwrap()).matches(word).count();
+    let count = |word: &str| log.text().matches(word).count();
     for round in 1..=2 {
         let throttled = SourceError::Throttled { retry_after: Duration::from_secs(1) };
         let lost = SourceError::Unavailable("a reset connection".into());

@@ -12,6 +12,7 @@ mod kcl_built;
 mod kcl_serve;
 mod keys;
 mod local;
+mod log;
 mod long_run;
 mod on_engine;
 mod one_layer;
@@ -24,3 +25,4 @@ mod settings;
 mod sharing;
 #[cfg(feature = "third-party")]
 mod third_party;
+mod tls;
