@@ -12,7 +12,7 @@ use kcl_core::{
 };
 use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
 use crate::pushed::{LIMIT, first_shard};
@@ -91,10 +91,7 @@ async fn no_event_is_taken_from_a_subscription_before_the_reader_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
-    let log = Log::default();
-    let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
-    let lines = lines.with_max_level(tracing_subscriber::filter::LevelFilter::INFO);
-    let _guard = lines.finish().set_default();
+    let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
     let service = Arc::new(Scripted::default());
     let source = source(&service);
     let count = |word: &str| log.text().matches(word).count();

@@ -11,8 +11,7 @@ use aws_smithy_http_client::Builder as Http;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use kcl_endpoint::{AccessKeys, Endpoint, EndpointConfig, TlsFiles};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
 
@@ -60,10 +59,8 @@ fn client(endpoint: &Endpoint, trusted: TrustStore, secret: &str) -> Client {
 
 #[tokio::test]
 async fn signed_requests_over_tls_come_by_http2_and_are_known_by_their_authority() {
-    let log = Log::default();
-    let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
-    // Of this thread, on which the endpoint runs too.
-    let _logging = lines.with_max_level(LevelFilter::DEBUG).set_default();
+    // The endpoint runs on this thread too.
+    let (log, _logging) = Log::of_this_thread(LevelFilter::DEBUG);
     let (endpoint, pem) = guarded().await;
     let trusted = TrustStore::empty().with_pem_certificate(pem.into_bytes());
     let known = client(&endpoint, trusted.clone(), SECRET);
