@@ -196,9 +196,11 @@ impl Config {
         self
     }
     /// Listens for hints of workers in other processes, over TCP; its address stands in the
-    /// worker's row. Default none: hints then come from workers of this process only, and a move
-    /// between processes waits for a heartbeat. A hint is signed with the table's key and makes
-    /// the worker read, nothing else.
+    /// worker's row. What it saves: without it a shard whose move is planned (a worker that leaves,
+    /// joins or has too many) pauses up to `H`, a third of the lease duration, longer, since the
+    /// receiver finds out by its next heartbeat. Default none: hints then come from workers of this
+    /// process only. A hint is signed with the table's key and makes the worker read, nothing else;
+    /// the port need be open to the application's other workers alone.
     pub fn hint_address(mut self, address: HintAddress) -> Self {
         self.hint_address = Some(address);
         self

@@ -60,7 +60,8 @@ pub const AT_TIMESTAMP: &str = "AT_TIMESTAMP";
 /// All done.
 pub const SHARD_END: &str = "SHARD_END";
 
-/// Key of a row of the coordination table (S): `TABLE`, `STREAM#name` or `WORKER#id`.
+/// Key of a row of the coordination table (S): `TABLE`, `STREAM#name` (with a Kinesis source
+/// `STREAM#<ARN>`) or `WORKER#id`.
 pub const ROW_KEY: &str = "rowKey";
 /// Key of the one table row, and its entity type.
 pub const TABLE: &str = "TABLE";

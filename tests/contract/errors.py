@@ -37,7 +37,7 @@ NEVER_HERE = {
     **{(operation, "LimitExceededException"): NO_RATE for operation in (
         "DecreaseStreamRetentionPeriod", "DeleteResourcePolicy", "DisableEnhancedMonitoring",
         "EnableEnhancedMonitoring", "GetResourcePolicy", "IncreaseStreamRetentionPeriod",
-        "ListTagsForResource", "PutResourcePolicy", "SubscribeToShard", "TagResource", "UntagResource",
+        "ListTagsForResource", "PutResourcePolicy", "TagResource", "UntagResource",
         "UpdateMaxRecordSize", "UpdateStreamRecordDistributionStrategy")},
     **{(operation, "ResourceInUseException"): ANY_STATE for operation in (
         "AddTagsToStream", "DeleteResourcePolicy", "GetResourcePolicy", "ListShards",
@@ -50,6 +50,10 @@ NEVER_HERE = {
         "the iterator's stream has to be deleted: kcl-endpoint/tests/service/reading.rs",
     ("PutRecords", "ProvisionedThroughputExceededException"):
         "told of each record: kcl-endpoint/tests/service/limits.rs",
+    ("SubscribeToShard", "LimitExceededException"):
+        "one call a second of a consumer and shard: after one that was answered the next is refused as "
+        "ResourceInUseException for five; calls that were refused are not counted "
+        "(kcl-endpoint/tests/service/subscriptions.rs)",
     ("ListShards", "LimitExceededException"):
         "1,000 calls a second: kcl-endpoint/tests/service/limits.rs",
     ("StartStreamEncryption", "LimitExceededException"):

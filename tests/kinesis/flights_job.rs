@@ -12,7 +12,9 @@ use examples::flights::rows;
 use examples::flights::script::Script;
 use kcl_core::protocol::ShardId;
 use kcl_core::{Clock, SourceError, StreamSource, SystemClock, async_trait};
-use kcl_producer::{Aggregation, KinesisSink, Misplaced, Producer, ProducerOptions};
+use kcl_producer::{
+    Aggregation, KinesisSink, Misplaced, Producer, ProducerMetrics, ProducerOptions,
+};
 use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
@@ -21,7 +23,7 @@ use crate::local;
 /// The name of the stream the job reads.
 pub const STREAM: &str = "flights";
 /// Rows a second: half of what four shards take one by one.
-const RATE: u32 = 2_000;
+pub const USUAL_RATE: u32 = 2_000;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The whole job takes a minute on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -31,6 +33,8 @@ pub struct ServedStream {
     pub fan_out: Option<FanOut>,
     /// How rows share records of the stream.
     pub aggregation: Aggregation,
+    /// Rows a second.
+    pub rate: u32,
 }
 
 fn failed(error: impl std::fmt::Debug) -> SourceError {
@@ -61,11 +65,11 @@ impl FleetStream for ServedStream {
     }
 }
 
-/// Runs the whole script.
-pub async fn run(stream: ServedStream, workers: usize) {
+/// Runs the whole script; what the producer met.
+pub async fn run(stream: ServedStream, workers: usize) -> ProducerMetrics {
     let rows = Arc::new(rows::read(None, "tailnum").unwrap());
     let audit = Arc::new(Audit::new(rows.iter().map(|row| row.key.as_str())));
-    let aggregation = stream.aggregation;
+    let (aggregation, rate) = (stream.aggregation, stream.rate);
     // A row put twice counts twice: what readers have of a misplaced aggregate is not put again.
     let misplaced = Misplaced::Foreign;
     let options = ProducerOptions { aggregation, misplaced, ..Default::default() };
@@ -76,7 +80,7 @@ pub async fn run(stream: ServedStream, workers: usize) {
         fleet.start_worker().unwrap();
     }
     let progress = Arc::new(Progress::default());
-    let fed = feed(Arc::clone(&rows), producer.clone(), RATE, Arc::clone(&progress));
+    let fed = feed(Arc::clone(&rows), producer.clone(), rate, Arc::clone(&progress));
     let feeding = tokio::spawn(fed);
     let mut script = Script::new(rows.len());
     let started = SystemClock.monotonic();
@@ -100,4 +104,5 @@ pub async fn run(stream: ServedStream, workers: usize) {
     let shared = metrics.stream_records < metrics.put_records;
     assert_eq!(shared, aggregation != Aggregation::Off, "{metrics:?}");
     fleet.shut_down_all();
+    metrics
 }

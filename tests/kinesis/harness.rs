@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::StreamStatus;
 use kcl_core::protocol::{SequenceNumber, ShardId};
 use kcl_core::{Clock, StreamSource, SystemClock, async_trait};
 use kcl_endpoint::Endpoint;
@@ -16,10 +17,11 @@ use crate::local;
 
 pub struct Served {
     pub client: Client,
+    stream: String,
     way: Way,
     sources: AtomicUsize,
-    /// Stops when dropped.
-    _endpoint: Endpoint,
+    /// Stops when dropped; none if somebody else's engine serves.
+    _endpoint: Option<Endpoint>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,34 +33,70 @@ pub enum Way {
 pub async fn served(way: Way) -> Served {
     let endpoint = local::endpoint(2).await;
     let client = local::client(&endpoint);
-    Served { client, way, sources: AtomicUsize::new(0), _endpoint: endpoint }
+    let (stream, sources) = ("s".to_owned(), AtomicUsize::new(0));
+    Served { client, stream, way, sources, _endpoint: Some(endpoint) }
+}
+
+/// A fresh stream of an engine that somebody else started; read by polling.
+#[cfg(feature = "third-party")]
+pub async fn elsewhere(url: &str) -> Served {
+    static STREAMS: AtomicUsize = AtomicUsize::new(0);
+    let client = local::client_of(url);
+    let stream = format!("suite-{}", STREAMS.fetch_add(1, Ordering::Relaxed));
+    client.create_stream().stream_name(&stream).shard_count(2).send().await.unwrap();
+    active(&client, &stream).await;
+    let sources = AtomicUsize::new(0);
+    Served { client, stream, way: Way::Polling, sources, _endpoint: None }
+}
+
+/// Waits until the stream can be resharded.
+async fn active(client: &Client, stream: &str) {
+    loop {
+        let told = client.describe_stream_summary().stream_name(stream).send().await.unwrap();
+        let told = told.stream_description_summary.unwrap();
+        if told.stream_status == StreamStatus::Active {
+            return;
+        }
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Puts into the stream `s`.
 pub async fn put(client: &Client, hash_key: u128, data: &[u8]) -> (ShardId, SequenceNumber) {
-    let put = client.put_record().stream_name("s").partition_key("key");
+    put_to(client, "s", hash_key, data).await
+}
+
+async fn put_to(
+    client: &Client,
+    stream: &str,
+    hash_key: u128,
+    data: &[u8],
+) -> (ShardId, SequenceNumber) {
+    let put = client.put_record().stream_name(stream).partition_key("key");
     let put = put.explicit_hash_key(hash_key.to_string()).data(Blob::new(data));
     let answer = put.send().await.unwrap();
     (ShardId::new(&answer.shard_id), answer.sequence_number.parse().unwrap())
 }
 
-pub async fn split(client: &Client, shard: &ShardId, at: u128) {
-    let split = client.split_shard().stream_name("s");
+async fn split(client: &Client, stream: &str, shard: &ShardId, at: u128) {
+    let split = client.split_shard().stream_name(stream);
     let split = split.shard_to_split(shard.as_str()).new_starting_hash_key(at.to_string());
     split.send().await.unwrap();
+    active(client, stream).await;
 }
 
-pub async fn merge(client: &Client, shard: &ShardId, adjacent: &ShardId) {
-    let merge = client.merge_shards().stream_name("s");
+async fn merge(client: &Client, stream: &str, shard: &ShardId, adjacent: &ShardId) {
+    let merge = client.merge_shards().stream_name(stream);
     let merge = merge.shard_to_merge(shard.as_str());
     merge.adjacent_shard_to_merge(adjacent.as_str()).send().await.unwrap();
+    active(client, stream).await;
 }
 
 #[async_trait]
 impl SourceHarness for Served {
     /// Each is an application of its own, so by fan-out with a consumer of its own.
     fn source(&self) -> Arc<dyn StreamSource> {
-        let builder: Builder = KinesisSource::builder(self.client.clone(), "s");
+        let builder: Builder = KinesisSource::builder(self.client.clone(), self.stream.as_str());
         let brief = Duration::from_millis(5);
         Arc::new(match self.way {
             Way::Polling => builder.idle(brief).read_interval(brief).build(),
@@ -69,13 +107,13 @@ impl SourceHarness for Served {
         })
     }
     async fn put(&self, hash_key: u128, data: &[u8]) -> (ShardId, SequenceNumber) {
-        put(&self.client, hash_key, data).await
+        put_to(&self.client, &self.stream, hash_key, data).await
     }
     async fn split(&self, shard: &ShardId, at: u128) {
-        split(&self.client, shard, at).await;
+        split(&self.client, &self.stream, shard, at).await;
     }
     async fn merge(&self, shard: &ShardId, adjacent: &ShardId) {
-        merge(&self.client, shard, adjacent).await;
+        merge(&self.client, &self.stream, shard, adjacent).await;
     }
     async fn next_millisecond(&self) -> u64 {
         SystemClock.sleep(Duration::from_millis(2)).await;

@@ -1,12 +1,20 @@
-//! The flights job by polling on an engine that is not ours, where `tests/kinesis/run` started one.
-//! It names no child shards on the last page, so they come from listings.
+//! An engine that is not ours, where `tests/kinesis/run` started one: the conformance suite of every
+//! source, and the flights job, by polling. It names no child shards on the last page, so they come
+//! from listings.
 
 use kcl_producer::Aggregation;
 
-use crate::flights_job::{ServedStream, run};
+use crate::flights_job::{ServedStream, USUAL_RATE, run};
+use crate::harness::elsewhere;
+
+fn url() -> String {
+    std::env::var("KINESIS_LOCAL_URL").expect("tests/kinesis/run sets it")
+}
+
+kcl_testkit::stream_source_suite!(elsewhere(&url()).await);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flights_are_counted_right_on_the_engine_of_a_third_party() {
-    let url = std::env::var("KINESIS_LOCAL_URL").expect("tests/kinesis/run sets it");
-    run(ServedStream { url, fan_out: None, aggregation: Aggregation::KPL }, 3).await;
+    let (fan_out, aggregation) = (None, Aggregation::KPL);
+    run(ServedStream { url: url(), fan_out, aggregation, rate: USUAL_RATE }, 3).await;
 }

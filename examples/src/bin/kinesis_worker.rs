@@ -5,7 +5,7 @@
 //! drilled:
 //!
 //! ```text
-//! kcl drill kill --worker-cmd "target/release/kinesis_worker --lease-ms 1500 --consumer drilled"
+//! kcl drill stop --worker-cmd "target/release/kinesis_worker --lease-ms 1500 --hints 127.0.0.1:0"
 //! ```
 
 use std::error::Error;
@@ -18,8 +18,9 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::{Parser, ValueEnum};
 use kcl_core::protocol::Checkpoint;
 use kcl_core::{
-    Checkpointer, Clock, Config, ConsumerConfig, InitialPosition, LeaseTable, ProcessorError,
-    RecordBatch, RecordProcessor, Scheduler, ShardEnd, ShardStart, SystemClock, async_trait,
+    Checkpointer, Clock, Config, ConsumerConfig, Event, EventKind, HintAddress, InitialPosition,
+    LeaseTable, Observer, ProcessorError, RecordBatch, RecordProcessor, Scheduler, ShardEnd,
+    ShardStart, SystemClock, async_trait,
 };
 use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
 use kcl_lease_local::{FileLeaseTable, MemoryLeaseTable};
@@ -56,6 +57,11 @@ struct Args {
     /// A dead worker's shards move on after about this
     #[arg(long, default_value_t = 3000, value_parser = lease_bounds())]
     lease_ms: u64,
+    /// Listen here for hints of the application's other workers, so that planned moves of shards
+    /// wait for no heartbeat: an address of this machine that they reach, or a name by which they
+    /// do; port 0 takes a free one
+    #[arg(long, env = "HINTS", value_name = "HOST:PORT", value_parser = hint_address)]
+    hints: Option<HintAddress>,
     /// Another Kinesis than that of AWS
     #[arg(long, env = "KINESIS_ENDPOINT", value_name = "URL")]
     kinesis: Option<String>,
@@ -86,6 +92,15 @@ fn lease_bounds() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(500..=60_000)
 }
 
+fn hint_address(text: &str) -> Result<HintAddress, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(HintAddress::new(address));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or("use HOST:PORT")?;
+    let port: u16 = port.parse().map_err(|_| format!("{port} is no port"))?;
+    Ok(HintAddress::new(([0, 0, 0, 0], port).into()).reached_under(host))
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -104,7 +119,9 @@ fn fail(why: &str) -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let lease = Duration::from_millis(args.lease_ms);
-    let config = Config::new(&args.application)
+    let says = Says { worker: args.worker.as_str().into() };
+    let mut config = Config::new(&args.application)
+        .observer(Arc::new(says.clone()))
         .worker_name(&args.worker)
         .lease_duration(lease)
         .initial_position(match args.start {
@@ -115,7 +132,9 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
             checkpoint_interval: Duration::from_secs(1),
             ..ConsumerConfig::default()
         });
-    let says = Says { worker: args.worker.as_str().into() };
+    if let Some(address) = &args.hints {
+        config = config.hint_address(address.clone());
+    }
     let (table, liveness) = lease_table(&args, lease).await?;
     let source = Arc::new(UnpackedSource::new(source(&args).await));
     let told = says.clone();
@@ -198,13 +217,26 @@ struct Says {
 
 impl Says {
     fn line(&self, event: &str, more: Value) {
-        let ts = SystemClock.wall_millis() as f64 / 1000.0;
-        let mut line = json!({ "ts": ts, "worker": &*self.worker, "event": event });
+        let mut line = json!({ "ts": unix_seconds(), "worker": &*self.worker, "event": event });
         if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
             line.extend(more);
         }
         println!("{line}");
     }
+}
+
+impl Observer for Says {
+    fn observe(&self, event: &Event) {
+        if matches!(event.kind, EventKind::Registered) {
+            self.line("ready", json!({}));
+        }
+    }
+}
+
+/// Finer than milliseconds: a shard may change hands within one.
+fn unix_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Processes one shard: here it only tells of the records.
@@ -235,15 +267,19 @@ impl RecordProcessor for Worker {
     async fn process_records(
         &mut self,
         batch: &RecordBatch,
-        _: &Checkpointer,
+        checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
+        let now = SystemClock.monotonic();
+        let started = unix_seconds();
+        // As it stands now: the right that the batch begins under.
+        let valid_until = started + checkpointer.valid_until().since(now).as_secs_f64();
         let ids: Vec<_> =
             batch.records.iter().map(|record| String::from_utf8_lossy(&record.data)).collect();
         let last = batch.records.last().map(|record| record.position.to_string());
         self.says.line(
             "records",
             json!({ "shard": self.shard, "fence": self.fence, "n": ids.len(), "seq": last,
-                    "ids": ids }),
+                    "ids": ids, "started": started, "valid_until": valid_until }),
         );
         Ok(())
     }
