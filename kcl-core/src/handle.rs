@@ -40,7 +40,7 @@ pub enum WorkerPhase {
     Stopped,
 }
 
-/// Who holds what, as one worker knows it.
+/// What one worker does and holds; nothing about the others.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// This run of this worker; `None` before it registered.
@@ -178,7 +178,8 @@ pub enum StreamError {
 }
 
 impl Handle {
-    /// What the worker is doing now.
+    /// What this worker is doing now, with the shards it runs itself. Who holds what in the whole
+    /// fleet is in the lease table: `kcl table show` prints it, a scan of the table reads it.
     pub fn status(&self) -> Status {
         let now = self.shared.clock.monotonic();
         let board = self.shared.board.lock().unwrap_or_else(PoisonError::into_inner);

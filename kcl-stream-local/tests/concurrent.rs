@@ -60,7 +60,7 @@ async fn readers_that_wait_miss_no_record_of_concurrent_putters() {
     let stream = engine.create_stream("s", 2, StreamOptions::unlimited()).unwrap();
     let (putters, each) = (3, 1500);
     let mut readers = Vec::new();
-    // Two readers a shard: a taker opens before the giver stops.
+    // Two readers a shard: a fenced owner may have its own still open when a taker opens another.
     for shard in [0, 1, 0, 1] {
         let id = ShardNumber(shard).id();
         let mut reader = stream.source().open(&id, ReadFrom::TrimHorizon).await.unwrap();

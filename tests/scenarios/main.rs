@@ -17,6 +17,7 @@ mod moving;
 mod overruns;
 mod resetting;
 mod restored;
+mod rows;
 mod several;
 mod status;
 mod streams;

@@ -1,12 +1,13 @@
-//! On real threads and a real clock: a processor that blocks its whole runtime.
+//! On real threads and a real clock: a processor that blocks its whole runtime, and an observer
+//! that blocks its worker's control loop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, Clock, Config, ProcessorError, RecordBatch, RecordProcessor, Scheduler,
-    ShardStart, SystemClock, async_trait,
+    Checkpointer, Clock, Config, Event, EventKind, ProcessorError, RecordBatch, RecordProcessor,
+    Scheduler, ShardStart, StreamSource, SystemClock, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, StreamOptions};
@@ -24,6 +25,29 @@ impl RecordProcessor for Blocks {
         std::thread::sleep(Duration::from_secs(1));
         self.0.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Takes whatever comes.
+struct Takes;
+
+#[async_trait]
+impl RecordProcessor for Takes {
+    async fn process_records(
+        &mut self,
+        _: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        Ok(())
+    }
+}
+
+fn until(what: &str, is_so: &dyn Fn() -> bool) {
+    let started = SystemClock.monotonic();
+    while !is_so() {
+        let waited = SystemClock.monotonic().since(started);
+        assert!(waited < Duration::from_secs(30), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -52,14 +76,6 @@ fn a_processor_that_blocks_every_thread_costs_no_lease() {
         (handle, runtime)
     };
     let (blocked, runtime) = start("blocked");
-    let until = |what: &str, is_so: &dyn Fn() -> bool| {
-        let started = SystemClock.monotonic();
-        while !is_so() {
-            let waited = SystemClock.monotonic().since(started);
-            assert!(waited < Duration::from_secs(30), "waited in vain: {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
     until("the worker holds both shards", &|| blocked.status().shards.len() == 2);
     let before: Vec<_> = blocked.status().shards.iter().map(|shard| shard.fence).collect();
     for number in 0..20 {
@@ -70,4 +86,81 @@ fn a_processor_that_blocks_every_thread_costs_no_lease() {
     assert_eq!(after, before, "both shards were held all along");
     assert_eq!(done.load(Ordering::Relaxed), 20, "nothing came twice");
     runtime.block_on(blocked.shutdown());
+}
+
+/// Holds whoever passes once it is shut, until it is opened.
+#[derive(Default)]
+struct Turnstile {
+    is_shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Turnstile {
+    fn set_shut(&self, shut: bool) {
+        *self.is_shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+    fn pass(&self) {
+        let shut = self.is_shut.lock().unwrap();
+        drop(self.opened.wait_while(shut, |shut| *shut).unwrap());
+    }
+}
+
+#[test]
+fn a_worker_whose_control_loop_hangs_is_fenced_and_its_shards_go_on_elsewhere() {
+    let engine = Engine::new(Arc::new(SystemClock));
+    let stream = engine.create_stream("s", 4, StreamOptions::unlimited()).unwrap();
+    let table = MemoryLeaseTable::new();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let turnstile = Arc::new(Turnstile::default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = runtime.unwrap();
+    let start = |name: &'static str| {
+        let (events, turnstile) = (Arc::clone(&events), Arc::clone(&turnstile));
+        let observer = move |event: &Event| {
+            events.lock().unwrap().push((name, event.kind.clone()));
+            if name == "wedged" && matches!(event.kind, EventKind::ShardEnded { .. }) {
+                turnstile.pass();
+            }
+        };
+        let config = Config::new("app")
+            .worker_name(name)
+            .lease_duration(Duration::from_millis(300))
+            .max_control_stall(Duration::from_secs(1))
+            .observer(Arc::new(observer));
+        let table = Arc::new(table.clone());
+        let scheduler =
+            Scheduler::new(config, table, Arc::new(stream.source()), |_: &ShardStart| Takes);
+        let scheduler = scheduler.unwrap();
+        let handle = scheduler.handle();
+        runtime.spawn(scheduler.run());
+        handle
+    };
+    let told = |name: &str, is_it: &dyn Fn(&EventKind) -> bool| {
+        events.lock().unwrap().iter().filter(|(who, kind)| *who == name && is_it(kind)).count()
+    };
+    let (wedged, other) = (start("wedged"), start("other"));
+    until("each holds two shards", &|| {
+        [&wedged, &other].map(|worker| worker.status().shards.len()) == [2, 2]
+    });
+    let victim = wedged.status().worker.unwrap();
+    let ends = wedged.status().shards[0].shard.clone();
+    turnstile.set_shut(true);
+    // The end of a shard is told on the control thread, whose observer does not come back.
+    let shards = runtime.block_on(stream.source().list_shards()).unwrap();
+    let range = shards.into_iter().find(|shard| shard.id == ends).unwrap().range;
+    stream.split_shard(&ends, range.start + (range.end - range.start) / 2 + 1).unwrap();
+    until("the other holds all five open shards", &|| other.status().shards.len() == 5);
+    assert!(told("wedged", &|kind| *kind == EventKind::ControlStalled) > 0);
+    let by_other = EventKind::FencedOther { worker: victim.clone() };
+    assert_eq!(told("other", &|kind| *kind == by_other), 1);
+    assert_eq!(told("wedged", &|kind| *kind == EventKind::Deregistered), 0);
+    turnstile.set_shut(false);
+    until("it is back under another id, with a share", &|| {
+        let status = wedged.status();
+        status.worker.is_some_and(|id| id != victim) && status.shards.len() >= 2
+    });
+    assert_eq!(told("wedged", &|kind| *kind == EventKind::Deregistered), 1);
+    runtime.block_on(async { tokio::join!(wedged.shutdown(), other.shutdown()) });
 }

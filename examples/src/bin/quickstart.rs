@@ -13,9 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let table = Arc::new(MemoryLeaseTable::new());
 
     let count = closure::batches(|batch: &RecordBatch| {
-        for record in &batch.records {
-            println!("{}: {} bytes", record.partition_key, record.data.len());
-        }
+        batch.records.iter().for_each(|it| println!("{}: {:?}", it.partition_key, it.data));
         Ok(())
     });
     let worker = Scheduler::new(Config::new("shop"), table, Arc::new(stream.source()), count)?;

@@ -258,7 +258,7 @@ fn assert_tiled(ranges: impl Iterator<Item = HashKeyRange>) {
     assert!(ranges.windows(2).all(|pair| pair[0].is_followed_by(&pair[1])), "{ranges:?}");
 }
 
-/// A taker opens its reader before the giver has stopped.
+/// An owner whose permit ran out may still have its reader open when the next one opens its own.
 pub async fn several_readers_of_one_shard_see_the_same(harness: impl SourceHarness) {
     let (shard, _) = fill(&harness, 10).await;
     let mut one = open(&harness, &shard, ReadFrom::TrimHorizon).await;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
-use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, Row, ShardId};
-use kcl_core::{DeadLetter, LeaseTable, Scan};
+use kcl_core::protocol::{Lease, LeaseKey, LeaseTiming, Moment, Position, Row, ShardId, WorkerRow};
+use kcl_core::{DeadLetter, LeaseTable, Scan, Shard};
 
 use super::work::End;
 use super::world::World;
@@ -17,7 +17,41 @@ use crate::history::{
 /// Once healed, the fleet is watched this long: nothing may move.
 const QUIET: Duration = Duration::from_secs(20);
 
+/// The longest that passes until a round starts: a minute and its jitter.
+const LONGEST_ROUND: Duration = Duration::from_secs(75);
+
+/// P6 promises a fleet with these leases that it has healed so long after its last fault.
+pub(super) fn healed_within(lease_duration: Duration) -> Duration {
+    // No processor here blocks, so there is no grace.
+    let timing = LeaseTiming::new(lease_duration, Duration::ZERO);
+    LONGEST_ROUND + (timing.take() + timing.heartbeat()) * 2
+}
+
+/// What P6 and P8 are judged by.
+struct Rows {
+    workers: Vec<WorkerRow>,
+    leases: BTreeMap<LeaseKey, Lease>,
+    shards: Vec<Shard>,
+}
+
 impl World {
+    /// Nothing here waits: table and stream are asked past the faults, and answer at once.
+    async fn rows(&self) -> Rows {
+        let rows = self.table.scan(Scan::Coordination).await.unwrap_or_default();
+        let workers = rows.into_iter().filter_map(Row::into_worker).collect();
+        let rows = self.table.scan(Scan::Leases).await.unwrap_or_default();
+        let leases = rows.into_iter().filter_map(Row::into_lease);
+        let leases = leases.map(|lease| (lease.key.clone(), lease)).collect();
+        let shards = self.yard.source.list_shards().await.unwrap_or_default();
+        Rows { workers, leases, shards }
+    }
+
+    /// P6 by the time it promises. The end of a run, a minute later, would pass a slower fleet.
+    pub(super) async fn judge_healed(&mut self, at: Moment) {
+        let Rows { workers, leases, shards } = self.rows().await;
+        self.violations.extend(every_open_shard_is_held_evenly(at, &workers, &leases, &shards));
+    }
+
     /// After the faults stopped: nothing lost, every open shard held, the fleet even and at rest.
     /// Gives back the history that was judged.
     pub(super) async fn judge(&mut self, end: Moment) -> Vec<Entry> {
@@ -26,15 +60,7 @@ impl World {
         self.violations.extend(every_record_is_delivered(&history));
         let since = Moment(end.0.saturating_sub(QUIET));
         self.violations.extend(nothing_moves(&history, since, end));
-        let rows = self.table.scan(Scan::Coordination).await.unwrap_or_default();
-        let workers: Vec<_> = rows.into_iter().filter_map(Row::into_worker).collect();
-        let rows = self.table.scan(Scan::Leases).await.unwrap_or_default();
-        let leases: BTreeMap<LeaseKey, Lease> = rows
-            .into_iter()
-            .filter_map(Row::into_lease)
-            .map(|lease| (lease.key.clone(), lease))
-            .collect();
-        let shards = self.yard.source.list_shards().await.unwrap_or_default();
+        let Rows { workers, leases, shards } = self.rows().await;
         self.violations.extend(every_open_shard_is_held_evenly(end, &workers, &leases, &shards));
         self.violations.extend(leases_tile_the_hash_space(end, &leases, &shards));
         let mut broken = |property, what| {

@@ -16,6 +16,7 @@ use super::everyday::Everyday;
 use super::faults::{Faults, Kind};
 use super::fleet::{Place, Yard};
 use super::habits::Habits;
+use super::judge::healed_within;
 use super::producer::Producer;
 use super::run::{Options, Report};
 use super::work::Work;
@@ -106,9 +107,15 @@ impl World {
         let started = self.clock.monotonic();
         let calm = started + self.options.faults;
         let end = calm + self.options.healing;
+        let healed = calm + healed_within(self.yard.lease_duration);
+        let mut is_healed = false;
         let mut step = 0;
         while self.clock.monotonic() < end {
             let now = self.clock.monotonic();
+            if now >= healed && !is_healed {
+                is_healed = true;
+                self.judge_healed(now).await;
+            }
             if now < calm {
                 self.disturb(step).await;
             }
