@@ -15,7 +15,9 @@
 //! A program may add to `shard_start` its fencing token, `fence`, and to `records` the `fence`,
 //! when the batch `started` and `valid_until`, when the right to process it would have run out
 //! (both Unix seconds), as the built-in worker does. With them overlaps are judged by the moment;
-//! without, a worker overlaps that goes on with a shard after another one has begun it.
+//! without, a worker overlaps that goes on with a shard after another one has begun it. A batch
+//! ends with its line, or when it was last `polled`, if a program asks for its right before each
+//! poll of its handler and tells when that was: one frozen in between goes on when it wakes.
 //! The built-in worker also tells `overrun {shard, past_ms}`: a blocking handler ended so long
 //! after its right did. A program should also say `ready` once it has joined the fleet and SIGTERM
 //! is heeded: nothing is done to it before. Without it, it has joined when it begins a shard.
@@ -85,6 +87,9 @@ pub enum LineEvent {
         /// When the right to process it would have run out (Unix seconds).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         valid_until: Option<f64>,
+        /// When its handler was polled last, after its right was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        polled: Option<f64>,
     },
     /// A shard is finished.
     ShardEnd {

@@ -16,18 +16,19 @@ struct Batch<'a> {
 }
 
 /// Batches of one shard at two workers at the same time. A batch is as long as it took, past its
-/// worker's right too: only what a blocking handler said to be an overrun is cut off, at the end
-/// of the right and the grace, as it is counted apart.
+/// worker's right too, or until it was last polled, where its worker tells: a process frozen within
+/// a poll goes on with it when it wakes, and no library can help that. What a blocking handler said
+/// to be an overrun is cut off, at the end of the right and the grace, as it is counted apart.
 pub(crate) fn batches_overlap(lines: &[Line]) -> Vec<String> {
     let mut of_shard: BTreeMap<&str, Vec<Batch<'_>>> = BTreeMap::new();
     let mut latest: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for Line { ts, worker, event } in lines {
         match event {
-            LineEvent::Records { shard, started, valid_until, .. } => {
+            LineEvent::Records { shard, started, valid_until, polled, .. } => {
                 let of_shard = of_shard.entry(shard).or_default();
                 latest.insert((shard, worker), of_shard.len());
                 let (from, right) = (started.unwrap_or(*ts), valid_until.unwrap_or(*ts));
-                of_shard.push(Batch { from, to: *ts, right, worker });
+                of_shard.push(Batch { from, to: polled.unwrap_or(*ts), right, worker });
             }
             // Told after the batch that it is about.
             LineEvent::Overrun { shard, past_ms } => {
@@ -104,8 +105,16 @@ mod tests {
             fence: Some(1),
             started: Some(from),
             valid_until: Some(from + 1.0),
+            polled: None,
         };
         Line { ts: to, worker: worker.into(), event }
+    }
+
+    fn polled(mut line: Line, at: f64) -> Line {
+        if let LineEvent::Records { polled, .. } = &mut line.event {
+            *polled = Some(at);
+        }
+        line
     }
 
     fn overrun(worker: &str, ts: f64, past_ms: f64) -> Line {
@@ -133,6 +142,13 @@ mod tests {
         let earlier = [batch("a", 10.0, 10.5), overrun("a", 14.0, 1000.0)];
         let told = [earlier[0].clone(), batch("b", 10.4, 10.6), earlier[1].clone()];
         assert_eq!(batches_overlap(&told).len(), 1, "the overrun was of a batch that told nothing");
+    }
+
+    #[test]
+    fn a_batch_that_is_polled_ends_with_its_last_poll() {
+        let frozen = |at| polled(batch("a", 10.0, 15.0), at);
+        assert_eq!(batches_overlap(&[frozen(10.9), batch("b", 11.5, 11.6)]), [""; 0]);
+        assert_eq!(batches_overlap(&[frozen(11.6), batch("b", 11.5, 11.6)]).len(), 1);
     }
 
     #[test]

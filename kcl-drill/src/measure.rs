@@ -127,6 +127,7 @@ mod tests {
             fence: None,
             started: Some(started),
             valid_until: None,
+            polled: None,
         };
         Line { ts, worker: worker.into(), event }
     }

@@ -136,6 +136,7 @@ mod tests {
             fence: Some(fence),
             started: Some(from),
             valid_until: Some(from + 1.0),
+            polled: None,
         };
         Line { ts: to, worker: worker.into(), event }
     }
@@ -186,6 +187,7 @@ mod tests {
                 fence: None,
                 started: None,
                 valid_until: None,
+                polled: None,
             };
             line(ts, worker, event)
         };

@@ -10,7 +10,8 @@ const SCRIPT: &str = r#"#!/bin/sh
 trap '' TERM
 unset DRILL_SINK
 "$KCL" drill-worker | sed -u \
-    -e 's/,"fence":[0-9]*//' -e 's/,"started":[0-9.e+]*//' -e 's/,"valid_until":[0-9.e+]*//'
+    -e 's/,"fence":[0-9]*//' -e 's/,"started":[0-9.e+]*//' -e 's/,"valid_until":[0-9.e+]*//' \
+    -e 's/,"polled":[0-9.e+]*//'
 "#;
 
 #[test]

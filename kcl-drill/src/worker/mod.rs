@@ -1,6 +1,7 @@
 //! The worker that is drilled if no other command is given: production-shaped, and chatty.
 
 pub(crate) mod lines;
+mod polls;
 mod processor;
 mod settings;
 

@@ -9,7 +9,8 @@ use kcl_core::{
     SystemClock, async_trait,
 };
 
-use super::lines::{Lines, as_unix, unix_seconds};
+use super::lines::{Lines, as_unix};
+use super::polls::LastPoll;
 use crate::contract::LineEvent;
 use crate::sink::SinkClient;
 
@@ -68,7 +69,29 @@ impl RecordProcessor for Processor {
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        let started = unix_seconds();
+        let polls = LastPoll::default();
+        polls.of(self.process(batch, checkpointer, &polls)).await
+    }
+
+    async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
+        self.lines.say(LineEvent::ShardEnd { shard: self.shard.clone() });
+        self.lines.written().await;
+        Ok(())
+    }
+
+    async fn lease_lost(&mut self) {
+        self.lines.say(LineEvent::LeaseLost { shard: self.shard.clone() });
+    }
+}
+
+impl Processor {
+    async fn process(
+        &self,
+        batch: &RecordBatch,
+        checkpointer: &Checkpointer,
+        polls: &LastPoll,
+    ) -> Result<(), ProcessorError> {
+        let started = polls.at();
         // As it stands now: the right that the batch began under.
         let valid_until = as_unix(checkpointer.valid_until());
         let mut ids = Vec::with_capacity(batch.records.len());
@@ -90,19 +113,11 @@ impl RecordProcessor for Processor {
             fence: Some(self.fence),
             started: Some(started),
             valid_until: Some(valid_until),
+            // A handler that keeps its thread has one poll, as long as the batch.
+            polled: matches!(self.work, Work::Wait(_)).then(|| polls.at()),
         });
         // `Ok` acks the batch, and a checkpoint may follow at once: the line comes first.
         self.lines.written().await;
         Ok(())
-    }
-
-    async fn shard_ended(&mut self, _: &ShardEnd) -> Result<(), ProcessorError> {
-        self.lines.say(LineEvent::ShardEnd { shard: self.shard.clone() });
-        self.lines.written().await;
-        Ok(())
-    }
-
-    async fn lease_lost(&mut self) {
-        self.lines.say(LineEvent::LeaseLost { shard: self.shard.clone() });
     }
 }
