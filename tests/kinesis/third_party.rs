@@ -1,6 +1,6 @@
-//! An engine that is not ours, where `tests/kinesis/run` started one: the conformance suite of every
-//! source, and the flights job, by polling. It names no child shards on the last page, so they come
-//! from listings.
+//! An engine that is not ours, where `tests/kinesis/run` started one: the conformance suite of
+//! every source, and the flights job, by polling. It names no child shards on the last page, so
+//! they come from listings.
 
 use kcl_producer::Aggregation;
 
