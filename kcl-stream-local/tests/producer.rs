@@ -128,14 +128,12 @@ async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
     ));
     producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
     let full = producer.put_and_wait(NewRecord::new("k", "x")).await;
-    let refused = |why: &str| {
-        let why = why.to_owned();
-        Err(PutError::Failed(PutFailure::Refused { why, attempts: 1 }))
-    };
     let why = "stream s is full: its 30 bytes of memory hold unexpired records; raise \
                memory_bytes or shorten the retention";
-    assert_eq!(full, refused(why));
+    let refused = PutFailure::Refused { why: why.to_owned(), attempts: 1 };
+    assert_eq!(full, Err(PutError::Failed(refused)));
     engine.delete_stream("s").unwrap();
     let gone = producer.put_and_wait(NewRecord::new("k", "x")).await;
-    assert_eq!(gone, refused("stream s was not found: create it, or check the name"));
+    let why = "stream s was not found: create it, or check the name".to_owned();
+    assert_eq!(gone, Err(PutError::Failed(PutFailure::StreamRefuses { why, attempts: 1 })));
 }
