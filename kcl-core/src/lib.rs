@@ -20,6 +20,7 @@ pub mod prepare;
 pub mod processor;
 mod random;
 mod reaped;
+mod record_queue;
 mod registration;
 pub mod reset;
 pub mod restored;
@@ -55,6 +56,7 @@ pub use processor::{
     ProcessorError, ProcessorFactory, RecordBatch, RecordProcessor, ShardEnd, ShardStart,
 };
 pub use reaped::reaped;
+pub use record_queue::RecordQueue;
 pub use reset::ResetTo;
 pub use restored::Acceptance;
 pub use retry::Backoff;

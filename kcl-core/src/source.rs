@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +91,13 @@ pub struct Record {
     pub unreadable: Option<Arc<Unreadable>>,
 }
 
+impl Record {
+    /// Bytes of data and key, as read limits and budgets count them.
+    pub fn size_bytes(&self) -> usize {
+        self.data.len() + self.partition_key.as_str().len()
+    }
+}
+
 impl fmt::Debug for Record {
     /// Leaves payload and key out: neither belongs in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,6 +181,19 @@ pub struct ReadLimit {
     pub bytes: usize,
 }
 
+impl ReadLimit {
+    /// No record at all.
+    pub const NOTHING: Self = Self { records: 0, bytes: 0 };
+}
+
+impl Add for ReadLimit {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { records: self.records + other.records, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// What one read brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
@@ -254,7 +275,7 @@ pub trait ShardReader: Send {
     /// counts against what the worker may read ([`Config::read_budget`](crate::Config)). Default:
     /// nothing. A reader on top of another one adds what that one holds.
     fn held(&self) -> ReadLimit {
-        ReadLimit { records: 0, bytes: 0 }
+        ReadLimit::NOTHING
     }
 }
 

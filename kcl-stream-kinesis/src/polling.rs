@@ -1,14 +1,14 @@
 //! Reads one shard by asking again and again.
 
 use kcl_core::{
-    ChildShard, ReadFrom, ReadLimit, ReadOutcome, ShardReader, SourceError, async_trait,
+    ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, async_trait,
 };
 use kcl_protocol::{Moment, ShardId};
 
 use crate::api::Page;
 use crate::pace::Pace;
 use crate::source::KinesisSource;
-use crate::spare::{Spare, size};
+use crate::spare::Spare;
 
 pub(crate) struct PollingReader {
     source: KinesisSource,
@@ -66,7 +66,8 @@ impl PollingReader {
     }
 
     fn answered(&mut self, sent_at: Moment, page: &Page) {
-        let (records, bytes) = (page.records.len(), page.records.iter().map(size).sum());
+        let (records, bytes) =
+            (page.records.len(), page.records.iter().map(Record::size_bytes).sum());
         self.source.counting.read(records, bytes);
         let was_shared = self.pace.is_shared();
         self.pace.answered(sent_at, records, bytes, page.behind_millis);

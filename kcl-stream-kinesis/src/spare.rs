@@ -1,14 +1,11 @@
 //! Records that have come and were not returned yet: the service may send more than the caller has
 //! room for.
 
-use std::collections::VecDeque;
-
-use kcl_core::{ReadLimit, ReadOutcome, Record};
+use kcl_core::{ReadLimit, ReadOutcome, Record, RecordQueue};
 
 #[derive(Default)]
 pub(crate) struct Spare {
-    records: VecDeque<Record>,
-    bytes: usize,
+    records: RecordQueue,
     behind_millis: u64,
 }
 
@@ -16,7 +13,6 @@ impl Spare {
     /// Takes what came in place of what was there, which has to be nothing.
     pub fn fill(&mut self, records: Vec<Record>, behind_millis: u64) {
         debug_assert!(self.records.is_empty());
-        self.bytes = records.iter().map(size).sum();
         self.records = records.into();
         self.behind_millis = behind_millis;
     }
@@ -26,28 +22,12 @@ impl Spare {
         if self.records.is_empty() {
             return None;
         }
-        let mut bytes = 0usize;
-        let fits = |record: &&Record| {
-            bytes += size(record);
-            bytes <= limit.bytes
-        };
-        let count = self.records.iter().take(limit.records).take_while(fits).count().max(1);
-        let records: Vec<_> = if count == self.records.len() {
-            std::mem::take(&mut self.records).into()
-        } else {
-            self.records.drain(..count).collect()
-        };
-        self.bytes -= records.iter().map(size).sum::<usize>();
+        let records = self.records.take(limit);
         Some(ReadOutcome::Records { records, behind_millis: self.behind_millis })
     }
 
     /// What is at hand.
     pub fn held(&self) -> ReadLimit {
-        ReadLimit { records: self.records.len(), bytes: self.bytes }
+        self.records.held()
     }
-}
-
-/// Bytes of data and key.
-pub(crate) fn size(record: &Record) -> usize {
-    record.data.len() + record.partition_key.as_str().len()
 }

@@ -16,7 +16,6 @@ use crate::source::ReadLimit;
 const PIECE: ReadLimit = ReadLimit { records: 1_000, bytes: 256 << 10 };
 /// One read takes at most this part of what is left.
 const PART: usize = 8;
-pub(super) const NOTHING: ReadLimit = ReadLimit { records: 0, bytes: 0 };
 
 /// The budget of a worker.
 #[derive(Debug)]
@@ -70,7 +69,13 @@ impl Budget {
         (state.shares, state.named) = (state.shares + 1, state.named + 1);
         let name = state.named;
         drop(state);
-        Share { budget: Arc::clone(self), name, held: NOTHING, in_reader: NOTHING, lent: NOTHING }
+        Share {
+            budget: Arc::clone(self),
+            name,
+            held: ReadLimit::NOTHING,
+            in_reader: ReadLimit::NOTHING,
+            lent: ReadLimit::NOTHING,
+        }
     }
 
     /// What each shard may always read first.
@@ -134,7 +139,7 @@ impl Share {
         let mut state = budget.state();
         let (piece, (_, left)) = (budget.piece(&state), budget.pool(&state));
         let part = ReadLimit { records: left.records / PART, bytes: left.bytes / PART };
-        let has_nothing = self.held == NOTHING;
+        let has_nothing = self.held == ReadLimit::NOTHING;
         if !has_nothing && !budget.may_read_ahead(&state) {
             state.waiting.insert(self.name, cx.waker().clone());
             return None;
@@ -172,7 +177,7 @@ impl Share {
 
     /// So much of what it holds is done with.
     pub fn finished(&mut self, what: ReadLimit) {
-        if what != NOTHING {
+        if what != ReadLimit::NOTHING {
             self.held.records -= what.records;
             self.held.bytes -= what.bytes;
             self.budget.free(what);
@@ -181,8 +186,8 @@ impl Share {
 
     /// The read that was out brought nothing, or was given up.
     pub fn give_back_lent(&mut self) {
-        let lent = std::mem::replace(&mut self.lent, NOTHING);
-        if lent != NOTHING {
+        let lent = std::mem::replace(&mut self.lent, ReadLimit::NOTHING);
+        if lent != ReadLimit::NOTHING {
             self.budget.free(lent);
         }
     }
@@ -191,7 +196,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.give_back_lent();
-        self.reader_holds(NOTHING);
+        self.reader_holds(ReadLimit::NOTHING);
         self.finished(self.held);
         let mut state = self.budget.state();
         state.shares -= 1;
@@ -250,7 +255,7 @@ mod tests {
         let budget = Budget::new(WHOLE);
         let mut idle: Vec<_> = (0..1000).map(|_| budget.share()).collect();
         assert!(idle.iter_mut().all(|share| lend(share, true).is_some()));
-        assert_eq!(budget.used(), NOTHING);
+        assert_eq!(budget.used(), ReadLimit::NOTHING);
     }
 
     #[test]
@@ -264,11 +269,11 @@ mod tests {
         assert_eq!(lend(&mut other, false), None, "nothing is left to read ahead");
         assert!(lend(&mut one, false).is_some(), "one has nothing but what is in its reader");
         one.give_back_lent();
-        one.reader_holds(NOTHING);
+        one.reader_holds(ReadLimit::NOTHING);
         assert!(lend(&mut other, false).is_some());
         one.reader_holds(page);
         drop((one, other));
-        assert_eq!(budget.used(), NOTHING);
+        assert_eq!(budget.used(), ReadLimit::NOTHING);
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
         assert_eq!(budget.state().waiting.len(), 0, "woken");
         assert!(lend(&mut other, false).is_some());
         drop(other);
-        assert_eq!(budget.used(), NOTHING);
+        assert_eq!(budget.used(), ReadLimit::NOTHING);
         assert_eq!(budget.state().shares, 1);
     }
 }

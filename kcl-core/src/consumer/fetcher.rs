@@ -10,9 +10,10 @@ use kcl_protocol::{Checkpoint, ShardId};
 
 use super::ConsumerConfig;
 use super::alarm::Alarm;
-use super::budget::{NOTHING, Share};
+use super::budget::Share;
 use super::lag::Lag;
 use crate::clock::Clock;
+use crate::record_queue::fitting;
 use crate::retry::Backoff;
 use crate::source::{
     ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, StreamSource,
@@ -106,7 +107,7 @@ impl Fetcher {
             step: Step::Unopened,
             enqueued: from,
             queue: VecDeque::new(),
-            queued: NOTHING,
+            queued: ReadLimit::NOTHING,
             failures: 0,
             roll,
             clock: Arc::clone(clock),
@@ -114,7 +115,7 @@ impl Fetcher {
             reading: unread,
             taking: unread,
             share,
-            taken: NOTHING,
+            taken: ReadLimit::NOTHING,
             at_tip: false,
         }
     }
@@ -137,14 +138,14 @@ impl Fetcher {
 
     fn forget(&mut self) {
         self.queue = VecDeque::new();
-        self.share.finished(std::mem::replace(&mut self.queued, NOTHING));
+        self.share.finished(std::mem::replace(&mut self.queued, ReadLimit::NOTHING));
         self.share.give_back_lent();
-        self.share.reader_holds(NOTHING);
+        self.share.reader_holds(ReadLimit::NOTHING);
     }
 
     /// What was taken is done with.
     pub fn batch_done(&mut self) {
-        self.share.finished(std::mem::replace(&mut self.taken, NOTHING));
+        self.share.finished(std::mem::replace(&mut self.taken, ReadLimit::NOTHING));
     }
 
     /// The shards that follow, once the shard is closed and all its records were taken.
@@ -260,7 +261,7 @@ impl Fetcher {
             }
             ReadOutcome::CaughtUp => self.rest(reader),
             ReadOutcome::ShardEnd { children } => {
-                self.share.reader_holds(NOTHING);
+                self.share.reader_holds(ReadLimit::NOTHING);
                 Step::Ended(children)
             }
         };
@@ -290,7 +291,7 @@ impl Fetcher {
         if records.is_empty() {
             return;
         }
-        let bytes = records.iter().map(size).sum();
+        let bytes = records.iter().map(Record::size_bytes).sum();
         self.share.arrived(ReadLimit { records: records.len(), bytes });
         self.queued.records += records.len();
         self.queued.bytes += bytes;
@@ -304,7 +305,7 @@ impl Fetcher {
             SourceError::Expired => None,
             SourceError::Throttled { .. } | SourceError::Unavailable(_) => reader,
         };
-        self.share.reader_holds(reader.as_ref().map_or(NOTHING, |reader| reader.held()));
+        self.share.reader_holds(reader.as_ref().map_or(ReadLimit::NOTHING, |reader| reader.held()));
         self.failures = self.failures.saturating_add(1);
         let mut delay = Backoff::REQUEST.delay(self.failures, self.roll);
         if let SourceError::Throttled { retry_after } = &error {
@@ -350,7 +351,7 @@ impl Fetcher {
         if chunk.records.len() > bound.records || chunk.bytes > bound.bytes {
             let kept = fitting(&chunk.records, bound);
             let rest = chunk.records.split_off(kept);
-            let bytes: usize = rest.iter().map(size).sum();
+            let bytes: usize = rest.iter().map(Record::size_bytes).sum();
             chunk.bytes -= bytes;
             if !rest.is_empty() {
                 self.queue.push_front(Chunk { records: rest, bytes, lag: chunk.lag });
@@ -369,20 +370,6 @@ fn read(mut reader: Reader, limit: ReadLimit) -> Step {
         let outcome = reader.next(limit).await;
         (reader, outcome)
     }))
-}
-
-fn size(record: &Record) -> usize {
-    record.data.len() + record.partition_key.as_str().len()
-}
-
-/// How many records of the front fit; at least one.
-fn fitting(records: &[Record], bound: ReadLimit) -> usize {
-    let mut bytes = 0usize;
-    let fit = records.iter().take(bound.records).take_while(|record| {
-        bytes += size(record);
-        bytes <= bound.bytes
-    });
-    fit.count().max(1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Any stream source, with aggregates taken apart and payloads opened.
 
-mod queue;
 mod reader;
 
 use std::collections::BTreeMap;

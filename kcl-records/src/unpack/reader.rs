@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kcl_core::{
-    ReadLimit, ReadOutcome, Record, ShardReader, SourceError, StreamSource, Unreadable,
+    ReadLimit, ReadOutcome, Record, RecordQueue, ShardReader, SourceError, StreamSource, Unreadable,
 };
 use kcl_protocol::{HashKeyRange, Position, ShardId};
 
-use super::queue::Queue;
 use super::{Opening, UnpackedSource};
 use crate::aggregate::{Decoded, MAGIC, SubRecord, decode};
 
@@ -24,9 +23,9 @@ pub(super) struct UnpackedReader<S> {
     after: Option<Position>,
     /// The shard's range once it was asked for: `Some(None)` if it has none.
     range: Option<Option<HashKeyRange>>,
-    page: Queue,
-    sealed: Queue,
-    ready: Queue,
+    page: RecordQueue,
+    sealed: RecordQueue,
+    ready: RecordQueue,
     /// The tip, as far as the page tells: how far its last record was behind, and when it came.
     behind_millis: u64,
     last_arrival_millis: u64,
@@ -45,9 +44,9 @@ impl<S: StreamSource> UnpackedReader<S> {
             inner,
             after,
             range: None,
-            page: Queue::default(),
-            sealed: Queue::default(),
-            ready: Queue::default(),
+            page: RecordQueue::default(),
+            sealed: RecordQueue::default(),
+            ready: RecordQueue::default(),
             behind_millis: 0,
             last_arrival_millis: 0,
         }
@@ -121,11 +120,7 @@ impl<S: StreamSource> ShardReader for UnpackedReader<S> {
     }
 
     fn held(&self) -> ReadLimit {
-        let inner = self.inner.held();
-        [&self.page, &self.sealed, &self.ready].into_iter().fold(inner, |sum, queue| {
-            let held = queue.held();
-            ReadLimit { records: sum.records + held.records, bytes: sum.bytes + held.bytes }
-        })
+        self.inner.held() + self.page.held() + self.sealed.held() + self.ready.held()
     }
 }
 
@@ -134,7 +129,7 @@ fn take_apart(
     record: Record,
     range: Option<HashKeyRange>,
     after: Option<Position>,
-    into: &mut Queue,
+    into: &mut RecordQueue,
 ) {
     let is_new = |position: Position| after.is_none_or(|after| position > after);
     let decoded = if record.unreadable.is_some() { Decoded::Plain } else { decode(&record.data) };

@@ -1,7 +1,7 @@
 //! Reads one shard by subscriptions, one after the other.
 
 use kcl_core::{
-    ChildShard, ReadFrom, ReadLimit, ReadOutcome, ShardReader, SourceError, async_trait,
+    ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, async_trait,
 };
 use kcl_protocol::retry::spread;
 use kcl_protocol::{Moment, Position, ShardId};
@@ -10,7 +10,7 @@ use super::feed::{Feed, Told};
 use crate::api::Event;
 use crate::limits::SUBSCRIPTION_SAFE;
 use crate::source::KinesisSource;
-use crate::spare::{Spare, size};
+use crate::spare::Spare;
 
 /// The end of the shard.
 enum End {
@@ -119,7 +119,7 @@ impl FanOutReader {
             tracing::info!(shard = %self.shard, "subscribed again");
         }
         let Event { mut records, behind_millis, passed, children } = event;
-        self.source.counting.read(records.len(), records.iter().map(size).sum());
+        self.source.counting.read(records.len(), records.iter().map(Record::size_bytes).sum());
         // A service that sends again what it has sent is not followed.
         if let ReadFrom::After(last) = self.from {
             records.retain(|record| record.position > last);
