@@ -102,10 +102,8 @@ impl Watch {
             let now = self.clock.monotonic();
             let doing = self.doing();
             let is_idle = doing.flights.is_empty() && doing.idle_until <= now;
-            let is_late = |until: &Moment| *until <= now;
-            if is_idle
-                || doing.flights.iter().filter_map(|(_, until)| *until).any(|it| is_late(&it))
-            {
+            let mut awaited = doing.flights.iter().filter_map(|(_, until)| *until);
+            if is_idle || awaited.any(|until| until <= now) {
                 return;
             }
         }

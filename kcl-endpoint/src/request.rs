@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::auth::{Signed, resources};
@@ -45,7 +45,7 @@ pub(crate) async fn respond(
     let date = UNIX_EPOCH + Duration::from_millis(state.clock.wall_millis());
     let id = uuid::Uuid::new_v4().to_string();
     for (name, value) in [
-        (DATE.as_str(), httpdate::fmt_http_date(date)),
+        ("date", httpdate::fmt_http_date(date)),
         ("x-amzn-requestid", id.clone()),
         ("x-amz-id-2", id),
         ("x-amzn-errortype", error.unwrap_or_default().to_owned()),
@@ -53,20 +53,10 @@ pub(crate) async fn respond(
         if let Ok(value) = HeaderValue::from_str(&value)
             && !value.is_empty()
         {
-            headers.insert(hyper::header::HeaderName::from_static(name_of(name)), value);
+            headers.insert(hyper::header::HeaderName::from_static(name), value);
         }
     }
     response
-}
-
-/// Names of the headers above.
-fn name_of(name: &str) -> &'static str {
-    match name {
-        "date" => "date",
-        "x-amzn-requestid" => "x-amzn-requestid",
-        "x-amz-id-2" => "x-amz-id-2",
-        _ => "x-amzn-errortype",
-    }
 }
 
 /// An error on the wire.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kcl_core::{
     Checkpointer, Clock, Config, Event, EventKind, ProcessorError, RecordBatch, RecordProcessor,
-    Scheduler, ShardStart, StreamSource, SystemClock, async_trait,
+    Scheduler, ShardStart, StreamSource, SystemClock, async_trait, closure,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, StreamOptions};
@@ -24,20 +24,6 @@ impl RecordProcessor for Blocks {
     ) -> Result<(), ProcessorError> {
         std::thread::sleep(Duration::from_secs(1));
         self.0.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-/// Takes whatever comes.
-struct Takes;
-
-#[async_trait]
-impl RecordProcessor for Takes {
-    async fn process_records(
-        &mut self,
-        _: &RecordBatch,
-        _: &Checkpointer,
-    ) -> Result<(), ProcessorError> {
         Ok(())
     }
 }
@@ -129,10 +115,9 @@ fn a_worker_whose_control_loop_hangs_is_fenced_and_its_shards_go_on_elsewhere() 
             .lease_duration(Duration::from_millis(300))
             .max_control_stall(Duration::from_secs(1))
             .observer(Arc::new(observer));
-        let table = Arc::new(table.clone());
-        let scheduler =
-            Scheduler::new(config, table, Arc::new(stream.source()), |_: &ShardStart| Takes);
-        let scheduler = scheduler.unwrap();
+        let takes = closure::batches(|_| Ok(()));
+        let (table, source) = (Arc::new(table.clone()), Arc::new(stream.source()));
+        let scheduler = Scheduler::new(config, table, source, takes).unwrap();
         let handle = scheduler.handle();
         runtime.spawn(scheduler.run());
         handle
