@@ -1,8 +1,8 @@
 //! The scheduler: one worker of an application, from registration to goodbye.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use kcl_protocol::{LeaseKey, Liveness, RowKey, ShardId, StreamName, WorkerId};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -20,6 +20,7 @@ use crate::liveness::LivenessLoop;
 use crate::processor::{ProcessorError, ProcessorFactory};
 use crate::random::{Random, WorkerIds};
 use crate::registration::{Registrar, Registration};
+use crate::retry::Backoff;
 use crate::source::{SourceError, StreamSource};
 use crate::streams::{Binding, StreamRequest, Streams};
 use crate::table::{LeaseTable, TableError};
@@ -363,7 +364,8 @@ impl Worker {
             rules: config.rules,
         };
         let mut consumers = Consumers::new(self.runtime.clone(), Arc::clone(&self.shared.board));
-        let Some(streams) = self.until_shutdown(self.bind()).await.transpose()? else {
+        let Some(streams) = self.until_shutdown(self.bind(&registrar.random)).await.transpose()?
+        else {
             return Ok(());
         };
         let streams = Arc::new(streams);
@@ -400,26 +402,39 @@ impl Worker {
         }
     }
 
-    /// Binds the streams, trying again while the table or a stream cannot be reached.
-    async fn bind(&self) -> Result<Streams, WorkerError> {
-        let config = &self.settings.config;
-        let mut pause = Duration::from_millis(50);
+    /// Binds the streams. Each step is tried again by itself while the table or a stream cannot be
+    /// reached: where one request in four fails, all of them together hardly ever succeed.
+    async fn bind(&self, random: &Random) -> Result<Streams, WorkerError> {
+        let table = &self.settings.table;
+        let prepare = || table.prepare().map_err(WorkerError::Table);
+        self.again(random, prepare).await?;
+        let binding = self.settings.binding(self.several);
+        let mut streams = Vec::new();
+        for request in &self.requests {
+            streams.push(self.again(random, || binding.bind(request)).await?);
+        }
+        Streams::of(streams, self.several)
+    }
+
+    async fn again<T, F: Future<Output = Result<T, WorkerError>>>(
+        &self,
+        random: &Random,
+        step: impl Fn() -> F,
+    ) -> Result<T, WorkerError> {
+        let mut attempt = 0;
         loop {
-            let bound = async {
-                self.settings.table.prepare().await.map_err(WorkerError::Table)?;
-                Streams::bind(&self.requests, self.settings.binding(self.several)).await
-            };
-            match bound.await {
+            match step().await {
                 Err(WorkerError::Table(error)) if error.is_transient() => {
                     tracing::warn!(%error, "binding the streams failed; trying again");
                 }
                 Err(WorkerError::Source(error)) if error.is_transient() => {
                     tracing::warn!(%error, "binding the streams failed; trying again");
                 }
-                bound => return bound,
+                done => return done,
             }
-            config.clock.sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            attempt += 1;
+            let pause = Backoff::REQUEST.delay(attempt, random.next());
+            self.settings.config.clock.sleep(pause).await;
         }
     }
 

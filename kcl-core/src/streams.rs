@@ -92,17 +92,11 @@ pub(crate) struct Synced {
 }
 
 impl Streams {
-    /// Binds each stream.
-    ///
     /// # Errors
-    /// As for [`Binding::bind`]; two requests for one stream.
-    pub(crate) async fn bind(
-        requests: &[StreamRequest],
-        binding: Binding<'_>,
-    ) -> Result<Self, WorkerError> {
+    /// Two of them are one stream.
+    pub(crate) fn of(streams: Vec<Bound>, several: bool) -> Result<Self, WorkerError> {
         let mut bound: BTreeMap<String, Arc<Bound>> = BTreeMap::new();
-        for request in requests {
-            let stream = binding.bind(request).await?;
+        for stream in streams {
             let prefix = stream.prefix().to_owned();
             if let Some(first) = bound.get(&prefix) {
                 let (stream, first) = (stream.row.name, first.row.name.clone());
@@ -110,7 +104,7 @@ impl Streams {
             }
             bound.insert(prefix, Arc::new(stream));
         }
-        Ok(Self { several: binding.several, bound: RwLock::new(bound) })
+        Ok(Self { several, bound: RwLock::new(bound) })
     }
 
     /// Whether lease keys name their stream, so that more may come.

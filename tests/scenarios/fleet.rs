@@ -1,8 +1,8 @@
 //! A fleet on a paused clock, small enough to read a test's story from it.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kcl_core::protocol::{
@@ -45,17 +45,32 @@ pub struct Worker {
 pub struct Cable {
     table: MemoryLeaseTable,
     pulled: Arc<AtomicBool>,
+    /// Calls of `prepare` and `scan` since it became loose.
+    loose: Arc<Mutex<Option<[u32; 2]>>>,
 }
 
 impl Cable {
     pub fn new(table: &MemoryLeaseTable) -> Self {
-        Self { table: table.clone(), pulled: Arc::default() }
+        Self { table: table.clone(), pulled: Arc::default(), loose: Arc::default() }
     }
     pub fn pull(&self) {
         self.pulled.store(true, Ordering::Relaxed);
     }
     pub fn plug(&self) {
         self.pulled.store(false, Ordering::Relaxed);
+    }
+    /// From now on one `prepare` in four works, and every second `scan`.
+    pub fn loosen(&self) {
+        *self.loose.lock().unwrap() = Some([0; 2]);
+    }
+    fn check_loose(&self, call: usize, works_every: u32) -> Result<(), TableError> {
+        let mut loose = self.loose.lock().unwrap();
+        let Some(calls) = loose.as_mut() else { return Ok(()) };
+        calls[call] += 1;
+        match calls[call].is_multiple_of(works_every) {
+            true => Ok(()),
+            false => Err(TableError::Throttled { retry_after: Duration::from_millis(200) }),
+        }
     }
     fn check(&self) -> Result<(), TableError> {
         match self.pulled.load(Ordering::Relaxed) {
@@ -69,10 +84,12 @@ impl Cable {
 impl LeaseTable for Cable {
     async fn prepare(&self) -> Result<String, TableError> {
         self.check()?;
+        self.check_loose(0, 4)?;
         self.table.prepare().await
     }
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
         self.check()?;
+        self.check_loose(1, 2)?;
         self.table.scan(scope).await
     }
     async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {

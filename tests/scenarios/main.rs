@@ -19,6 +19,7 @@ mod resetting;
 mod restored;
 mod rows;
 mod several;
+mod starting;
 mod status;
 mod streams;
 mod syncing;

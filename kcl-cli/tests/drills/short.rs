@@ -98,8 +98,8 @@ fn a_worker_holds_64_shards_of_a_new_table_within_three_seconds() {
 }
 
 #[test]
-fn kills_under_lost_doubled_and_slow_answers_lose_nothing() {
-    let harm = "drop=2,drop-reply=2,duplicate=5,error=2,delay=5@150";
+fn kills_under_lost_doubled_throttled_and_slow_answers_lose_nothing() {
+    let harm = "drop=2,drop-reply=2,duplicate=5,error=2,throttle=20,delay=5@150";
     let report = play(&["kill", "--rounds", "3", "--harm", harm]);
     assert_nothing_is_wrong(&report);
 }
