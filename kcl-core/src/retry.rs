@@ -30,7 +30,7 @@ impl Backoff {
         growth_percent: 200,
         longest: Duration::from_secs(10),
     };
-    /// After failed reads of a stream or writes to the table: 50 ms, 100 ms, up to 2 s. Short,
+    /// After failed requests to a stream or the table: 50 ms, 100 ms, up to 2 s. Short,
     /// since a lease lives for seconds.
     pub const REQUEST: Self = Self {
         initial: Duration::from_millis(50),

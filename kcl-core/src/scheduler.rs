@@ -402,18 +402,18 @@ impl Worker {
         }
     }
 
-    /// Binds the streams. Each step is tried again by itself while the table or a stream cannot be
+    /// Binds the streams, each tried again by itself while the table or the stream cannot be
     /// reached: where one request in four fails, all of them together hardly ever succeed.
     async fn bind(&self, random: &Random) -> Result<Streams, WorkerError> {
         let table = &self.settings.table;
         let prepare = || table.prepare().map_err(WorkerError::Table);
         self.again(random, prepare).await?;
         let binding = self.settings.binding(self.several);
-        let mut streams = Vec::new();
+        let streams = Streams::new(self.several);
         for request in &self.requests {
-            streams.push(self.again(random, || binding.bind(request)).await?);
+            streams.insert(self.again(random, || binding.bind(request)).await?)?;
         }
-        Streams::of(streams, self.several)
+        Ok(streams)
     }
 
     async fn again<T, F: Future<Output = Result<T, WorkerError>>>(

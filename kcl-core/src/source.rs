@@ -94,7 +94,7 @@ pub struct Record {
 impl Record {
     /// Bytes of data and key, as read limits and budgets count them.
     pub fn size_bytes(&self) -> usize {
-        self.data.len() + self.partition_key.as_str().len()
+        self.data.len() + self.partition_key.len()
     }
 }
 
@@ -172,7 +172,7 @@ impl ReadFrom {
     }
 }
 
-/// The most one read may return.
+/// An amount of records: the most one read may return, or what a reader holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
     /// Records.
@@ -182,7 +182,7 @@ pub struct ReadLimit {
 }
 
 impl ReadLimit {
-    /// No record at all.
+    /// What a reader without records holds. (As a limit it lets one record through, as any does.)
     pub const NOTHING: Self = Self { records: 0, bytes: 0 };
 }
 

@@ -1,22 +1,24 @@
 //! The streams a worker reads, each bound to its row in the table.
 
+mod binding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kcl_protocol::shard_sync::{ListedShard, goes_by, plan_sync};
 use kcl_protocol::{
-    CasOutcome, Checkpoint, ConditionalWrite, Lease, LeaseKey, Mutant, Reads, Row, RowKey, Rules,
-    ShardId, StreamName, StreamRow, StreamStart, StreamTag, StreamWrite,
+    Checkpoint, ConditionalWrite, Lease, LeaseKey, Reads, Row, RowKey, ShardId, StreamName,
+    StreamRow, StreamTag,
 };
 
-use crate::config::InitialPosition;
 use crate::event::EventKind;
-use crate::limits::LATEST_SLACK_MILLIS;
 use crate::processor::ProcessorFactory;
 use crate::registration::Registration;
 use crate::scheduler::WorkerError;
 use crate::source::{Shard, StreamDescription, StreamSource};
-use crate::table::{LeaseTable, Scan, TableError};
+use crate::table::{LeaseTable, TableError};
+use binding::require_such_keys;
+pub(crate) use binding::{Binding, resolve};
 
 /// A stream to read, as the user named it.
 pub(crate) struct StreamRequest {
@@ -51,38 +53,6 @@ pub(crate) struct Streams {
     bound: RwLock<BTreeMap<String, Arc<Bound>>>,
 }
 
-/// How streams are bound to their rows.
-#[derive(Clone, Copy)]
-pub(crate) struct Binding<'a> {
-    pub(crate) table: &'a dyn LeaseTable,
-    pub(crate) initial: InitialPosition,
-    pub(crate) rules: Rules,
-    /// Whether lease keys name their stream.
-    pub(crate) several: bool,
-}
-
-impl Binding<'_> {
-    /// Describes a stream and binds it: the first worker of an application to come decides where
-    /// it starts, for all.
-    ///
-    /// # Errors
-    /// An unknown or re-created stream, by name; a table that is another stream's.
-    pub(crate) async fn bind(&self, request: &StreamRequest) -> Result<Bound, WorkerError> {
-        let description = request.source.describe().await.map_err(WorkerError::Source)?;
-        let prefix = self.several.then(|| description.lease_prefix.clone());
-        let keys = prefix.as_deref();
-        let source = &*request.source;
-        let row = bind(source, &description, self.table, self.initial, self.rules, keys).await?;
-        Ok(Bound {
-            source: Arc::clone(&request.source),
-            factory: Arc::clone(&request.factory),
-            row,
-            prefix,
-            listing: Mutex::default(),
-        })
-    }
-}
-
 /// What a sync came to.
 pub(crate) struct Synced {
     /// False if some of it failed and wants to be done again.
@@ -92,19 +62,9 @@ pub(crate) struct Synced {
 }
 
 impl Streams {
-    /// # Errors
-    /// Two of them are one stream.
-    pub(crate) fn of(streams: Vec<Bound>, several: bool) -> Result<Self, WorkerError> {
-        let mut bound: BTreeMap<String, Arc<Bound>> = BTreeMap::new();
-        for stream in streams {
-            let prefix = stream.prefix().to_owned();
-            if let Some(first) = bound.get(&prefix) {
-                let (stream, first) = (stream.row.name, first.row.name.clone());
-                return Err(WorkerError::StreamTwice { stream, first, prefix });
-            }
-            bound.insert(prefix, Arc::new(stream));
-        }
-        Ok(Self { several, bound: RwLock::new(bound) })
+    /// None yet.
+    pub(crate) fn new(several: bool) -> Self {
+        Self { several, bound: RwLock::default() }
     }
 
     /// Whether lease keys name their stream, so that more may come.
@@ -128,15 +88,19 @@ impl Streams {
             Reads::Streams(bound.keys().map(|prefix| StreamTag::of(prefix)).collect())
         })
     }
-    /// Reads one more; false if it is there already.
-    pub(crate) fn insert(&self, stream: Bound) -> bool {
+    /// Reads one more.
+    ///
+    /// # Errors
+    /// `StreamTwice` if it is read already.
+    pub(crate) fn insert(&self, stream: Bound) -> Result<(), WorkerError> {
         let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
         let prefix = stream.prefix().to_owned();
-        let is_new = !bound.contains_key(&prefix);
-        if is_new {
-            bound.insert(prefix, Arc::new(stream));
+        if let Some(first) = bound.get(&prefix) {
+            let (stream, first) = (stream.row.name, first.row.name.clone());
+            return Err(WorkerError::StreamTwice { stream, first, prefix });
         }
-        is_new
+        bound.insert(prefix, Arc::new(stream));
+        Ok(())
     }
     /// Reads one less.
     pub(crate) fn remove(&self, name: &StreamName) -> Option<Arc<Bound>> {
@@ -186,6 +150,11 @@ impl Streams {
             rows.push(stream.reread(registration).await);
         }
         let leases = registration.scan_leases().await?;
+        if let Some(stream) = all.first() {
+            // A worker of the other kind may have come between this one's binding and now.
+            require_such_keys(leases.keys(), &stream.row.name, self.several)
+                .map_err(|error| TableError::Refused(error.to_string()))?;
+        }
         let mut done = Synced { is_complete: true, recreated: Vec::new() };
         for (stream, row) in all.into_iter().zip(rows) {
             stream.listing().deleted.clear();
@@ -314,63 +283,6 @@ async fn read_stream(
     }
 }
 
-/// The stream's row, if there is one. Lease keys of a worker with one stream do not name it: on the
-/// table of another stream it would go on at that one's checkpoints, and is refused.
-async fn find_stream(
-    table: &dyn LeaseTable,
-    stream: &StreamName,
-    prefix: Option<&str>,
-) -> Result<Option<StreamRow>, WorkerError> {
-    let rows = table.scan(Scan::Coordination).await.map_err(WorkerError::Table)?;
-    let streams = rows.into_iter().filter_map(|row| match row {
-        Row::Stream(row) => Some(row),
-        _ => None,
-    });
-    let (own, others): (Vec<_>, Vec<_>) = streams.partition(|row| row.name == *stream);
-    if prefix.is_none() && !others.is_empty() {
-        let bound_to = others.into_iter().map(|row| row.name).collect();
-        return Err(WorkerError::OtherStream { stream: stream.clone(), bound_to });
-    }
-    Ok(own.into_iter().next())
-}
-
-async fn bind(
-    source: &dyn StreamSource,
-    description: &StreamDescription,
-    table: &dyn LeaseTable,
-    initial: InitialPosition,
-    rules: Rules,
-    prefix: Option<&str>,
-) -> Result<StreamRow, WorkerError> {
-    let found = find_stream(table, &description.name, prefix).await?;
-    if found.as_ref().is_some_and(|row| row.first_sync_done) {
-        require_such_keys(table, &description.name, prefix.is_some()).await?;
-    }
-    let row = match found {
-        Some(row) if !rules.breaks(Mutant::LatestResolvedTwice) => row,
-        _ => {
-            let start = resolve(source, description, initial).await?;
-            let row = StreamRow {
-                name: description.name.clone(),
-                created_at_millis: description.created_at_millis,
-                start,
-                first_sync_done: false,
-            };
-            let write = ConditionalWrite::Stream(StreamWrite::Create(row.clone()));
-            match table.write(&write).await.map_err(WorkerError::Table)? {
-                CasOutcome::Won(Some(Row::Stream(stands)))
-                | CasOutcome::Lost(Some(Row::Stream(stands))) => goes_by(row, Some(stands), rules),
-                CasOutcome::Won(_) | CasOutcome::Lost(_) => {
-                    let lost = "the stream row vanished as it was made".to_owned();
-                    return Err(WorkerError::Table(TableError::Unavailable(lost)));
-                }
-            }
-        }
-    };
-    require_same(&row, description)?;
-    Ok(row)
-}
-
 /// A stream of the same name that was created at another time is another stream.
 fn require_same(row: &StreamRow, description: &StreamDescription) -> Result<(), WorkerError> {
     if row.created_at_millis == description.created_at_millis {
@@ -380,52 +292,5 @@ fn require_same(row: &StreamRow, description: &StreamDescription) -> Result<(), 
         stream: row.name.clone(),
         bound_to_millis: row.created_at_millis,
         found_millis: description.created_at_millis,
-    })
-}
-
-/// Lease keys name their stream, or none does: a worker of the other kind would find no lease, and
-/// make them all anew.
-async fn require_such_keys(
-    table: &dyn LeaseTable,
-    stream: &StreamName,
-    several: bool,
-) -> Result<(), WorkerError> {
-    let rows = table.scan(Scan::Leases).await.map_err(WorkerError::Table)?;
-    let mut leases = rows.into_iter().filter_map(Row::into_lease);
-    match leases.find(|lease| lease.key.stream_prefix().is_some() != several) {
-        Some(lease) => {
-            Err(WorkerError::OtherKeys { stream: stream.clone(), lease: lease.key, several })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Fixes the start position: "latest" becomes a place, so that a worker that starts later, or
-/// again, does not skip what came meanwhile.
-pub(crate) async fn resolve(
-    source: &dyn StreamSource,
-    description: &StreamDescription,
-    initial: InitialPosition,
-) -> Result<StreamStart, WorkerError> {
-    let now_millis = description.service_time_millis;
-    Ok(match initial {
-        InitialPosition::TrimHorizon => StreamStart::TrimHorizon,
-        InitialPosition::AtTimestamp(at_millis) if at_millis > now_millis => {
-            let stream = description.name.clone();
-            return Err(WorkerError::StartInFuture { stream, at_millis, now_millis });
-        }
-        InitialPosition::AtTimestamp(millis) => StreamStart::AtTimestamp(millis),
-        InitialPosition::Latest => {
-            let shards = source.list_shards().await.map_err(WorkerError::Source)?;
-            let tips =
-                shards.iter().filter_map(|shard| Some((shard.id.clone(), shard.tip?.into())));
-            let tips: BTreeMap<_, _> = tips.collect();
-            if tips.is_empty() {
-                let time = now_millis.saturating_sub(LATEST_SLACK_MILLIS);
-                StreamStart::AtTimestamp(time)
-            } else {
-                StreamStart::After(tips)
-            }
-        }
     })
 }

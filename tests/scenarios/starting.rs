@@ -1,8 +1,62 @@
-//! A worker starts as soon as its table lets it.
+//! A worker starts as soon as its table and its streams let it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kcl_core::protocol::ShardId;
+use kcl_core::{
+    ReadFrom, RecordBatch, Scheduler, Shard, ShardReader, SourceError, StreamDescription,
+    StreamSource, WorkerError, async_trait, closure,
+};
+use kcl_stream_local::{LocalSource, StreamOptions};
+use tokio::task::JoinHandle;
+
 use crate::fleet::Fleet;
+
+/// A stream whose descriptions fail until it is back.
+struct Away {
+    source: LocalSource,
+    is_back: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl StreamSource for Away {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        if !self.is_back.load(Ordering::Relaxed) {
+            return Err(SourceError::Unavailable("away".to_owned()));
+        }
+        self.source.describe().await
+    }
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        self.source.list_shards().await
+    }
+    async fn open(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn ShardReader>, SourceError> {
+        self.source.open(shard, from).await
+    }
+}
+
+/// Starts a worker on stream `s`, so often, and on one that is away until this is set.
+fn start_half(
+    fleet: &mut Fleet,
+    times: usize,
+) -> (JoinHandle<Result<(), WorkerError>>, Arc<AtomicBool>) {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let away = fleet.engine.create_stream("away", 1, StreamOptions::unlimited()).unwrap().source();
+    let away = Away { source: away, is_back: Arc::clone(&is_back) };
+    let ignore = || closure::batches(|_: &RecordBatch| Ok(()));
+    let (config, table) = (fleet.config(), Arc::new(fleet.table.clone()));
+    let source = || Arc::new(fleet.stream.source());
+    let mut scheduler = Scheduler::new(config, table, source(), ignore()).unwrap();
+    for _ in 1..times {
+        scheduler = scheduler.stream(source(), ignore());
+    }
+    (tokio::spawn(scheduler.stream(Arc::new(away), ignore()).run()), is_back)
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_whose_requests_fail_now_and_then_goes_on_where_it_was_in_its_start() {
@@ -11,4 +65,27 @@ async fn a_worker_whose_requests_fail_now_and_then_goes_on_where_it_was_in_its_s
     worker.cable.loosen();
     fleet.pass(Duration::from_secs(4)).await;
     assert_eq!(worker.handle.status().shards.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_given_twice_is_refused_before_the_next_one_is_waited_for() {
+    let mut fleet = Fleet::new(4);
+    let (worker, _) = start_half(&mut fleet, 2);
+    let refused = worker.await.unwrap().unwrap_err();
+    assert!(matches!(refused, WorkerError::StreamTwice { .. }), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_waited_for_a_stream_makes_no_leases_beside_those_of_another_kind() {
+    let mut fleet = Fleet::new(4);
+    let (several, is_back) = start_half(&mut fleet, 1);
+    fleet.pass(Duration::from_secs(5)).await;
+    let single = fleet.start();
+    fleet.pass(Duration::from_secs(15)).await;
+    is_back.store(true, Ordering::Relaxed);
+    let refused = several.await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("would name streams"), "{refused}");
+    fleet.pass(Duration::from_secs(15)).await;
+    assert_eq!(single.handle.status().shards.len(), 4);
+    assert_eq!(fleet.leases().await.len(), 4);
 }

@@ -55,7 +55,7 @@ impl Control<'_> {
         if self.streams.all().len() >= STREAMS_PER_WORKER {
             return Err(StreamError::TooMany { most: STREAMS_PER_WORKER });
         }
-        if !self.streams.insert(stream) {
+        if self.streams.insert(stream).is_err() {
             return Err(StreamError::AlreadyRead(name));
         }
         self.registration.set_reads(self.streams.reads());
