@@ -84,7 +84,8 @@ pub enum HoldReason {
     Adopted,
     /// Its last parent ended.
     ParentsEnded,
-    /// A round of reconciliation found it without an owner.
+    /// It was found without an owner, by a round of reconciliation or by a worker that had given
+    /// it up.
     Reconciled,
 }
 

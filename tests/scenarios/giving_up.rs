@@ -106,6 +106,25 @@ async fn a_yielded_shard_comes_to_the_one_worker_where_it_works_before_it_comes_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_yielded_shard_goes_to_whom_has_room_once_it_may_be_tried_again() {
+    let mut fleet = Fleet::new(3);
+    let full = yielding(&mut fleet).max_leases_per_worker(1).yield_for(Duration::from_secs(20));
+    let full = fleet.start_with(full, |_: &ShardStart| Broken);
+    let (config, note) = (fleet.config().max_leases_per_worker(2), fleet.note());
+    let other = fleet.start_with(config, note);
+    fleet.pass(SETTLED).await;
+    assert_eq!((full.shards(), other.shards()), (1, 2));
+    fleet.put(30);
+    fleet.pass(Duration::from_secs(5)).await;
+    assert_eq!(full.shards(), 0, "nobody has room");
+    other.handle.drain(&other.handle.status().shards[0].shard).await.unwrap();
+    fleet.pass(Duration::from_secs(2)).await;
+    assert_eq!((full.shards(), other.shards()), (1, 1), "the other has room now");
+    fleet.pass(Duration::from_secs(20)).await;
+    assert_eq!((full.shards(), other.shards()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_drained_away_comes_back_at_once_if_the_other_worker_leaves() {
     let mut fleet = Fleet::new(2);
     let (one, other) = (fleet.start(), fleet.start());

@@ -71,6 +71,8 @@ async fn a_worker_whose_requests_fail_now_and_then_goes_on_where_it_was_in_its_s
 async fn a_stream_given_twice_is_refused_before_the_next_one_is_waited_for() {
     let mut fleet = Fleet::new(4);
     let (worker, _) = start_half(&mut fleet, 2);
+    fleet.pass(Duration::from_secs(5)).await;
+    assert!(worker.is_finished());
     let refused = worker.await.unwrap().unwrap_err();
     assert!(matches!(refused, WorkerError::StreamTwice { .. }), "{refused}");
 }
@@ -83,9 +85,10 @@ async fn a_worker_that_waited_for_a_stream_makes_no_leases_beside_those_of_anoth
     let single = fleet.start();
     fleet.pass(Duration::from_secs(15)).await;
     is_back.store(true, Ordering::Relaxed);
+    fleet.pass(Duration::from_secs(15)).await;
+    assert!(several.is_finished());
     let refused = several.await.unwrap().unwrap_err();
     assert!(refused.to_string().contains("would name streams"), "{refused}");
-    fleet.pass(Duration::from_secs(15)).await;
     assert_eq!(single.handle.status().shards.len(), 4);
     assert_eq!(fleet.leases().await.len(), 4);
 }

@@ -102,11 +102,8 @@ impl Control<'_> {
     fn ban(&mut self, key: &LeaseKey, gave_up: GaveUp) {
         let until = self.now() + self.settings.config.yield_for;
         self.banned.insert(key.clone(), (until, gave_up));
-        // Nobody else may want it: then this worker tries again itself.
-        self.timers
-            .entry(until)
-            .or_default()
-            .push(super::Timer::Scan(super::ScanFor::TakeoverRest));
+        // Nobody may have wanted it meanwhile.
+        self.timers.entry(until).or_default().push(super::Timer::Scan(super::ScanFor::AfterBan));
     }
 
     /// Gives a lease up on purpose: it goes to the least loaded other worker.

@@ -52,6 +52,8 @@ pub(crate) enum ScanFor {
     Takeover,
     /// A heartbeat later: whatever is left of them.
     TakeoverRest,
+    /// A lease may be tried here again that failed here or was given away.
+    AfterBan,
     /// A shard sync is done: there may be leases that nobody owns.
     Assign,
     /// The loads differ.

@@ -65,7 +65,8 @@ impl Control<'_> {
             ScanFor::StartRest => self.take_rest(&leases, HoldReason::Started),
             ScanFor::Takeover => self.take_share(&leases, HoldReason::OwnerDied),
             ScanFor::TakeoverRest => self.take_rest(&leases, HoldReason::OwnerDied),
-            ScanFor::Assign => self.assign_orphans(&leases),
+            ScanFor::AfterBan if self.room() > 0 => self.take_rest(&leases, HoldReason::Reconciled),
+            ScanFor::AfterBan | ScanFor::Assign => self.assign_orphans(&leases),
             ScanFor::Balance => self.consider_balance(&leases),
             ScanFor::Compare => self.compare(&leases),
             ScanFor::Reconcile => self.reconcile_first(&leases),
@@ -151,12 +152,16 @@ impl Control<'_> {
 
     /// Takes whatever nobody has taken, as far as this worker has room.
     pub(super) fn take_rest(&mut self, leases: &BTreeMap<LeaseKey, Lease>, reason: HoldReason) {
-        let held = self.registration.holdings(|held| held.len());
-        let room = (self.settings.config.max_leases as usize).saturating_sub(held);
         let mine = |lease: &&Lease| self.streams.find(&lease.key).is_some();
         let rest: Vec<_> =
-            self.orphans(leases).into_iter().filter(mine).take(room).cloned().collect();
+            self.orphans(leases).into_iter().filter(mine).take(self.room()).cloned().collect();
         rest.into_iter().for_each(|lease| self.take(lease, reason));
+    }
+
+    /// How many leases more this worker may hold.
+    fn room(&self) -> usize {
+        let held = self.registration.holdings(|held| held.len());
+        (self.settings.config.max_leases as usize).saturating_sub(held)
     }
 
     pub(super) fn take(&mut self, lease: Lease, reason: HoldReason) {
