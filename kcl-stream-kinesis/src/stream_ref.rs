@@ -9,9 +9,9 @@ pub enum StreamRef {
     Name(String),
     /// By its ARN, which may be in another account.
     Arn(String),
-    /// By its StreamId. The API has the field on every request for a stream and calls it reserved
-    /// for the future, so a source by id does not start yet. The client sends such requests to an
-    /// address of its own, not to an endpoint that was set.
+    /// By its StreamId, which a description of the stream tells. AWS calls the field reserved for
+    /// the future; `kcl serve` has it. The client makes up a host from the id, also where an
+    /// endpoint was set, unless it was given an endpoint resolver.
     Id(String),
 }
 

@@ -10,24 +10,34 @@ use kcl_core::{
     closure,
 };
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_kinesis::KinesisSource;
+use kcl_stream_kinesis::{KinesisSource, StreamRef};
 
+use crate::harness::put;
 use crate::local;
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
 
-fn source(client: &Client, stream: &str) -> Arc<dyn StreamSource> {
+fn source(client: &Client, stream: impl Into<StreamRef>) -> Arc<dyn StreamSource> {
     let brief = Duration::from_millis(20);
     Arc::new(KinesisSource::builder(client.clone(), stream).idle(brief).build())
 }
 
-fn worker(client: &Client, table: &Arc<MemoryLeaseTable>, stream: &str) -> Scheduler {
+fn worker(
+    client: &Client,
+    table: &Arc<MemoryLeaseTable>,
+    stream: impl Into<StreamRef>,
+) -> Scheduler {
     let table = Arc::clone(table) as Arc<dyn LeaseTable>;
     Scheduler::new(Config::new("app"), table, source(client, stream), ignore()).unwrap()
 }
 
 fn ignore() -> impl kcl_core::ProcessorFactory {
     closure::batches(|_: &RecordBatch| Ok(()))
+}
+
+async fn id_of(client: &Client, stream: &str) -> String {
+    let described = client.describe_stream_summary().stream_name(stream).send().await.unwrap();
+    described.stream_description_summary.unwrap().stream_id.unwrap()
 }
 
 async fn streams_in(table: &MemoryLeaseTable) -> Vec<String> {
@@ -40,14 +50,16 @@ async fn streams_in(table: &MemoryLeaseTable) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn workers_that_name_a_stream_in_two_ways_share_its_row() {
+async fn workers_that_name_a_stream_in_three_ways_share_its_row_and_read_it() {
     let endpoint = local::endpoint(1).await;
-    let (client, table) = (local::client(&endpoint), Arc::new(MemoryLeaseTable::new()));
-    for named in ["s", ARN] {
-        let scheduler = worker(&client, &table, named);
+    let (client, table) = (local::client_by_id(&endpoint), Arc::new(MemoryLeaseTable::new()));
+    let id = id_of(&client, "s").await;
+    for named in [StreamRef::from("s"), StreamRef::from(ARN), StreamRef::Id(id)] {
+        let scheduler = worker(&client, &table, named.clone());
         let handle = scheduler.handle();
         let running = tokio::spawn(scheduler.run());
-        while handle.status().shards.is_empty() {
+        put(&client, 0, b"one more").await;
+        while handle.status().shards.first().is_none_or(|shard| shard.consumer.delivered == 0) {
             assert!(!running.is_finished(), "named {named}: {:?}", running.await);
             SystemClock.sleep(Duration::from_millis(10)).await;
         }

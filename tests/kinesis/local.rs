@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_kinesis::config::endpoint::{
+    Endpoint as Address, EndpointFuture, Params, ResolveEndpoint,
+};
+use aws_sdk_kinesis::config::{self, BehaviorVersion, Config, Credentials, Region};
 use kcl_core::protocol::Moment;
 use kcl_core::{Clock, SystemClock, async_trait};
 use kcl_endpoint::{Endpoint, EndpointConfig};
@@ -27,14 +30,28 @@ pub fn client(endpoint: &Endpoint) -> Client {
 
 /// A client with connections of its own.
 pub fn client_of(url: &str) -> Client {
-    let config = Config::builder()
+    Client::from_conf(config().endpoint_url(url).build())
+}
+
+/// A client that sends requests with a StreamId to this address too: by itself it makes up a host
+/// from the id.
+pub fn client_by_id(endpoint: &Endpoint) -> Client {
+    #[derive(Debug)]
+    struct Fixed(String);
+    impl ResolveEndpoint for Fixed {
+        fn resolve_endpoint(&self, _: &Params) -> EndpointFuture<'_> {
+            EndpointFuture::ready(Ok(Address::builder().url(self.0.clone()).build()))
+        }
+    }
+    Client::from_conf(config().endpoint_resolver(Fixed(endpoint.url())).build())
+}
+
+fn config() -> config::Builder {
+    Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-        .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    Client::from_conf(config)
 }
 
 /// A clock that stands still unless a test sets it forward.

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use kcl_core::{
-    Clock, Config, RecordBatch, Scheduler, StreamSource, SystemClock, WorkerError, closure,
+    Clock, Config, ReadFrom, RecordBatch, Scheduler, SourceError, StreamSource, SystemClock,
+    WorkerError, closure,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
 use crate::harness::put;
 use crate::local;
+use crate::pushed::first_shard;
 
 async fn create_again(client: &Client) {
     // Creation times are told to the second.
@@ -66,4 +68,18 @@ async fn a_polled_stream_created_again_is_refused_while_a_worker_runs_and_at_a_s
 #[tokio::test]
 async fn a_pushed_stream_created_again_is_refused_while_a_worker_runs_and_at_a_start() {
     is_refused(Some(FanOut::register("app"))).await;
+}
+
+#[tokio::test]
+async fn no_shard_of_a_stream_created_again_is_opened() {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    let source = KinesisSource::builder(client.clone(), "s").build();
+    source.describe().await.unwrap();
+    create_again(&client).await;
+    for from in [ReadFrom::TrimHorizon, ReadFrom::Latest, ReadFrom::AtTimestamp(0)] {
+        let Err(error) = source.open(&first_shard(), from).await else { panic!("{from:?}") };
+        assert!(matches!(error, SourceError::Refused(_)), "{error}");
+        assert!(error.to_string().contains("was deleted and created again"), "{error}");
+    }
 }

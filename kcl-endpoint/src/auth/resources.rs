@@ -14,6 +14,7 @@ struct Names {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     #[serde(rename = "ConsumerARN")]
     consumer_arn: Option<String>,
     #[serde(rename = "ResourceARN")]
@@ -29,10 +30,16 @@ struct Names {
 
 /// Everything a request names, each to be allowed; `*` if that is nothing. Of a body that cannot be
 /// read too: its operation refuses it with the right error, for those who may do everything.
-pub(crate) fn resources(seal: &Seal, format: Format, body: &[u8]) -> Vec<String> {
+pub(crate) fn resources(
+    seal: &Seal,
+    format: Format,
+    body: &[u8],
+    name_of: impl FnOnce(&str) -> Option<String>,
+) -> Vec<String> {
     let names: Names = format.read(body).unwrap_or_default();
     let mut found = Vec::new();
     found.extend(names.stream_name.as_deref().map(arn));
+    found.extend(names.stream_id.and_then(|id| name_of(&id)).as_deref().map(arn));
     let arns = [names.stream_arn, names.consumer_arn, names.resource_arn];
     found.extend(arns.into_iter().flatten().map(|arn| own(&arn)));
     let iterator = names.shard_iterator.and_then(|token| seal.open::<IteratorToken>(&token));
@@ -63,7 +70,8 @@ mod tests {
     use super::*;
 
     fn of(seal: &Seal, body: &str) -> Vec<String> {
-        resources(seal, Format::Json, body.as_bytes())
+        let name_of = |id: &str| (id == "an-id").then(|| "by-id".to_owned());
+        resources(seal, Format::Json, body.as_bytes(), name_of)
     }
 
     #[test]
@@ -77,6 +85,8 @@ mod tests {
             ("[".into(), "*".into()),
             (r#"{"StreamName":"a","Data":"eA=="}"#.into(), arn("a")),
             (r#"{"StreamARN":"arn:aws:kinesis:elsewhere:1:stream/a"}"#.into(), arn("a")),
+            (r#"{"StreamId":"an-id"}"#.into(), arn("by-id")),
+            (r#"{"StreamId":"of-none"}"#.into(), "*".into()),
             (r#"{"ResourceARN":"arn:aws:sqs:x"}"#.into(), "*".into()),
             (
                 r#"{"ConsumerARN":"arn:aws:k:r:1:stream/a/consumer/c:1"}"#.into(),

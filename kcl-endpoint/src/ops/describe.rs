@@ -11,8 +11,8 @@ use super::{StreamOnly, WireShard};
 use crate::dispatch::Body;
 use crate::error::ApiError;
 use crate::limits::{DESCRIBED_SHARDS, MOST_SHARDS_PER_PAGE};
-use crate::names::{arn, stream_of};
-use crate::state::State;
+use crate::names::arn;
+use crate::state::{State, stream_id};
 use crate::wire::Time;
 
 #[derive(Serialize)]
@@ -72,6 +72,7 @@ pub(crate) struct Summarized {
 struct FullSummary {
     #[serde(flatten)]
     summary: Summary,
+    stream_id: String,
     open_shard_count: usize,
     consumer_count: usize,
     #[serde(rename = "MaxRecordSizeInKiB")]
@@ -84,13 +85,14 @@ struct FullSummary {
 }
 
 pub(crate) fn summary(state: &State, request: StreamOnly) -> Result<Body<Summarized>, ApiError> {
-    let name = request.stream()?;
+    let name = request.stream(state)?;
     let (summary, described) = summary_of(state, &name)?;
     let (warm, distribution) =
         state.settings(&name, |settings| (settings.warm_mibps, settings.distribution));
     Ok(Body(Summarized {
         stream_description_summary: FullSummary {
             summary,
+            stream_id: stream_id(&name, described.created_at_millis),
             open_shard_count: described.open_shards,
             consumer_count: state.consumers_of(&name).len(),
             max_record_size_in_kib: described.options.max_record_bytes / 1024,
@@ -108,6 +110,7 @@ pub(crate) struct Describe {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     limit: Option<i64>,
     exclusive_start_shard_id: Option<String>,
 }
@@ -128,7 +131,11 @@ struct Description {
 }
 
 pub(crate) fn whole(state: &State, request: Describe) -> Result<Body<Described>, ApiError> {
-    let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    let name = state.named(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+        request.stream_id.as_deref(),
+    )?;
     let most = MOST_SHARDS_PER_PAGE as i64;
     let limit = within("limit", request.limit.unwrap_or(DESCRIBED_SHARDS as i64), 1, most)?;
     let (summary, _) = summary_of(state, &name)?;

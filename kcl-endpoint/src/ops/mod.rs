@@ -18,6 +18,9 @@ use kcl_core::protocol::HashKeyRange;
 use kcl_stream_local::ShardInfo;
 use serde::Serialize;
 
+use crate::error::ApiError;
+use crate::state::State;
+
 /// A range of hash keys on the wire.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -76,10 +79,12 @@ pub(crate) struct StreamOnly {
     name: Option<String>,
     #[serde(rename = "StreamARN")]
     arn: Option<String>,
+    #[serde(rename = "StreamId")]
+    id: Option<String>,
 }
 
 impl StreamOnly {
-    fn stream(&self) -> Result<String, crate::error::ApiError> {
-        crate::names::stream_of(self.name.as_deref(), self.arn.as_deref())
+    fn stream(&self, state: &State) -> Result<String, ApiError> {
+        state.named(self.name.as_deref(), self.arn.as_deref(), self.id.as_deref())
     }
 }

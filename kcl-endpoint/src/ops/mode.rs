@@ -56,7 +56,7 @@ pub(crate) fn check_on_demand(state: &State) -> Result<(), ApiError> {
 }
 
 pub(crate) fn update(state: &State, request: Update) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let (_, change) = state.begin_update(&name)?;
     let mode = Mode::of(&request.details.stream_mode);
     if let Some(mibps) = request.warm_mibps {
@@ -112,7 +112,7 @@ pub(crate) fn update_warm_throughput(
     state: &State,
     request: UpdateWarm,
 ) -> Result<Body<UpdatedWarm>, ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let (_, change) = state.begin_update(&name)?;
     let (mode, before) = state.settings(&name, |settings| (settings.mode, settings.warm_mibps));
     check_warm(state, mode, request.mibps)?;
@@ -135,7 +135,7 @@ pub(crate) fn update_distribution(
     state: &State,
     request: UpdateDistribution,
 ) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     // At once: it is not UPDATING afterwards.
     let (_, _change) = state.begin_update(&name)?;
     let distribution = Distribution::of(&request.strategy);

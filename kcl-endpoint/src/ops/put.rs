@@ -10,7 +10,6 @@ use crate::dispatch::Answer;
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, LARGEST_DATA};
 use crate::model::{Form, Shape};
-use crate::names::{check_id, stream_of};
 use crate::out::Out;
 use crate::state::{Distribution, State};
 use crate::validate::{Tree, refusal};
@@ -121,8 +120,11 @@ fn check_data(place: Place, bytes: usize) -> Result<(), ApiError> {
 }
 
 pub(crate) fn one(state: &State, request: PutRecord<'_>) -> Result<Put, ApiError> {
-    let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-    check_id(request.stream_id.as_deref())?;
+    let name = state.named(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+        request.stream_id.as_deref(),
+    )?;
     if let Some(order) = request.sequence_number_for_ordering {
         let shape = Shape::Text(1, 129, Form::Sequence);
         let refused = refusal("sequenceNumberForOrdering", &Tree::Text(order), &shape);
@@ -206,8 +208,11 @@ impl Answer for PutMany {
 }
 
 pub(crate) fn many(state: &State, request: PutRecords<'_>) -> Result<PutMany, ApiError> {
-    let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
-    check_id(request.stream_id.as_deref())?;
+    let name = state.named(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+        request.stream_id.as_deref(),
+    )?;
     let (distribution, encryption) = state.record_settings(&name);
     let entries = request.records.ok_or_else(|| ApiError::missing("records"))?;
     if !(1..=500).contains(&entries.len()) {

@@ -24,6 +24,7 @@ pub(crate) struct GetShardIterator {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     shard_id: Option<String>,
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
@@ -82,7 +83,11 @@ pub(crate) fn iterator(
     state: &State,
     request: GetShardIterator,
 ) -> Result<Body<GotShardIterator>, ApiError> {
-    let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    let name = state.named(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+        request.stream_id.as_deref(),
+    )?;
     let from = from(
         "shardIteratorType",
         request.shard_iterator_type.as_deref(),

@@ -30,7 +30,7 @@ pub(crate) struct Split {
 }
 
 pub(crate) fn split(state: &State, request: Split) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let shard = request.shard_to_split.ok_or_else(|| ApiError::missing("shardToSplit"))?;
     let key = request.new_starting_hash_key;
     let key = key.ok_or_else(|| ApiError::missing("newStartingHashKey"))?;
@@ -55,7 +55,7 @@ pub(crate) struct Merge {
 }
 
 pub(crate) fn merge(state: &State, request: Merge) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let shard = request.shard_to_merge.ok_or_else(|| ApiError::missing("shardToMerge"))?;
     let adjacent = request.adjacent_shard_to_merge;
     let adjacent = adjacent.ok_or_else(|| ApiError::missing("adjacentShardToMerge"))?;
@@ -88,7 +88,7 @@ pub(crate) fn update_count(
     state: &State,
     request: UpdateCount,
 ) -> Result<Body<UpdatedCount>, ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let target = request.target_shard_count;
     let target = target.ok_or_else(|| ApiError::missing("targetShardCount"))?;
     let target = within("targetShardCount", target, 1, i64::from(u32::MAX))?;

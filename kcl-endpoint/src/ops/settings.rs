@@ -36,7 +36,7 @@ fn hours(hours: i64) -> Result<u32, ApiError> {
 }
 
 pub(crate) fn increase_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let hours = hours(request.hours)?;
     // At once: it is not UPDATING afterwards.
     let (stream, _change) = state.begin_update(&name)?;
@@ -51,7 +51,7 @@ pub(crate) fn increase_retention(state: &State, request: Retention) -> Result<()
 }
 
 pub(crate) fn decrease_retention(state: &State, request: Retention) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let hours = hours(request.hours)?;
     let (stream, _change) = state.begin_update(&name)?;
     let before = stream.describe()?.options.retention_hours;
@@ -98,7 +98,7 @@ fn monitoring(
     request: Monitoring,
     combine: fn(&BTreeSet<String>, &BTreeSet<String>) -> BTreeSet<String>,
 ) -> Result<Body<Monitored>, ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let (_, change) = state.begin_update(&name)?;
     let mut asked: BTreeSet<String> = request.metrics.into_iter().collect();
     if asked.remove("ALL") {
@@ -150,7 +150,7 @@ fn encryption(
     quota: fn(&mut Settings) -> &mut Daily,
     key: fn(String) -> Option<String>,
 ) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let (_, change) = state.begin_update(&name)?;
     if request.encryption_type != "KMS" {
         return Err(ApiError::invalid_argument("EncryptionType must be KMS."));
@@ -178,7 +178,7 @@ pub(crate) struct RecordSize {
 }
 
 pub(crate) fn update_max_record_size(state: &State, request: RecordSize) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     let (stream, change) = state.begin_update(&name)?;
     stream.set_max_record_bytes(request.kib * 1024)?;
     change.made();

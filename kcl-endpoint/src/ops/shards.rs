@@ -10,7 +10,6 @@ use crate::error::ApiError;
 use crate::limits::{
     MOST_SHARDS_PER_PAGE, SHARD_LISTINGS_A_SECOND, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS,
 };
-use crate::names::stream_of;
 use crate::state::State;
 use crate::token::PageToken;
 use crate::wire::Time;
@@ -24,6 +23,7 @@ pub(crate) struct ListShards {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    stream_id: Option<String>,
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
@@ -134,7 +134,11 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
             (name, filter, Some(page.after))
         }
         None => {
-            let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+            let name = state.named(
+                request.stream_name.as_deref(),
+                request.stream_arn.as_deref(),
+                request.stream_id.as_deref(),
+            )?;
             let filter = filter(request.shard_filter.as_ref())?;
             (name, filter, request.exclusive_start_shard_id)
         }

@@ -97,7 +97,7 @@ pub(crate) struct Delete {
 }
 
 pub(crate) fn delete(state: &State, request: Delete) -> Result<(), ApiError> {
-    let name = request.stream.stream()?;
+    let name = request.stream.stream(state)?;
     state.stream(&name)?;
     if request.enforce_consumer_deletion != Some(true) && !state.consumers_of(&name).is_empty() {
         return Err(ApiError::in_use(format!(

@@ -20,7 +20,7 @@ pub(crate) struct AddToStream {
 }
 
 pub(crate) fn add_to_stream(state: &State, request: AddToStream) -> Result<(), ApiError> {
-    let stream = Resource::Stream(request.stream.stream()?);
+    let stream = Resource::Stream(request.stream.stream(state)?);
     state.attached(&stream, |attached| attached.tag(request.tags))?
 }
 
@@ -37,7 +37,7 @@ fn untag(attached: &mut Attached, keys: &[String]) {
 }
 
 pub(crate) fn remove_from_stream(state: &State, request: RemoveFromStream) -> Result<(), ApiError> {
-    let stream = Resource::Stream(request.stream.stream()?);
+    let stream = Resource::Stream(request.stream.stream(state)?);
     state.attached(&stream, |attached| untag(attached, &request.keys))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn list_for_stream(
     state: &State,
     request: ListForStream,
 ) -> Result<Body<ListedForStream>, ApiError> {
-    let stream = Resource::Stream(request.stream.stream()?);
+    let stream = Resource::Stream(request.stream.stream(state)?);
     let mut tags = state.attached(&stream, |attached| listed(&attached.tags))?;
     if let Some(after) = request.after {
         tags.retain(|tag| tag.key > after);

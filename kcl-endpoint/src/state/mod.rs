@@ -2,6 +2,7 @@
 
 mod commitment;
 mod consumers;
+mod ids;
 mod keep;
 mod rates;
 mod settings;
@@ -25,6 +26,7 @@ use crate::token::Seal;
 pub(crate) use commitment::Commitment;
 pub(crate) use consumers::Consumer;
 use consumers::Consumers;
+pub(crate) use ids::id as stream_id;
 use keep::Keep;
 use rates::Rates;
 pub(crate) use settings::{Attached, Daily, Distribution, Mode, Resource, Settings};

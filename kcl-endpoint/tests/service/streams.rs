@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::world::{START, World, arn};
+use crate::world::{SHARD, START, World, arn};
 
 #[tokio::test]
 async fn a_new_stream_is_creating_and_then_active() {
@@ -239,4 +239,25 @@ async fn describe_limits_counts_open_shards_and_on_demand_streams() {
     assert_eq!(limits["OnDemandStreamCount"], 1);
     assert!(limits["ShardLimit"].as_u64() > Some(3));
     assert!(limits["OnDemandStreamCountLimit"].as_u64() > Some(1));
+}
+
+#[tokio::test]
+async fn a_stream_is_named_by_its_id_and_one_created_again_has_another() {
+    let world = World::new().await;
+    world.stream("s", 1).await;
+    let id = async |world: &World| world.summary("s").await["StreamId"].clone();
+    let first = id(&world).await;
+    let told = world.ok("DescribeStreamSummary", json!({"StreamId": first})).await;
+    assert_eq!(told["StreamDescriptionSummary"]["StreamName"], "s");
+    let put = json!({"StreamId": first, "PartitionKey": "k", "Data": "eA=="});
+    world.ok("PutRecord", put.clone()).await;
+    let all = json!({"StreamId": first, "ShardId": SHARD, "ShardIteratorType": "TRIM_HORIZON"});
+    let got = world.ok("GetShardIterator", all).await;
+    assert_eq!(world.keys(got["ShardIterator"].as_str().unwrap()).await, ["k"]);
+    assert_eq!(world.shards(json!({"StreamId": first})).await, ["0"]);
+    world.ok("DeleteStream", json!({"StreamId": first})).await;
+    world.pass(Duration::from_secs(1));
+    world.stream("s", 1).await;
+    assert_ne!(id(&world).await, first);
+    world.refused("PutRecord", put, "ResourceNotFoundException").await;
 }

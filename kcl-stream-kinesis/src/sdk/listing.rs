@@ -19,14 +19,13 @@ pub(super) async fn list(
     let mut shards = Vec::new();
     let mut token = None;
     for _ in 0..LISTING_PAGES {
-        let request = client.list_shards();
+        let request = client.list_shards().set_stream_id(stream.id());
         // A token stands for the stream; both in one request are refused.
         let request = match token {
             Some(token) => request.next_token(token),
             None => request
                 .set_stream_name(stream.name())
                 .set_stream_arn(stream.arn())
-                .set_stream_id(stream.id())
                 .set_stream_creation_timestamp(created.copied()),
         };
         let what = format!("stream {stream}");
@@ -41,6 +40,27 @@ pub(super) async fn list(
         }
     }
     Err(SourceError::Refused(format!("the listing of stream {stream} has no end")))
+}
+
+/// Asks for the stream created at this time and no other. (A listing may be asked for far more
+/// often than a description.)
+///
+/// # Errors
+/// `NotFound` if there is none.
+pub(super) async fn check_created(
+    client: &Client,
+    stream: &StreamRef,
+    created: &DateTime,
+) -> Result<(), SourceError> {
+    let request = client
+        .list_shards()
+        .set_stream_name(stream.name())
+        .set_stream_arn(stream.arn())
+        .set_stream_id(stream.id())
+        .stream_creation_timestamp(*created)
+        .max_results(1);
+    let answer = request.send().await;
+    answer.map(drop).map_err(|error| classify(&error, &format!("stream {stream}")))
 }
 
 /// Of a listing an expired token means: list anew.

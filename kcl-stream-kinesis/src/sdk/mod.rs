@@ -80,6 +80,16 @@ impl SdkApi {
         )))
     }
 
+    /// # Errors
+    /// `Refused` if the stream is not the one that was described first; those of a listing.
+    async fn check_created(&self) -> Result<(), SourceError> {
+        let Some(created) = self.created.get() else { return Ok(()) };
+        match listing::check_created(&self.client, &self.stream, created).await {
+            Err(error) => Err(self.explained(error).await),
+            same => same,
+        }
+    }
+
     /// The ARN of the source's consumer, registered if it has to be.
     async fn consumer_arn(&self) -> Result<String, SourceError> {
         let none = || SourceError::Refused("the source was built without a consumer".to_owned());
@@ -168,6 +178,8 @@ impl KinesisApi for SdkApi {
             Ok(answer) => answer,
             Err(error) => return Err(self.explained(classify(&error, &what)).await),
         };
+        // A name stands for the stream that has it now, which this iterator is of.
+        self.check_created().await?;
         answer
             .shard_iterator
             .ok_or_else(|| SourceError::Refused(format!("the service gave no iterator for {what}")))
