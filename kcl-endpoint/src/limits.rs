@@ -43,15 +43,13 @@ pub const CONNECTIONS: usize = 4096;
 /// How long a page of a listing stays good (Kinesis API: 300 seconds).
 pub const TOKEN_LIFE_MILLIS: u64 = 300_000;
 
-/// Shards of a page if the request does not say, and the most it may ask for (Kinesis API).
+/// The largest page a request may ask for, whatever it is then given (Kinesis API).
+pub const LARGEST_PAGE: i64 = 10_000;
+/// Shards of a page, unless the request says less (Kinesis API).
 pub const SHARDS_PER_PAGE: usize = 1000;
-/// The most shards a page may have.
-pub const MOST_SHARDS_PER_PAGE: usize = 10_000;
-
-/// Streams of a page if the request does not say (Kinesis API).
+/// Streams of a page, unless the request says less (Kinesis API).
 pub const STREAMS_PER_PAGE: usize = 100;
-
-/// Shards of DescribeStream if the request does not say (Kinesis API).
+/// Shards of DescribeStream, unless the request says less (Kinesis API).
 pub const DESCRIBED_SHARDS: usize = 100;
 
 /// The account that owns every stream here.
@@ -61,9 +59,12 @@ pub const REGION: &str = "us-east-1";
 
 /// Consumers of one stream (Kinesis API).
 pub const CONSUMERS: usize = 20;
+/// Consumers of an on-demand stream of an account with a commitment (Kinesis API: On-demand
+/// Advantage).
+pub const ADVANTAGE_CONSUMERS: usize = 50;
 /// Consumers of one stream that are being created at once (Kinesis API).
 pub const CONSUMERS_CREATING: usize = 5;
-/// Consumers of a page if the request does not say (Kinesis API).
+/// Consumers of a page, unless the request says less (Kinesis API).
 pub const CONSUMERS_PER_PAGE: usize = 100;
 
 /// How long a subscription is safe from the next of the same consumer and shard (Kinesis API).
@@ -110,6 +111,8 @@ pub const WARM_MIBPS: i64 = 10_240;
 /// Bytes of a record's data (Kinesis API: 10 MiB, and less as the stream says).
 pub const LARGEST_DATA: usize = 10 << 20;
 
+/// Records of one GetRecords (Kinesis API).
+pub const MOST_READ: i64 = 10_000;
 /// GetShardIterator of one shard in a second (Kinesis API).
 pub const ITERATORS_A_SECOND: usize = 5;
 /// ListShards of one stream in a second (Kinesis API).

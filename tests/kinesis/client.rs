@@ -131,7 +131,7 @@ async fn wrong_requests_are_refused_as_the_service_does() {
     let put = put.data(Blob::new("x")).send().await.unwrap_err();
     assert_eq!(put.code(), Some("ValidationException"));
     let limit = client.get_records().shard_iterator("x").limit(10_001).send().await.unwrap_err();
-    assert_eq!(limit.code(), Some("ValidationException"));
+    assert_eq!(limit.code(), Some("InvalidArgumentException"));
     let large = Blob::new(vec![0; (1 << 20) + 1]);
     let large = client.put_record().stream_name("s").partition_key("k").data(large).send().await;
     assert_eq!(large.unwrap_err().code(), Some("InvalidArgumentException"));

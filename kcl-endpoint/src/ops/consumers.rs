@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::shards::{page, token};
-use super::streams::within;
+use super::streams::page_of;
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{
-    CONSUMER_LISTINGS_A_SECOND, CONSUMERS_DESCRIBED_A_SECOND, CONSUMERS_PER_PAGE,
-    MOST_SHARDS_PER_PAGE,
-};
+use crate::limits::{CONSUMER_LISTINGS_A_SECOND, CONSUMERS_DESCRIBED_A_SECOND, CONSUMERS_PER_PAGE};
 use crate::names::{self, consumer_of, stream_of};
 use crate::state::{Attached, Consumer, State};
 use crate::wire::Time;
@@ -137,9 +134,12 @@ pub(crate) struct Listed {
 }
 
 pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiError> {
-    let most = MOST_SHARDS_PER_PAGE as i64;
-    let limit =
-        within("maxResults", request.max_results.unwrap_or(CONSUMERS_PER_PAGE as i64), 1, most)?;
+    let limit = page_of("maxResults", request.max_results, CONSUMERS_PER_PAGE)?;
+    if request.next_token.is_some() && request.stream_creation_timestamp.is_some() {
+        return Err(ApiError::invalid_argument(
+            "NextToken cannot be provided together with StreamCreationTimestamp.",
+        ));
+    }
     let arn = request.stream_arn.ok_or_else(|| ApiError::missing("streamARN"))?;
     let stream = stream_of(None, Some(&arn))?;
     let created = state.stream(&stream)?.describe()?.created_at_millis;
@@ -154,8 +154,8 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     };
     let mut consumers = state.consumers_of(&stream);
     consumers.retain(|consumer| consumer.name > after);
-    let has_more = consumers.len() > limit as usize;
-    consumers.truncate(limit as usize);
+    let has_more = consumers.len() > limit;
+    consumers.truncate(limit);
     let last = consumers.last().filter(|_| has_more);
     let next_token = last.map(|last| token(state, &of, &last.name, None));
     let now = state.clock.wall_millis();

@@ -6,11 +6,11 @@ use kcl_stream_local::{ShardFilter, StreamSummary};
 use serde::{Deserialize, Serialize};
 
 use super::mode::WarmThroughput;
-use super::streams::within;
+use super::streams::page_of;
 use super::{StreamOnly, WireShard};
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{DESCRIBED_SHARDS, MOST_SHARDS_PER_PAGE};
+use crate::limits::DESCRIBED_SHARDS;
 use crate::names::arn;
 use crate::state::{State, stream_id};
 use crate::wire::Time;
@@ -136,16 +136,15 @@ pub(crate) fn whole(state: &State, request: Describe) -> Result<Body<Described>,
         request.stream_arn.as_deref(),
         request.stream_id.as_deref(),
     )?;
-    let most = MOST_SHARDS_PER_PAGE as i64;
-    let limit = within("limit", request.limit.unwrap_or(DESCRIBED_SHARDS as i64), 1, most)?;
+    let limit = page_of("limit", request.limit, DESCRIBED_SHARDS)?;
     let (summary, _) = summary_of(state, &name)?;
     let filter = match request.exclusive_start_shard_id {
         Some(shard) => ShardFilter::AfterShard(shard.into()),
         None => ShardFilter::FromTrimHorizon,
     };
     let mut shards = state.stream(&name)?.list_shards(&filter)?;
-    let has_more_shards = shards.len() > limit as usize;
-    shards.truncate(limit as usize);
+    let has_more_shards = shards.len() > limit;
+    shards.truncate(limit);
     let shards = shards.into_iter().map(WireShard::from).collect();
     let stream_description = Description { summary, shards, has_more_shards };
     Ok(Body(Described { stream_description }))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::streams::within;
 use crate::dispatch::{Answer, Body};
 use crate::error::ApiError;
-use crate::limits::{ACCOUNT, ITERATORS_A_SECOND};
+use crate::limits::{ACCOUNT, ITERATORS_A_SECOND, MOST_READ};
 use crate::model::{Form, Shape};
 use crate::names::{check_id, stream_of};
 use crate::out::Out;
@@ -211,7 +211,12 @@ pub(crate) fn write_children(out: &mut Out, children: &[ChildShard]) {
 }
 
 pub(crate) fn records(state: &State, request: GetRecords) -> Result<GotRecords, ApiError> {
-    let limit = within("limit", request.limit.unwrap_or(10_000), 1, 10_000)?;
+    let limit = request.limit.unwrap_or(MOST_READ);
+    if limit > MOST_READ {
+        // The one bound of which the API reference says that it is no ValidationException.
+        return Err(ApiError::invalid_argument(format!("limit is at most {MOST_READ}.")));
+    }
+    let limit = within("limit", limit, 1, MOST_READ)?;
     let token = request.shard_iterator.ok_or_else(|| ApiError::missing("shardIterator"))?;
     let shape = Shape::Text(1, 512, Form::Any);
     if !(1..=512).contains(&token.len())

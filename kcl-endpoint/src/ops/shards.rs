@@ -4,12 +4,10 @@ use kcl_stream_local::{ShardFilter, ShardNumber};
 use serde::{Deserialize, Serialize};
 
 use super::WireShard;
-use super::streams::within;
+use super::streams::page_of;
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{
-    MOST_SHARDS_PER_PAGE, SHARD_LISTINGS_A_SECOND, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS,
-};
+use crate::limits::{SHARD_LISTINGS_A_SECOND, SHARDS_PER_PAGE, TOKEN_LIFE_MILLIS};
 use crate::state::State;
 use crate::token::PageToken;
 use crate::wire::Time;
@@ -73,6 +71,15 @@ fn filter(filter: Option<&Filter>) -> Result<ShardFilter, ApiError> {
     let Some(Filter { kind, shard_id, timestamp }) = filter else {
         return Ok(ShardFilter::FromTrimHorizon);
     };
+    let stray = match kind.as_str() {
+        "AFTER_SHARD_ID" => timestamp.map(|_| "Timestamp"),
+        "AT_TIMESTAMP" | "FROM_TIMESTAMP" => shard_id.as_ref().map(|_| "ShardId"),
+        _ => shard_id.as_ref().map(|_| "ShardId").or(timestamp.map(|_| "Timestamp")),
+    };
+    if let Some(member) = stray {
+        let stray = format!("A ShardFilter of the type {kind} takes no {member}.");
+        return Err(ApiError::invalid_argument(stray));
+    }
     let time = || {
         let missing = "A ShardFilter with a time needs a Timestamp.";
         timestamp.map(|time| time.0).ok_or_else(|| ApiError::invalid_argument(missing))
@@ -112,9 +119,7 @@ fn from_text(text: &str) -> Result<ShardFilter, ApiError> {
 }
 
 pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShards>, ApiError> {
-    let most = MOST_SHARDS_PER_PAGE as i64;
-    let limit =
-        within("maxResults", request.max_results.unwrap_or(SHARDS_PER_PAGE as i64), 1, most)?;
+    let limit = page_of("maxResults", request.max_results, SHARDS_PER_PAGE)?;
     let (name, filter, after) = match &request.next_token {
         Some(token) => {
             let is_alone = request.stream_name.is_none()
@@ -161,8 +166,8 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
         let after: ShardNumber = after.parse().map_err(|()| unknown())?;
         shards.retain(|shard| shard.number > after);
     }
-    let has_more = shards.len() > limit as usize;
-    shards.truncate(limit as usize);
+    let has_more = shards.len() > limit;
+    shards.truncate(limit);
     let last = shards.last().filter(|_| has_more).map(|shard| shard.number.to_string());
     let next_token =
         last.map(|last| token(state, &format!("{SHARDS_OF}{name}"), &last, Some(as_text(&filter))));

@@ -9,7 +9,7 @@ use super::describe::{WireMode, summary_of};
 use super::mode::{ModeDetails, check_distribution, check_on_demand, check_warm};
 use crate::dispatch::Body;
 use crate::error::ApiError;
-use crate::limits::{ON_DEMAND_SHARDS, STREAMS_PER_PAGE};
+use crate::limits::{LARGEST_PAGE, ON_DEMAND_SHARDS, STREAMS_PER_PAGE};
 use crate::names::stream_of;
 use crate::state::{Attached, Distribution, Mode, Settings, State};
 use crate::wire::Time;
@@ -39,6 +39,12 @@ pub(crate) fn within(member: &str, value: i64, least: i64, most: i64) -> Result<
         return Err(ApiError::validation(member, &format!("'{value}'"), &rule));
     }
     u32::try_from(value).map_err(|_| ApiError::missing(member))
+}
+
+/// How long a page is: as the request says, but no longer than this.
+pub(crate) fn page_of(member: &str, asked: Option<i64>, most: usize) -> Result<usize, ApiError> {
+    let asked = within(member, asked.unwrap_or(LARGEST_PAGE), 1, LARGEST_PAGE)?;
+    Ok(most.min(asked as usize))
 }
 
 /// The settings a new stream begins with.
@@ -138,15 +144,15 @@ struct ListedStream {
 }
 
 pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiError> {
-    let limit = within("limit", request.limit.unwrap_or(STREAMS_PER_PAGE as i64), 1, 10_000)?;
+    let limit = page_of("limit", request.limit, STREAMS_PER_PAGE)?;
     let after = match request.next_token {
         Some(token) => super::shards::page(state, &token, "streams")?.after,
         None => request.exclusive_start_stream_name.unwrap_or_default(),
     };
     let mut names: Vec<_> = state.engine.list_streams().iter().map(ToString::to_string).collect();
     names.retain(|name| *name > after);
-    let has_more_streams = names.len() > limit as usize;
-    names.truncate(limit as usize);
+    let has_more_streams = names.len() > limit;
+    names.truncate(limit);
     let mut stream_summaries = Vec::new();
     for name in &names {
         // One that was deleted meanwhile is listed by its name alone.

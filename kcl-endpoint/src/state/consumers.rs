@@ -6,9 +6,9 @@ use kcl_core::protocol::Moment;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Attached, State};
+use super::{Attached, Mode, State};
 use crate::error::ApiError;
-use crate::limits::{CONSUMERS, CONSUMERS_CREATING, RESUBSCRIBE_AFTER};
+use crate::limits::{ADVANTAGE_CONSUMERS, CONSUMERS, CONSUMERS_CREATING, RESUBSCRIBE_AFTER};
 use crate::names::{self, ConsumerRef};
 
 /// A consumer of one stream.
@@ -74,6 +74,7 @@ impl State {
         attached: Attached,
     ) -> Result<Consumer, ApiError> {
         let now = self.clock.wall_millis();
+        let most = self.most_consumers(stream);
         let mut consumers = self.consumers();
         consumers.sweep(now);
         let key = (stream.to_owned(), name.to_owned());
@@ -82,9 +83,9 @@ impl State {
                 "Consumer {name} of stream {stream} already exists."
             )));
         }
-        if consumers.of(stream).count() >= CONSUMERS {
+        if consumers.of(stream).count() >= most {
             return Err(ApiError::limit_exceeded(format!(
-                "A stream has at most {CONSUMERS} consumers: {stream} has no place left."
+                "This stream has at most {most} consumers: {stream} has no place left."
             )));
         }
         let is_creating = |consumer: &&Consumer| consumer.status(now) == "CREATING";
@@ -105,6 +106,13 @@ impl State {
         drop(consumers);
         self.keep().inspect_err(|_| drop(self.consumers().by_name.remove(&key)))?;
         Ok(consumer)
+    }
+
+    /// How many consumers a stream may have.
+    fn most_consumers(&self, stream: &str) -> usize {
+        let mode = self.settings(stream, |settings| settings.mode);
+        let is_committed = self.commitment().is_enabled(self.clock.wall_millis());
+        if mode == Mode::OnDemand && is_committed { ADVANTAGE_CONSUMERS } else { CONSUMERS }
     }
 
     /// The consumer a request means.

@@ -58,6 +58,25 @@ async fn five_consumers_are_creating_at_once_and_twenty_there() {
 }
 
 #[tokio::test]
+async fn on_demand_streams_of_a_committed_account_have_fifty_consumers() {
+    let world = World::new().await;
+    world.stream("provisioned", 1).await;
+    let on_demand = json!({"StreamName": "s", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
+    world.ok("CreateStream", on_demand).await;
+    let committed = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
+    for (stream, most) in [("s", 20), ("s", 50), ("provisioned", 20)] {
+        for number in 0..most {
+            let request = json!({"StreamARN": arn(stream), "ConsumerName": format!("c{number}")});
+            world.call("RegisterStreamConsumer", request).await;
+        }
+        let more = json!({"StreamARN": arn(stream), "ConsumerName": "more"});
+        world.refused("RegisterStreamConsumer", more, "LimitExceededException").await;
+        assert_eq!(world.summary(stream).await["ConsumerCount"], most);
+        world.ok("UpdateAccountSettings", committed.clone()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_is_named_by_its_arn_or_by_stream_and_name() {
     let world = world().await;
     let consumer_arn = world.consumer("s", "c").await;
@@ -119,6 +138,8 @@ async fn consumers_are_listed_in_pages() {
     }
     let other = list(json!({"StreamCreationTimestamp": 5}));
     world.refused("ListStreamConsumers", other, "ResourceNotFoundException").await;
+    let both = list(json!({"StreamCreationTimestamp": 5, "NextToken": token}));
+    world.refused("ListStreamConsumers", both, "InvalidArgumentException").await;
     let missing = json!({"StreamARN": arn("t")});
     world.refused("ListStreamConsumers", missing, "ResourceNotFoundException").await;
 }

@@ -125,9 +125,14 @@ async fn how_far_behind_a_reader_is_is_told() {
 async fn a_read_has_1_to_10000_records() {
     let (world, _) = three().await;
     let iterator = world.whole_of("s").await;
-    for bad in [0, 10_001, -1] {
+    for (bad, error) in [
+        (0, "ValidationException"),
+        (-1, "ValidationException"),
+        (10_001, "InvalidArgumentException"),
+        (i32::MAX, "InvalidArgumentException"),
+    ] {
         let request = json!({"ShardIterator": iterator, "Limit": bad});
-        world.refused("GetRecords", request, "ValidationException").await;
+        world.refused("GetRecords", request, error).await;
     }
     world.ok("GetRecords", json!({"ShardIterator": iterator, "Limit": 10_000})).await;
 }

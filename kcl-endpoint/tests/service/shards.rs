@@ -156,6 +156,35 @@ async fn a_page_has_1_to_10000_shards() {
 }
 
 #[tokio::test]
+async fn a_page_has_1000_shards_at_most() {
+    let world = World::new().await;
+    world.stream("s", 1001).await;
+    for request in [list(json!({})), list(json!({"MaxResults": 1001}))] {
+        let told = world.ok("ListShards", request).await;
+        assert_eq!(ids(&told).len(), 1000);
+        assert_eq!(
+            world.shards(json!({"NextToken": told["NextToken"]})).await,
+            ["shardId-000000001000"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_filter_takes_what_its_type_knows() {
+    let world = world().await;
+    for stray in [
+        json!({"Type": "AT_LATEST", "ShardId": SHARD}),
+        json!({"Type": "AT_TRIM_HORIZON", "Timestamp": 1}),
+        json!({"Type": "FROM_TRIM_HORIZON", "Timestamp": 1}),
+        json!({"Type": "AT_TIMESTAMP", "Timestamp": 1, "ShardId": SHARD}),
+        json!({"Type": "AFTER_SHARD_ID", "Timestamp": 1, "ShardId": SHARD}),
+    ] {
+        let request = list(json!({"ShardFilter": stray}));
+        world.refused("ListShards", request, "InvalidArgumentException").await;
+    }
+}
+
+#[tokio::test]
 async fn the_creation_time_tells_a_stream_from_another_of_its_name() {
     let world = world().await;
     let created = world.summary("s").await["StreamCreationTimestamp"].clone();

@@ -128,18 +128,30 @@ async fn describe_stream_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn describe_stream_tells_a_hundred_shards_unless_asked_for_more() {
+async fn describe_stream_tells_a_hundred_shards_at_most() {
     let world = World::new().await;
     world.stream("s", 101).await;
-    for (request, shards) in
-        [(json!({"StreamName": "s"}), 100), (json!({"StreamName": "s", "Limit": 101}), 101)]
-    {
-        let told = world.ok("DescribeStream", request).await;
-        assert_eq!(told["StreamDescription"]["Shards"].as_array().unwrap().len(), shards);
+    for request in [json!({"StreamName": "s"}), json!({"StreamName": "s", "Limit": 101})] {
+        let told = world.ok("DescribeStream", request).await["StreamDescription"].clone();
+        assert_eq!(told["Shards"].as_array().unwrap().len(), 100);
+        assert_eq!(told["HasMoreShards"], true);
     }
     for bad in [0, 10_001] {
         let request = json!({"StreamName": "s", "Limit": bad});
         world.refused("DescribeStream", request, "ValidationException").await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_streams_are_listed_at_most() {
+    let world = World::new().await;
+    for number in 0..101 {
+        world.stream(&format!("s{number}"), 1).await;
+    }
+    for request in [json!({}), json!({"Limit": 101})] {
+        let told = world.ok("ListStreams", request).await;
+        assert_eq!(told["StreamNames"].as_array().unwrap().len(), 100);
+        assert_eq!(told["HasMoreStreams"], true);
     }
 }
 
