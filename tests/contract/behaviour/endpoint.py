@@ -117,7 +117,7 @@ class Endpoint:
         raise Wrong(f"it was not refused with {' or '.join(codes)}")
 
     def burst(self, operation, requests):
-        """Sends all requests at the same time; their answers, with None for a success."""
+        """Sends all requests at the same time; their errors, with None for a success."""
         codes = []
 
         def send(params):
@@ -132,6 +132,7 @@ class Endpoint:
             thread.start()
         for thread in threads:
             thread.join(20)
+        time.sleep(1.1)
         self.sent, self.came = f"{len(requests)} times {operation} at once", short(codes)
         return codes
 
