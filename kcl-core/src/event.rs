@@ -84,8 +84,8 @@ pub enum HoldReason {
     Adopted,
     /// Its last parent ended.
     ParentsEnded,
-    /// It was found without an owner, by a round of reconciliation or by a worker that had given
-    /// it up.
+    /// It was found without an owner, by a round of reconciliation or by a worker that looked for
+    /// what it had given up.
     Reconciled,
 }
 

@@ -112,7 +112,7 @@ impl<'a> Call<'a> {
         &self,
         operation: impl FnOnce(&State, Q) -> Result<A, ApiError>,
     ) -> Result<Reply, ApiError> {
-        let answer = operation(self.state, self.format.read(self.body)?)?;
+        let answer = operation(self.state, self.format.request(self.body)?)?;
         answer.write(self.format).map(Reply::Whole)
     }
 }

@@ -103,7 +103,8 @@ async fn take(
     if let (Some(key), Some(signed)) = (key, &signed) {
         key.verify(signed, body)?;
         let operation = target.rsplit('.').next().unwrap_or_default();
-        key.authorize(operation, &resources(&state.seal, format, body, |id| state.name_of(id)))?;
+        let named = resources(&state.seal, format, body, |id| state.name_of(id))?;
+        key.authorize(operation, &named)?;
     }
     format.check_depth(body)?;
     // What waits for a disk must not hold up the connections.

@@ -26,6 +26,8 @@ pub(crate) enum Format {
 
 const JSON: &str = "application/x-amz-json-1.1";
 const CBOR: &str = "application/x-amz-cbor-1.1";
+/// The major type of a map (RFC 8949, section 3.1).
+const CBOR_MAP: u8 = 5;
 
 impl Format {
     /// Of a content type.
@@ -53,6 +55,19 @@ impl Format {
             Self::Cbor => {
                 cbor::read(body).map_err(|error| ApiError::serialization(error.to_string()))
             }
+        }
+    }
+
+    /// Reads a request: a map of members. A list of their values is refused, which serde would take
+    /// too: each reader of one body would find other members in it.
+    pub fn request<'a, T: Deserialize<'a>>(self, body: &'a [u8]) -> Result<T, ApiError> {
+        let is_map = match self {
+            Self::Json => body.trim_ascii_start().first().is_none_or(|first| *first == b'{'),
+            Self::Cbor => body.first().is_none_or(|first| first >> 5 == CBOR_MAP),
+        };
+        match is_map {
+            true => self.read(body),
+            false => Err(ApiError::serialization("a request is a map of members".to_owned())),
         }
     }
 

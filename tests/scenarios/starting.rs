@@ -11,6 +11,7 @@ use kcl_core::{
 };
 use kcl_stream_local::{LocalSource, StreamOptions};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::fleet::Fleet;
 
@@ -88,7 +89,32 @@ async fn a_worker_that_waited_for_a_stream_makes_no_leases_beside_those_of_anoth
     fleet.pass(Duration::from_secs(15)).await;
     assert!(several.is_finished());
     let refused = several.await.unwrap().unwrap_err();
-    assert!(refused.to_string().contains("would name streams"), "{refused}");
+    assert!(matches!(refused, WorkerError::OtherKeys { several: true, .. }), "{refused}");
     assert_eq!(single.handle.status().shards.len(), 4);
     assert_eq!(fleet.leases().await.len(), 4);
+    single.handle.shutdown().await;
+    let again = fleet.start();
+    fleet.pass(Duration::from_secs(15)).await;
+    assert_eq!(again.handle.status().shards.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_workers_of_different_kinds_that_start_at_once_one_makes_leases() {
+    let mut fleet = Fleet::new(4);
+    let (config, table) = (fleet.config(), Arc::new(fleet.table.clone()));
+    let ignore = closure::batches(|_: &RecordBatch| Ok(()));
+    let source = Arc::new(fleet.stream.source());
+    let several = Scheduler::new(config, table, source, ignore).unwrap().several_streams();
+    let several = tokio::spawn(several.run());
+    let single = fleet.start();
+    fleet.pass(Duration::from_secs(15)).await;
+    let refused = match several.is_finished() {
+        true => several.await.unwrap(),
+        false => timeout(Duration::from_secs(1), single.end()).await.unwrap(),
+    };
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("the lease table holds"), "{refused}");
+    let leases = fleet.leases().await;
+    let named = leases.iter().filter(|lease| lease.key.stream_prefix().is_some()).count();
+    assert!(named == 0 || named == leases.len(), "{leases:?}");
 }

@@ -53,7 +53,7 @@ impl Control<'_> {
                     lease: key.clone(),
                     error: error.to_string(),
                 });
-                if matches!(error, SourceError::NotFound(_)) {
+                if matches!(error, SourceError::NotFound(_) | SourceError::Refused(_)) {
                     // Perhaps the stream was made again: the sync asks, and refuses it then.
                     self.sync_streams();
                 }

@@ -65,7 +65,9 @@ impl Control<'_> {
             ScanFor::StartRest => self.take_rest(&leases, HoldReason::Started),
             ScanFor::Takeover => self.take_share(&leases, HoldReason::OwnerDied),
             ScanFor::TakeoverRest => self.take_rest(&leases, HoldReason::OwnerDied),
-            ScanFor::AfterBan if self.room() > 0 => self.take_rest(&leases, HoldReason::Reconciled),
+            ScanFor::AfterBan if self.orphans(&leases).len() <= self.room() => {
+                self.take_rest(&leases, HoldReason::Reconciled);
+            }
             ScanFor::AfterBan | ScanFor::Assign => self.assign_orphans(&leases),
             ScanFor::Balance => self.consider_balance(&leases),
             ScanFor::Compare => self.compare(&leases),

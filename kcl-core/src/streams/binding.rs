@@ -77,7 +77,8 @@ async fn bind(
     prefix: Option<&str>,
 ) -> Result<StreamRow, WorkerError> {
     let found = find_stream(table, &description.name, prefix).await?;
-    if found.as_ref().is_some_and(|row| row.first_sync_done) {
+    // Before any row is made: one would keep the workers of the other kind from their next start.
+    if prefix.is_some() || found.as_ref().is_some_and(|row| row.first_sync_done) {
         let rows = table.scan(Scan::Leases).await.map_err(WorkerError::Table)?;
         let leases: Vec<_> = rows.into_iter().filter_map(Row::into_lease).collect();
         let keys = leases.iter().map(|lease| &lease.key);

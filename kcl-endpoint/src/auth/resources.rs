@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::error::ApiError;
 use crate::names::arn;
 use crate::token::{IteratorToken, PageToken, Seal};
 use crate::wire::Format;
@@ -28,18 +29,24 @@ struct Names {
     _data: Option<IgnoredAny>,
 }
 
-/// Everything a request names, each to be allowed; `*` if that is nothing. Of a body that cannot be
-/// read too: its operation refuses it with the right error, for those who may do everything.
+/// Everything a request names, each to be allowed; `*` if that is nothing, or a stream that is not
+/// there.
+///
+/// # Errors
+/// `SerializationException` for a body in which names cannot be read: its operation might read it.
 pub(crate) fn resources(
     seal: &Seal,
     format: Format,
     body: &[u8],
     name_of: impl FnOnce(&str) -> Option<String>,
-) -> Vec<String> {
-    let names: Names = format.read(body).unwrap_or_default();
+) -> Result<Vec<String>, ApiError> {
+    let names: Names = format.request(body)?;
     let mut found = Vec::new();
     found.extend(names.stream_name.as_deref().map(arn));
-    found.extend(names.stream_id.and_then(|id| name_of(&id)).as_deref().map(arn));
+    // As operations do, which name their stream by its id if by nothing else.
+    if let (None, None, Some(id)) = (&names.stream_name, &names.stream_arn, &names.stream_id) {
+        found.push(name_of(id).map_or_else(|| "*".to_owned(), |name| arn(&name)));
+    }
     let arns = [names.stream_arn, names.consumer_arn, names.resource_arn];
     found.extend(arns.into_iter().flatten().map(|arn| own(&arn)));
     let iterator = names.shard_iterator.and_then(|token| seal.open::<IteratorToken>(&token));
@@ -52,7 +59,7 @@ pub(crate) fn resources(
     if found.is_empty() {
         found.push("*".to_owned());
     }
-    found
+    Ok(found)
 }
 
 /// The ARN as rules have it: operations look at the name in it alone, and so must rules.
@@ -71,7 +78,7 @@ mod tests {
 
     fn of(seal: &Seal, body: &str) -> Vec<String> {
         let name_of = |id: &str| (id == "an-id").then(|| "by-id".to_owned());
-        resources(seal, Format::Json, body.as_bytes(), name_of)
+        resources(seal, Format::Json, body.as_bytes(), name_of).unwrap()
     }
 
     #[test]
@@ -82,7 +89,6 @@ mod tests {
         let page = seal.close(&page);
         for (body, expected) in [
             ("{}".to_owned(), "*".to_owned()),
-            ("[".into(), "*".into()),
             (r#"{"StreamName":"a","Data":"eA=="}"#.into(), arn("a")),
             (r#"{"StreamARN":"arn:aws:kinesis:elsewhere:1:stream/a"}"#.into(), arn("a")),
             (r#"{"StreamId":"an-id"}"#.into(), arn("by-id")),
@@ -96,6 +102,10 @@ mod tests {
             (format!(r#"{{"NextToken":"{page}"}}"#), arn("p")),
         ] {
             assert_eq!(of(&seal, &body), [expected], "{body}");
+        }
+        for unreadable in ["[", r#"[null, "s"]"#, r#"{"StreamName":"s","NextToken":5}"#] {
+            let read = resources(&seal, Format::Json, unreadable.as_bytes(), |_| None);
+            assert_eq!(read.unwrap_err().name, "SerializationException", "{unreadable}");
         }
         let two = format!(r#"{{"StreamName":"a","ShardIterator":"{token}"}}"#);
         assert_eq!(of(&seal, &two), [arn("a"), arn("it")]);

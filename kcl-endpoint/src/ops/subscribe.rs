@@ -66,7 +66,7 @@ impl Event {
 }
 
 pub(crate) fn to_shard(state: &State, format: Format, body: &[u8]) -> Result<Reply, ApiError> {
-    let request: Subscribe = format.read(body)?;
+    let request: Subscribe = format.request(body)?;
     let arn = request.consumer_arn.ok_or_else(|| ApiError::missing("consumerARN"))?;
     let shard = request.shard_id.ok_or_else(|| ApiError::missing("shardId"))?;
     let start = request.starting_position.ok_or_else(|| ApiError::missing("startingPosition"))?;

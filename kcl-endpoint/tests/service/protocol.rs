@@ -157,3 +157,17 @@ async fn a_head_without_end_is_refused() {
     let answer = world.send(long.as_bytes()).await;
     assert_eq!(answer.status, 431);
 }
+
+#[tokio::test]
+async fn a_list_of_values_is_no_request() {
+    let world = World::new().await;
+    world.stream("s", 1).await;
+    let json = br#"["s", null, "eA==", "k"]"#;
+    let cbor = b"\x84\x61s\xf6\x41x\x61k";
+    for (content_type, body) in [(JSON, &json[..]), (CBOR, &cbor[..])] {
+        let answer = world.raw("PutRecord", content_type, body).await;
+        assert_eq!(answer.status, 400, "{content_type}");
+        assert_eq!(answer.header("x-amzn-errortype"), Some("SerializationException"));
+    }
+    assert!(world.keys(&world.whole_of("s").await).await.is_empty());
+}
