@@ -32,7 +32,7 @@ const BROKEN: [(Mutant, u64); 23] = [
     (IdUsedTwice, 2),
     (MissingCanBeat, 42),
     (MarkInAsk, 76),
-    (RevokeWithoutFence, 3360),
+    (RevokeWithoutFence, 3428),
 ];
 
 /// Faults that are drawn otherwise one day move the seed, not the fact: then the search is wide,
