@@ -101,11 +101,7 @@ def consumer_creation(k):
 @check("The Timestamp of a request is milliseconds with the tag 1")
 def timestamp_sent(k):
     name = k.stream()
-    k.put(name, b"before")
-    time.sleep(1)
-    between = time.time()
-    time.sleep(1)
-    k.put(name, b"after")
+    between = k.put_around(name, b"before", b"after")
     got = answer(k, "GetShardIterator", StreamName=name, ShardId=FIRST,
                  ShardIteratorType="AT_TIMESTAMP", Timestamp=codec.milliseconds(between))
     records = answer(k, "GetRecords", ShardIterator=got["ShardIterator"])["Records"]

@@ -217,6 +217,15 @@ class Endpoint:
     def put(self, name, text=b"x", key="k", **more):
         return self.ask("PutRecord", StreamName=name, Data=text, PartitionKey=key, **more)
 
+    def put_around(self, name, before, after):
+        """Two records, and a time between their arrivals."""
+        self.put(name, before)
+        time.sleep(1)
+        between = time.time()
+        time.sleep(1)
+        self.put(name, after)
+        return between
+
     def put_mebibytes(self, name, count):
         """Records of one mebibyte with their key, as fast as a shard takes them."""
         for _ in range(count):

@@ -109,11 +109,7 @@ def shard_start(k):
 @check("AT_TIMESTAMP starts with the next record when none has this exact time")
 def at_time(k):
     name = k.stream()
-    k.put(name, b"before")
-    time.sleep(1)
-    between = time.time()
-    time.sleep(1)
-    k.put(name, b"after")
+    between = k.put_around(name, b"before", b"after")
     equal(text(k, k.iterator(name, "AT_TIMESTAMP", Timestamp=between), 1), b"after")
 
 

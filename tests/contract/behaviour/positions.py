@@ -50,11 +50,7 @@ def after_number(k):
 def at_time(k):
     name = k.stream()
     consumer = k.consumer(k.arn(name))
-    k.put(name, b"0")
-    time.sleep(1)
-    between = time.time()
-    time.sleep(1)
-    k.put(name, b"1")
+    between = k.put_around(name, b"0", b"1")
     comes(Subscription(k, consumer, "AT_TIMESTAMP", Timestamp=between), b"1")
 
 
