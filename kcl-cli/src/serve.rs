@@ -46,9 +46,18 @@ pub struct Args {
     #[arg(long)]
     unlimited: bool,
 
+    /// Memory for the records of each stream (MiB); a full stream refuses puts until records expire
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = memory_mib())]
+    memory_mib: u64,
+
     /// How long creating and resharding take (milliseconds)
     #[arg(long, default_value_t = 500, value_name = "N")]
     transition_ms: u64,
+}
+
+/// Up to 16 TiB: more than any machine has, and its bytes are a number.
+fn memory_mib() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=16 << 20)
 }
 
 fn stream(text: &str) -> Result<(String, u32), String> {
@@ -73,6 +82,7 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = EndpointConfig {
         bind: SocketAddr::new(args.bind, args.port),
         throughput: if args.unlimited { Throughput::Unlimited } else { Throughput::Provisioned },
+        memory_bytes: args.memory_mib << 20,
         transition: Duration::from_millis(args.transition_ms),
         streams: args.streams.clone(),
         data: args.data.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{Clock, SystemClock};
-use kcl_stream_local::{EngineError, Throughput};
+use kcl_stream_local::{EngineError, StreamOptions, Throughput};
 
 use crate::auth::AccessKeys;
 use crate::bounds::Bounds;
@@ -20,6 +20,9 @@ pub struct EndpointConfig {
     pub bind: SocketAddr,
     /// Whether shards have the service's rates.
     pub throughput: Throughput,
+    /// Bytes of memory for the records of one stream, each counted with its key and 16 bytes. A
+    /// full stream refuses puts until records expire.
+    pub memory_bytes: u64,
     /// How long creating and resharding a stream take.
     pub transition: Duration,
     /// Streams to make at the start, each with its number of shards.
@@ -41,6 +44,7 @@ impl Default for EndpointConfig {
         Self {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             throughput: Throughput::Provisioned,
+            memory_bytes: StreamOptions::default().memory_bytes,
             transition: Duration::ZERO,
             streams: Vec::new(),
             data: None,
@@ -69,6 +73,9 @@ pub enum StartError {
          --tls-key); without them bind to 127.0.0.1 or ::1"
     )]
     NotLoopback(IpAddr),
+    /// No memory for records.
+    #[error("memory_bytes is 0: no stream could take a record; give some")]
+    NoMemory,
     /// The files for TLS cannot be used.
     #[error("TLS: {}: {reason}", file.display())]
     Tls {

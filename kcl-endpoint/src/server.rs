@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kcl_core::Clock;
 use kcl_stream_disk::{DiskOptions, DiskStore};
-use kcl_stream_local::{Engine, EngineError, StreamOptions, Throughput};
+use kcl_stream_local::{Engine, EngineError, StreamOptions};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -38,10 +38,17 @@ impl Endpoint {
         if !config.bind.ip().is_loopback() && !is_guarded {
             return Err(StartError::NotLoopback(config.bind.ip()));
         }
+        if config.memory_bytes == 0 {
+            return Err(StartError::NoMemory);
+        }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
-        let options = StreamOptions { throughput: config.throughput, ..StreamOptions::default() };
+        let options = StreamOptions {
+            throughput: config.throughput,
+            memory_bytes: config.memory_bytes,
+            ..StreamOptions::default()
+        };
         let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
-        let opened = open(&config.clock, config.data.as_deref(), options.throughput);
+        let opened = open(&config.clock, config.data.as_deref(), &options);
         let (engine, seal, store) = opened.map_err(StartError::Data)?;
         let mut state = State::new(config.clock, (engine, seal), options, millis);
         if let Some(store) = store {
@@ -92,7 +99,7 @@ impl Drop for Endpoint {
 fn open(
     clock: &Arc<dyn Clock>,
     folder: Option<&Path>,
-    throughput: Throughput,
+    options: &StreamOptions,
 ) -> Result<(Engine, Seal, Option<Arc<DiskStore>>), EngineError> {
     let clock = Arc::clone(clock);
     let Some(folder) = folder else { return Ok((Engine::new(clock), Seal::new(), None)) };
@@ -102,8 +109,12 @@ fn open(
     for name in engine.list_streams() {
         let stream = engine.stream(name.as_str())?;
         // How this endpoint was started counts, not how the one before was.
-        if stream.describe()?.options.throughput != throughput {
-            stream.set_throughput(throughput)?;
+        let before = stream.describe()?.options;
+        if before.throughput != options.throughput {
+            stream.set_throughput(options.throughput)?;
+        }
+        if before.memory_bytes != options.memory_bytes {
+            stream.set_memory_bytes(options.memory_bytes)?;
         }
     }
     Ok((engine, seal, Some(store)))

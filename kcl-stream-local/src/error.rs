@@ -77,16 +77,19 @@ pub enum EngineError {
 
 impl EngineError {
     /// The error's name in the Kinesis API. A full stream, which Kinesis does not know, is
-    /// `LimitExceededException`.
+    /// `InternalFailure`: of the names that puts may answer the one of a service in trouble, which
+    /// clients try again. A throttle would have them slow down or split shards, and neither helps.
     pub fn kinesis_name(&self) -> &'static str {
         match self {
             Self::StreamNotFound(_) | Self::ShardNotFound { .. } => "ResourceNotFoundException",
             Self::StreamExists(_) => "ResourceInUseException",
             Self::InvalidArgument(_) => "InvalidArgumentException",
-            Self::LimitExceeded(_) | Self::StreamFull { .. } => "LimitExceededException",
+            Self::LimitExceeded(_) => "LimitExceededException",
             Self::ProvisionedThroughputExceeded { .. } => "ProvisionedThroughputExceededException",
             Self::ExpiredIterator(_) => "ExpiredIteratorException",
-            Self::ShardStopped { .. } | Self::Store(_) => "InternalFailure",
+            Self::StreamFull { .. } | Self::ShardStopped { .. } | Self::Store(_) => {
+                "InternalFailure"
+            }
         }
     }
 

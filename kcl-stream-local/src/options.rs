@@ -52,10 +52,7 @@ impl StreamOptions {
     pub(crate) fn validate(&self) -> Result<(), EngineError> {
         check_retention(self.retention_hours)?;
         check_record_bytes(self.max_record_bytes)?;
-        if self.memory_bytes == 0 {
-            return Err(EngineError::InvalidArgument("memory_bytes is 0: give some".into()));
-        }
-        Ok(())
+        check_memory(self.memory_bytes)
     }
 }
 
@@ -78,6 +75,13 @@ pub(crate) fn check_record_bytes(bytes: usize) -> Result<(), EngineError> {
     )))
 }
 
+pub(crate) fn check_memory(bytes: u64) -> Result<(), EngineError> {
+    if bytes == 0 {
+        return Err(EngineError::InvalidArgument("memory_bytes is 0: give some".into()));
+    }
+    Ok(())
+}
+
 /// What all shards of a stream share. Atomics: shards read them under their own lock.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -97,7 +101,7 @@ impl Settings {
             retention_millis: AtomicU64::new(0),
             max_record_bytes: AtomicUsize::new(options.max_record_bytes),
             deleted: AtomicBool::new(false),
-            memory: Memory { used: AtomicU64::new(0), bound: options.memory_bytes },
+            memory: Memory { used: AtomicU64::new(0), bound: AtomicU64::new(options.memory_bytes) },
         };
         settings.set_throughput(options.throughput);
         settings.set_retention_hours(options.retention_hours);
@@ -137,7 +141,7 @@ impl Settings {
             retention_hours: u32::try_from(self.retention_millis() / MILLIS_PER_HOUR)
                 .unwrap_or(LONGEST_RETENTION_HOURS),
             max_record_bytes: self.max_record_bytes(),
-            memory_bytes: self.memory.bound,
+            memory_bytes: self.memory.bound(),
         }
     }
 }
@@ -146,15 +150,16 @@ impl Settings {
 #[derive(Debug)]
 pub(crate) struct Memory {
     used: AtomicU64,
-    pub(crate) bound: u64,
+    bound: AtomicU64,
 }
 
 impl Memory {
     /// Takes `bytes`, or nothing if they would pass the bound.
     pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        let bound = self.bound();
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.bound)
+                used.checked_add(bytes).filter(|sum| *sum <= bound)
             })
             .is_ok()
     }
@@ -164,6 +169,12 @@ impl Memory {
     }
     pub(crate) fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+    pub(crate) fn bound(&self) -> u64 {
+        self.bound.load(Ordering::Relaxed)
+    }
+    pub(crate) fn set_bound(&self, bytes: u64) {
+        self.bound.store(bytes, Ordering::Relaxed);
     }
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

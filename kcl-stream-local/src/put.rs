@@ -79,7 +79,7 @@ impl Stream {
     }
 
     pub(crate) fn full(&self) -> PutError {
-        PutError::StreamFull { memory_bytes: self.state.settings.memory.bound }
+        PutError::StreamFull { memory_bytes: self.state.settings.memory.bound() }
     }
 
     /// Puts valid records whose hash keys are known. In a stream that is kept outside memory it

@@ -426,7 +426,7 @@ impl ShardState {
         match left.checked_sub(memory) {
             Some(rest) => *left = rest,
             None if settings.memory.reserve(memory) => {}
-            None => return Err(PutError::StreamFull { memory_bytes: settings.memory.bound }),
+            None => return Err(PutError::StreamFull { memory_bytes: settings.memory.bound() }),
         }
         if is_limited {
             self.records_in.take(1);

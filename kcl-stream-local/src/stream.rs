@@ -9,7 +9,9 @@ use kcl_core::protocol::{ShardId, StreamName};
 
 use crate::error::EngineError;
 use crate::keeper::{Keeper, restore};
-use crate::options::{Settings, StreamOptions, Throughput, check_record_bytes, check_retention};
+use crate::options::{
+    Settings, StreamOptions, Throughput, check_memory, check_record_bytes, check_retention,
+};
 use crate::sequence::ShardNumber;
 use crate::shard::{Now, Shard};
 use crate::shard_info::{ShardFilter, ShardInfo};
@@ -179,6 +181,18 @@ impl Stream {
     pub fn set_throughput(&self, throughput: Throughput) -> Result<(), EngineError> {
         self.check_exists()?;
         self.state.settings.set_throughput(throughput);
+        self.save()
+    }
+
+    /// Sets how much memory all records of the stream may take, each with 16 bytes of overhead.
+    /// With less than is taken, nothing is dropped and no record is taken until enough expired.
+    ///
+    /// # Errors
+    /// `StreamNotFound`; `InvalidArgument` for none at all.
+    pub fn set_memory_bytes(&self, bytes: u64) -> Result<(), EngineError> {
+        self.check_exists()?;
+        check_memory(bytes)?;
+        self.state.settings.memory.set_bound(bytes);
         self.save()
     }
 

@@ -26,6 +26,8 @@ pub type Told = Vec<(String, String)>;
 const RECORDS: usize = 500;
 const BYTES: usize = 100;
 const SHARDS: usize = 8;
+/// Bytes at the beginning of an answer in which the count of what failed is looked for first.
+const HEAD: usize = 256;
 /// How long each load lasts.
 const LASTS: Duration = Duration::from_secs(5);
 /// Connections of the load by PutRecords: enough to keep two cores busy.
@@ -113,7 +115,8 @@ pub fn memory(server: &Server) -> Result<Told, Failure> {
     let before = server.resident_bytes("VmRSS")?;
     let mut connection = Connection::open(&server.address)?;
     for first in (0..MANY).step_by(RECORDS) {
-        connection.call(&put_records("kept", Encoding::Json, RECORDS, BYTES, first % 1_000_000))?;
+        let put = put_records("kept", Encoding::Json, RECORDS, BYTES, first % 1_000_000);
+        all_taken(Encoding::Json, &connection.call(&put)?)?;
     }
     let put = (MANY * (BYTES + "key-000000".len())) as f64;
     let mib = |bytes: f64| format!("{:.1}", bytes / f64::from(1 << 20));
@@ -143,7 +146,8 @@ fn put_many(
         let mut connection = Connection::open(&server.address)?;
         let mut calls = 0;
         while since(started) < LASTS {
-            connection.call(&requests[calls % requests.len()])?;
+            let answer = connection.call(&requests[calls % requests.len()])?;
+            all_taken(encoding, &answer)?;
             calls += 1;
         }
         Ok(calls * RECORDS)
@@ -151,6 +155,21 @@ fn put_many(
     let records = everybody(connections, put)?.into_iter().sum::<usize>() as f64;
     let (took, used) = (since(started), server.used()? - used);
     Ok((records / took.as_secs_f64(), used.as_secs_f64() * 1e6 / records))
+}
+
+/// Fails unless every record of a PutRecords was taken: those that were refused come in an answer of
+/// status 200 too. Searched for as bytes: to parse it would cost more than the server.
+fn all_taken(encoding: Encoding, answer: &[u8]) -> Result<(), Failure> {
+    const COUNT: &[u8] = b"FailedRecordCount";
+    let find = |bytes: &[u8]| bytes.windows(COUNT.len()).position(|window| window == COUNT);
+    let head = &answer[..answer.len().min(HEAD)];
+    let at = find(head).or_else(|| find(answer)).ok_or("an answer does not tell what failed")?;
+    let count = &answer[at + COUNT.len()..];
+    let is_none = match encoding {
+        Encoding::Json => count.starts_with(b"\":0,") || count.starts_with(b"\":0}"),
+        Encoding::Cbor => count.starts_with(&[0]),
+    };
+    if is_none { Ok(()) } else { Err("the server refused records: has its stream room?".into()) }
 }
 
 fn everybody<T: Send>(
@@ -189,7 +208,8 @@ fn drain(server: &Server, stream: &str) -> Result<(f64, f64), Failure> {
     const MANY: usize = 200_000;
     let mut connection = Connection::open(&server.address)?;
     for first in (0..MANY).step_by(RECORDS) {
-        connection.call(&put_records(stream, Encoding::Json, RECORDS, BYTES, first))?;
+        let put = put_records(stream, Encoding::Json, RECORDS, BYTES, first);
+        all_taken(Encoding::Json, &connection.call(&put)?)?;
     }
     let place = r#""ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON""#;
     let body = format!(r#"{{"StreamName":"{stream}",{place}}}"#);

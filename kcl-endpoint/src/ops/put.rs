@@ -256,8 +256,7 @@ fn told(stream: &str, error: &PutError) -> (&'static str, Cow<'static, str>) {
             );
             ("ProvisionedThroughputExceededException", message.into())
         }
-        PutError::StreamFull { .. } | PutError::Stopped { .. } => {
-            ("InternalFailure", "Internal Service Failure".into())
-        }
+        PutError::StreamFull { .. } => ("InternalFailure", error.to_string().into()),
+        PutError::Stopped { .. } => ("InternalFailure", "Internal Service Failure".into()),
     }
 }

@@ -1,8 +1,11 @@
 //! What of an endpoint with a folder comes back after it was stopped.
 
+use std::time::Duration;
+
+use kcl_stream_local::Throughput;
 use serde_json::json;
 
-use crate::world::{World, arn};
+use crate::world::{SHARD, World, arn, base64};
 
 #[tokio::test]
 async fn streams_come_back_with_their_settings_and_consumers() {
@@ -42,12 +45,67 @@ async fn streams_come_back_with_their_settings_and_consumers() {
     assert_eq!(world.keys(&iterator).await, ["a"], "iterators outlive the process");
 }
 
+#[tokio::test]
+async fn rates_and_memory_are_as_the_new_start_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |throughput, memory_bytes| {
+        let data = Some(folder.path().to_owned());
+        World::with(move |config| {
+            (config.throughput, config.memory_bytes, config.data) = (throughput, memory_bytes, data);
+        })
+    };
+    let iterators = async |world: &World, count| {
+        let request =
+            json!({"StreamName": "s", "ShardId": SHARD, "ShardIteratorType": "TRIM_HORIZON"});
+        for _ in 0..count {
+            world.ok("GetShardIterator", request.clone()).await;
+        }
+        world.call("GetShardIterator", request).await.status
+    };
+    let reads = async |world: &World| {
+        let iterator = world.whole_of("s").await;
+        let mut refused = 0;
+        for _ in 0..6 {
+            let read = world.call("GetRecords", json!({"ShardIterator": iterator})).await;
+            refused += u32::from(read.status != 200);
+        }
+        refused
+    };
+    let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": base64(&[0; 600])});
+    let world = with(Throughput::Provisioned, 1000).await;
+    world.stream("s", 1).await;
+    world.ok("PutRecord", put.clone()).await;
+    world.refused("PutRecord", put.clone(), "InternalFailureException").await;
+    assert_eq!((reads(&world).await, iterators(&world, 4).await), (1, 400));
+    drop(world);
+    free(&folder).await;
+
+    let world = with(Throughput::Unlimited, 3000).await;
+    world.ok("PutRecord", put.clone()).await;
+    assert_eq!((reads(&world).await, iterators(&world, 4).await), (0, 200));
+    drop(world);
+    free(&folder).await;
+
+    let world = with(Throughput::Provisioned, 1000).await;
+    assert_eq!(world.keys(&world.whole_of("s").await).await.len(), 2, "none is dropped");
+    world.refused("PutRecord", put, "InternalFailureException").await;
+    world.pass(Duration::from_secs(1));
+    assert_eq!((reads(&world).await, iterators(&world, 4).await), (1, 400));
+}
+
 /// The folder is free once the last connection of the endpoint before has ended.
-async fn again(folder: &tempfile::TempDir) -> World {
+async fn free(folder: &tempfile::TempDir) {
     use kcl_stream_disk::{DiskOptions, DiskStore};
-    while DiskStore::open(folder.path(), DiskOptions::default()).is_err() {
-        tokio::task::yield_now().await;
-    }
+    let is_free = async {
+        while DiskStore::open(folder.path(), DiskOptions::default()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), is_free).await.expect("the folder is held");
+}
+
+async fn again(folder: &tempfile::TempDir) -> World {
+    free(folder).await;
     World::kept(folder.path()).await
 }
 
@@ -73,12 +131,12 @@ async fn a_stream_that_was_being_deleted_does_not_come_back() {
     let data = folder.path().to_owned();
     let world = World::with(|config| {
         config.data = Some(data);
-        config.transition = std::time::Duration::from_secs(1);
+        config.transition = Duration::from_secs(1);
     });
     let world = world.await;
     world.stream("s", 1).await;
     world.stream("t", 1).await;
-    world.pass(std::time::Duration::from_secs(1));
+    world.pass(Duration::from_secs(1));
     world.ok("DeleteStream", json!({"StreamName": "s"})).await;
     assert_eq!(world.status("s").await, "DELETING");
     drop(world);

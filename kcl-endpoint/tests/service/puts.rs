@@ -1,8 +1,10 @@
 //! PutRecord and PutRecords.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::world::{World, arn, base64};
+use crate::world::{HOUR, World, arn, base64};
 
 fn put(more: Value) -> Value {
     let mut request = json!({"StreamName": "s", "PartitionKey": "k", "Data": "eA=="});
@@ -191,4 +193,26 @@ async fn a_dry_run_says_that_it_would_have_worked_and_does_nothing() {
     let dry = json!({"StreamName": "s", "ShardId": "shardId-000000000000",
         "ShardIteratorType": "LATEST", "DryRun": true});
     world.refused("GetShardIterator", dry, "DryRunOperationException").await;
+}
+
+#[tokio::test]
+async fn a_full_stream_refuses_puts_by_names_that_the_model_has_until_records_expire() {
+    let world = World::with(|config| config.memory_bytes = 1000).await;
+    world.stream("s", 1).await;
+    // Each takes 16 bytes more.
+    let large = json!({"StreamName": "s", "PartitionKey": "k", "Data": base64(&[0; 583])});
+    world.ok("PutRecord", large.clone()).await;
+    let told = world.refused("PutRecord", large.clone(), "InternalFailureException").await;
+    assert!(told.contains("its 1000 bytes of memory hold unexpired records"), "{told}");
+    assert_eq!(world.call("PutRecord", large.clone()).await.status, 500, "to be tried again");
+    let small = json!({"PartitionKey": "k", "Data": ""});
+    let records = json!([small, {"PartitionKey": "k", "Data": large["Data"]}]);
+    let told = world.ok("PutRecords", json!({"StreamName": "s", "Records": records})).await;
+    assert_eq!(told["FailedRecordCount"], 1);
+    assert!(told["Records"][0]["SequenceNumber"].is_string());
+    let refused = &told["Records"][1];
+    assert_eq!(refused["ErrorCode"], "InternalFailure");
+    assert!(refused["ErrorMessage"].as_str().unwrap().contains("1000 bytes"), "{refused}");
+    world.pass(24 * HOUR + Duration::from_millis(1));
+    world.ok("PutRecord", large).await;
 }
