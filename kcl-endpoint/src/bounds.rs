@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::limits::{
-    BODIES_BYTES, BODY_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, IDLE_TIMEOUT, WRITE_TIMEOUT,
+    BODIES_BYTES, BODY_TIMEOUT, CONNECTIONS, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, IDLE_TIMEOUT,
+    REQUESTS_PER_CONNECTION, WRITE_TIMEOUT,
 };
 
 /// How long clients may take, and what all of them together may hold. The defaults are in
@@ -24,6 +25,10 @@ pub struct Bounds {
     /// Bytes of the bodies of all requests under way. Above that requests are refused, to be
     /// tried again.
     pub bodies_bytes: usize,
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// Requests at once on one HTTP/2 connection, subscriptions included.
+    pub requests: u32,
 }
 
 impl Default for Bounds {
@@ -35,6 +40,8 @@ impl Default for Bounds {
             write: WRITE_TIMEOUT,
             idle: IDLE_TIMEOUT,
             bodies_bytes: BODIES_BYTES,
+            connections: CONNECTIONS,
+            requests: REQUESTS_PER_CONNECTION,
         }
     }
 }

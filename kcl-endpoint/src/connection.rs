@@ -1,10 +1,13 @@
 //! One connection: its handshake, its requests, and what ends it when its client stands still.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use kcl_core::Clock;
@@ -13,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::arrivals::Arrivals;
 use crate::bounds::Bounds;
-use crate::limits::{HEAD_BYTES, REQUESTS_PER_CONNECTION};
+use crate::limits::HEAD_BYTES;
 use crate::request::respond;
 use crate::state::State;
 
@@ -36,20 +40,21 @@ pub(crate) async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, state: Ar
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
     let bounds = state.bounds;
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head)
-        .max_buf_size(HEAD_BYTES);
+    // The watch counts the time of heads.
+    server.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES as u32)
-        .max_concurrent_streams(REQUESTS_PER_CONNECTION)
+        .max_concurrent_streams(bounds.requests)
         .keep_alive_interval(bounds.head);
     let watch = Watch::new(Arc::clone(&state.clock), bounds);
+    let stream = Arrivals { stream, watch: Arc::clone(&watch) };
     let seen = Arc::clone(&watch);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        if request.version() <= Version::HTTP_11 {
+            seen.is_http1.store(true, Ordering::Relaxed);
+        }
         let (state, flight) = (Arc::clone(&state), Flight::new(&seen));
         async move { Ok::<_, Infallible>(respond(&state, request, flight).await) }
     });
@@ -69,6 +74,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sta
 pub(crate) struct Watch {
     clock: Arc<dyn Clock>,
     bounds: Bounds,
+    /// HTTP/2 sends more than requests: bytes do not begin a head there.
+    is_http1: AtomicBool,
+    /// The next bytes begin a head.
+    awaits_head: AtomicBool,
     doing: Mutex<Doing>,
 }
 
@@ -77,7 +86,8 @@ struct Doing {
     /// Requests under way, each with the moment until which its client has to take more of the
     /// answer; none while the answer is being made.
     flights: Vec<(u64, Option<Moment>)>,
-    /// When the connection ends if no request is under way until then.
+    /// When the connection ends if no request is under way until then: once a head has begun, the
+    /// head's time.
     idle_until: Moment,
 }
 
@@ -85,7 +95,18 @@ impl Watch {
     fn new(clock: Arc<dyn Clock>, bounds: Bounds) -> Arc<Self> {
         let idle_until = clock.monotonic() + bounds.head;
         let doing = Doing { next: 0, flights: Vec::new(), idle_until };
-        Arc::new(Self { clock, bounds, doing: Mutex::new(doing) })
+        let (is_http1, awaits_head) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { clock, bounds, is_http1, awaits_head, doing: Mutex::new(doing) })
+    }
+
+    /// Bytes came from the client.
+    pub fn bytes_came(&self) {
+        // One task has the connection: nothing comes between the two.
+        if self.awaits_head.load(Ordering::Relaxed) {
+            self.awaits_head.store(false, Ordering::Relaxed);
+            let head_until = self.clock.monotonic() + self.bounds.head;
+            self.doing().idle_until = head_until;
+        }
     }
 
     fn doing(&self) -> MutexGuard<'_, Doing> {
@@ -147,5 +168,7 @@ impl Drop for Flight {
         let mut doing = self.watch.doing();
         doing.flights.retain(|(number, _)| *number != self.number);
         doing.idle_until = idle_until;
+        let awaits_head = doing.flights.is_empty() && self.watch.is_http1.load(Ordering::Relaxed);
+        self.watch.awaits_head.store(awaits_head, Ordering::Relaxed);
     }
 }

@@ -14,6 +14,7 @@
 //!
 //! What it does of the protocol: `docs/endpoint.md`.
 
+mod arrivals;
 mod auth;
 mod body;
 mod bounds;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::Budget;
 use crate::config::{EndpointConfig, StartError};
 use crate::connection::greet;
-use crate::limits::{CONNECTIONS, SWEEP_EVERY};
+use crate::limits::SWEEP_EVERY;
 use crate::state::State;
 use crate::tls;
 use crate::token::Seal;
@@ -136,7 +136,7 @@ async fn accept(
     state: Arc<State>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(state.bounds.connections.min(Semaphore::MAX_PERMITS)));
     loop {
         // The semaphore is never closed.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

@@ -90,6 +90,8 @@ pub(crate) struct IteratorToken {
 pub(crate) struct PageToken {
     /// Which listing.
     pub of: String,
+    /// The creation time of its stream; 0 if it is of no stream.
+    pub created: u64,
     /// The last item of the page before.
     pub after: String,
     /// The request's filter, if it has one.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use common::{ALL, drain, engine, ids, key_for};
 use kcl_core::protocol::{Position, SequenceNumber, ShardId};
 use kcl_core::{
-    Clock, ReadFrom, ReadOutcome, Record, ShardReader, SourceError, StreamSource, TokioClock,
+    Clock, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, StreamSource,
+    TokioClock,
 };
 use kcl_stream_local::{EngineError, NewRecord, Pushed, ShardNumber, StreamOptions};
 
@@ -179,6 +180,25 @@ async fn a_subscription_is_paced_to_two_mebibytes_a_second() {
     assert_eq!(pace(false).await, 0);
     let taken = pace(true).await;
     assert!((3500..4500).contains(&taken), "{taken} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_tells_how_old_the_record_is_that_comes_next() {
+    let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
+    let mut subscription = stream.subscribe(&ShardNumber(0).id(), ReadFrom::TrimHorizon).unwrap();
+    assert_eq!(subscription.behind_millis(), 0, "there is none");
+    for text in ["0", "1"] {
+        stream.put(NewRecord::new("k", text)).unwrap();
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    assert_eq!(subscription.behind_millis(), 20_000);
+    let one = ReadLimit { records: 1, ..ALL };
+    let pushed = subscription.next(one).await.unwrap();
+    assert!(matches!(pushed, Pushed::Records { behind_millis: 20_000, .. }), "{pushed:?}");
+    assert_eq!(subscription.behind_millis(), 10_000);
+    let pushed = subscription.next(one).await.unwrap();
+    assert!(matches!(pushed, Pushed::Records { behind_millis: 0, .. }), "{pushed:?}");
+    assert_eq!(subscription.behind_millis(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -149,7 +149,7 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     }
     let of = format!("consumers of {stream}");
     let after = match &request.next_token {
-        Some(token) => page(state, token, &of)?.after,
+        Some(token) => page(state, token, (&of, created))?.after,
         None => String::new(),
     };
     let mut consumers = state.consumers_of(&stream);
@@ -157,7 +157,7 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
     let has_more = consumers.len() > limit;
     consumers.truncate(limit);
     let last = consumers.last().filter(|_| has_more);
-    let next_token = last.map(|last| token(state, &of, &last.name, None));
+    let next_token = last.map(|last| token(state, (&of, created), &last.name, None));
     let now = state.clock.wall_millis();
     let consumers = consumers.iter().map(|consumer| WireConsumer::of(consumer, now)).collect();
     Ok(Body(Listed { consumers, next_token }))

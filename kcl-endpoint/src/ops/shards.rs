@@ -46,23 +46,42 @@ pub(crate) struct ListedShards {
     next_token: Option<String>,
 }
 
-/// Seals the place where the next page begins.
-pub(crate) fn token(state: &State, of: &str, after: &str, filter: Option<String>) -> String {
-    let t = state.clock.wall_millis();
-    state.seal.close(&PageToken { of: of.to_owned(), after: after.to_owned(), filter, t })
+/// Seals the place where the next page begins of a listing of the stream that was created then.
+pub(crate) fn token(
+    state: &State,
+    (of, created): (&str, u64),
+    after: &str,
+    filter: Option<String>,
+) -> String {
+    let (of, after, t) = (of.to_owned(), after.to_owned(), state.clock.wall_millis());
+    state.seal.close(&PageToken { of, created, after, filter, t })
 }
 
-/// Opens a place of a listing whose name begins so.
-pub(crate) fn page(state: &State, token: &str, of: &str) -> Result<PageToken, ApiError> {
+/// Opens a place of this listing, of the stream that was created then.
+pub(crate) fn page(
+    state: &State,
+    token: &str,
+    (of, created): (&str, u64),
+) -> Result<PageToken, ApiError> {
+    let page = any_page(state, token)?;
+    if page.of != of || page.created != created {
+        return Err(other_listing());
+    }
+    Ok(page)
+}
+
+fn other_listing() -> ApiError {
+    ApiError::invalid_argument("NextToken is of another listing.")
+}
+
+/// Opens a place of any listing.
+fn any_page(state: &State, token: &str) -> Result<PageToken, ApiError> {
     let page: PageToken = state.seal.open(token).ok_or_else(|| {
         ApiError::invalid_argument("NextToken is invalid: it was not given here.")
     })?;
     let age = state.clock.wall_millis().saturating_sub(page.t);
     if age > TOKEN_LIFE_MILLIS {
         return Err(ApiError::expired_token());
-    }
-    if !page.of.starts_with(of) {
-        return Err(ApiError::invalid_argument("NextToken is of another listing."));
     }
     Ok(page)
 }
@@ -120,7 +139,7 @@ fn from_text(text: &str) -> Result<ShardFilter, ApiError> {
 
 pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShards>, ApiError> {
     let limit = page_of("maxResults", request.max_results, SHARDS_PER_PAGE)?;
-    let (name, filter, after) = match &request.next_token {
+    let (name, filter, after, created) = match &request.next_token {
         Some(token) => {
             let is_alone = request.stream_name.is_none()
                 && request.stream_arn.is_none()
@@ -133,10 +152,10 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
                      ExclusiveStartShardId, StreamCreationTimestamp or ShardFilter.",
                 ));
             }
-            let page = page(state, token, SHARDS_OF)?;
+            let page = any_page(state, token)?;
             let filter = from_text(page.filter.as_deref().unwrap_or("FROM_TRIM_HORIZON"))?;
-            let name = page.of.strip_prefix(SHARDS_OF).unwrap_or_default().to_owned();
-            (name, filter, Some(page.after))
+            let name = page.of.strip_prefix(SHARDS_OF).ok_or_else(other_listing)?.to_owned();
+            (name, filter, Some(page.after), Some(page.created))
         }
         None => {
             let name = state.named(
@@ -145,13 +164,17 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
                 request.stream_id.as_deref(),
             )?;
             let filter = filter(request.shard_filter.as_ref())?;
-            (name, filter, request.exclusive_start_shard_id)
+            (name, filter, request.exclusive_start_shard_id, None)
         }
     };
     let stream = state.stream(&name)?;
     state.take_stream_rate("ListShards", &name, SHARD_LISTINGS_A_SECOND)?;
+    let created_at = stream.describe()?.created_at_millis;
+    if created.is_some_and(|created| created != created_at) {
+        return Err(other_listing());
+    }
     if let Some(Time(created)) = request.stream_creation_timestamp
-        && created / 1000 != stream.describe()?.created_at_millis / 1000
+        && created / 1000 != created_at / 1000
     {
         return Err(ApiError::not_found(format!("Stream {name} was not created at that time.")));
     }
@@ -169,8 +192,9 @@ pub(crate) fn list(state: &State, request: ListShards) -> Result<Body<ListedShar
     let has_more = shards.len() > limit;
     shards.truncate(limit);
     let last = shards.last().filter(|_| has_more).map(|shard| shard.number.to_string());
+    let of = format!("{SHARDS_OF}{name}");
     let next_token =
-        last.map(|last| token(state, &format!("{SHARDS_OF}{name}"), &last, Some(as_text(&filter))));
+        last.map(|last| token(state, (&of, created_at), &last, Some(as_text(&filter))));
     let shards = shards.into_iter().map(WireShard::from).collect();
     Ok(Body(ListedShards { shards, next_token }))
 }

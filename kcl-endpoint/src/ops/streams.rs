@@ -143,10 +143,13 @@ struct ListedStream {
     stream_creation_timestamp: Time,
 }
 
+/// What a page of streams is of.
+const STREAMS: (&str, u64) = ("streams", 0);
+
 pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiError> {
     let limit = page_of("limit", request.limit, STREAMS_PER_PAGE)?;
     let after = match request.next_token {
-        Some(token) => super::shards::page(state, &token, "streams")?.after,
+        Some(token) => super::shards::page(state, &token, STREAMS)?.after,
         None => request.exclusive_start_stream_name.unwrap_or_default(),
     };
     let mut names: Vec<_> = state.engine.list_streams().iter().map(ToString::to_string).collect();
@@ -166,6 +169,6 @@ pub(crate) fn list(state: &State, request: List) -> Result<Body<Listed>, ApiErro
         });
     }
     let last = names.last().filter(|_| has_more_streams);
-    let next_token = last.map(|last| super::shards::token(state, "streams", last, None));
+    let next_token = last.map(|last| super::shards::token(state, STREAMS, last, None));
     Ok(Body(Listed { stream_names: names, has_more_streams, next_token, stream_summaries }))
 }

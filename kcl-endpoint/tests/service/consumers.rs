@@ -145,6 +145,49 @@ async fn consumers_are_listed_in_pages() {
 }
 
 #[tokio::test]
+async fn a_page_is_of_its_stream_and_of_none_with_its_name() {
+    let world = World::new().await;
+    for stream in ["s", "s2"] {
+        world.stream(stream, 2).await;
+        for name in ["a", "b"] {
+            world.consumer(stream, name).await;
+        }
+    }
+    let of = |stream: &str, more: Value| {
+        let mut request = json!({"StreamARN": arn(stream)});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let first = of("s2", json!({"MaxResults": 1}));
+    let token = world.ok("ListStreamConsumers", first).await["NextToken"].clone();
+    let next = json!({"NextToken": token});
+    let first = json!({"StreamName": "s2", "MaxResults": 1});
+    let shards = world.ok("ListShards", first).await["NextToken"].clone();
+    let shards = json!({"NextToken": shards});
+    let streams = world.ok("ListStreams", json!({"Limit": 1})).await["NextToken"].clone();
+    let streams = json!({"NextToken": streams});
+    let error = "InvalidArgumentException";
+    for other in [&next, &shards, &streams] {
+        world.refused("ListStreamConsumers", of("s", other.clone()), error).await;
+    }
+    for other in [&next, &streams] {
+        world.refused("ListShards", other.clone(), error).await;
+    }
+    for other in [&next, &shards] {
+        world.refused("ListStreams", other.clone(), error).await;
+    }
+    world.ok("ListStreamConsumers", of("s2", next.clone())).await;
+    assert_eq!(world.shards(shards.clone()).await, ["1"]);
+    world.ok("ListStreams", streams).await;
+
+    let delete = json!({"StreamName": "s2", "EnforceConsumerDeletion": true});
+    world.ok("DeleteStream", delete).await;
+    world.stream("s2", 2).await;
+    world.refused("ListStreamConsumers", of("s2", next), error).await;
+    world.refused("ListShards", shards, error).await;
+}
+
+#[tokio::test]
 async fn a_consumer_has_tags_of_its_own() {
     let world = world().await;
     let request = json!({"StreamARN": arn("s"), "ConsumerName": "c", "Tags": {"a": "1"}});

@@ -51,7 +51,8 @@ async fn rates_and_memory_are_as_the_new_start_says() {
     let with = |throughput, memory_bytes| {
         let data = Some(folder.path().to_owned());
         World::with(move |config| {
-            (config.throughput, config.memory_bytes, config.data) = (throughput, memory_bytes, data);
+            (config.throughput, config.memory_bytes, config.data) =
+                (throughput, memory_bytes, data);
         })
     };
     let iterators = async |world: &World, count| {

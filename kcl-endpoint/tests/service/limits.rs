@@ -158,6 +158,51 @@ async fn operations_on_streams_have_their_rates() {
 }
 
 #[tokio::test]
+async fn operations_that_change_streams_have_their_rates_also_where_they_are_refused() {
+    let world = world(1).await;
+    let consumer = world.consumer("s", "c").await;
+    world.pass(SECOND);
+    let named = |more: Value| {
+        let mut request = json!({"StreamName": "s"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let other = "shardId-000000000007";
+    let committed = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
+    for (operation, request, most) in [
+        ("CreateStream", named(json!({"ShardCount": 1})), 5),
+        ("DeleteStream", json!({"StreamName": "nowhere"}), 5),
+        ("SplitShard", named(json!({"ShardToSplit": other, "NewStartingHashKey": "5"})), 5),
+        ("MergeShards", named(json!({"ShardToMerge": other, "AdjacentShardToMerge": SHARD})), 5),
+        (
+            "UpdateShardCount",
+            named(json!({"TargetShardCount": 9, "ScalingType": "UNIFORM_SCALING"})),
+            10,
+        ),
+        ("RemoveTagsFromStream", named(json!({"TagKeys": ["k"]})), 5),
+        ("RegisterStreamConsumer", json!({"StreamARN": arn("s"), "ConsumerName": "c"}), 5),
+        ("DeregisterStreamConsumer", json!({"StreamARN": arn("s"), "ConsumerName": "d"}), 5),
+        ("DescribeStreamConsumer", json!({"ConsumerARN": consumer}), 20),
+        ("UpdateAccountSettings", committed, 5),
+        ("UpdateStreamWarmThroughput", named(json!({"WarmThroughputMiBps": 1})), 5),
+    ] {
+        let rate = format!("Rate exceeded for {operation}");
+        let is_over = async || {
+            let told = world.call(operation, request.clone()).await.json();
+            let over = told["message"].as_str().is_some_and(|told| told.starts_with(&rate));
+            assert!(!over || told["__type"] == "LimitExceededException", "{told}");
+            over
+        };
+        for number in 0..most {
+            assert!(!is_over().await, "{operation} {number}");
+        }
+        assert!(is_over().await, "{operation}");
+        world.pass(SECOND);
+        assert!(!is_over().await, "{operation} a second later");
+    }
+}
+
+#[tokio::test]
 async fn five_streams_are_made_in_a_second_and_a_wrong_request_does_not_count() {
     let world = World::limited().await;
     let wrong = json!({"StreamName": "a b", "ShardCount": 1});

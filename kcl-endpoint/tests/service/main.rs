@@ -3,6 +3,7 @@
 
 mod behaviours;
 mod consumers;
+mod events;
 mod kept;
 mod limits;
 mod protocol;

@@ -58,6 +58,32 @@ async fn a_provisioned_stream_needs_a_number_of_shards() {
 }
 
 #[tokio::test]
+async fn provisioned_streams_have_twenty_thousand_open_shards_together() {
+    let world = World::new().await;
+    for (name, shards) in [("r", 10_000), ("s", 9_998), ("t", 2)] {
+        world.stream(name, shards).await;
+    }
+    let scale = json!({"StreamName": "t", "TargetShardCount": 3, "ScalingType": "UNIFORM_SCALING"});
+    for (operation, request) in [
+        ("CreateStream", json!({"StreamName": "u", "ShardCount": 1})),
+        (
+            "SplitShard",
+            json!({"StreamName": "t", "ShardToSplit": SHARD, "NewStartingHashKey": "5"}),
+        ),
+        ("UpdateShardCount", scale),
+    ] {
+        let told = world.refused(operation, request, "LimitExceededException").await;
+        assert!(told.contains("20000. Limit: 20000."), "{operation}: {told}");
+    }
+    let on_demand = json!({"StreamMode": "ON_DEMAND"});
+    world.ok("CreateStream", json!({"StreamName": "o", "StreamModeDetails": on_demand})).await;
+    let merge = json!({"StreamName": "t", "ShardToMerge": SHARD,
+        "AdjacentShardToMerge": "shardId-000000000001"});
+    world.ok("MergeShards", merge).await;
+    world.stream("u", 1).await;
+}
+
+#[tokio::test]
 async fn an_on_demand_stream_begins_with_four_shards() {
     let world = World::new().await;
     let request = json!({"StreamName": "s", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});

@@ -3,79 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::world::{SHARD, World, arn, keys};
-
-/// The events of one subscription.
-struct Events {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-/// One event: its headers as text, and what it carries.
-struct Event {
-    headers: String,
-    told: Value,
-}
-
-impl Events {
-    async fn open(world: &World, consumer: &str, position: Value) -> Self {
-        let body = json!({"ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": position});
-        let body = body.to_string();
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: here\r\nx-amz-target: Kinesis_20131202.SubscribeToShard\r\n\
-             content-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = world.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut events = Self { stream, bytes: Vec::new() };
-        let head = events.until(b"\r\n\r\n").await.unwrap();
-        let head = String::from_utf8(head).unwrap().to_lowercase();
-        assert!(
-            head.starts_with("http/1.1 200") && head.contains("application/vnd.amazon.eventstream")
-        );
-        let first = events.next().await.unwrap();
-        assert!(first.headers.contains("initial-response"), "{}", first.headers);
-        events
-    }
-    async fn until(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
-        loop {
-            if let Some(at) = self.bytes.windows(mark.len()).position(|window| window == mark) {
-                return Some(self.bytes.drain(..at + mark.len()).collect());
-            }
-            if self.stream.read_buf(&mut self.bytes).await.unwrap() == 0 {
-                return None;
-            }
-        }
-    }
-    /// The next event; none once the answer has ended.
-    async fn next(&mut self) -> Option<Event> {
-        let line = self.until(b"\r\n").await?;
-        let length = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
-        while self.bytes.len() < length + 2 {
-            assert_ne!(self.stream.read_buf(&mut self.bytes).await.unwrap(), 0);
-        }
-        let frame: Vec<u8> = self.bytes.drain(..length + 2).take(length).collect();
-        if frame.is_empty() {
-            return None;
-        }
-        let number = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
-        assert_eq!(number(0), frame.len());
-        assert_eq!(number(frame.len() - 4), crc32fast::hash(&frame[..frame.len() - 4]) as usize);
-        let headers = String::from_utf8_lossy(&frame[12..12 + number(4)]).into_owned();
-        let told = serde_json::from_slice(&frame[12 + number(4)..frame.len() - 4]).unwrap();
-        Some(Event { headers, told })
-    }
-    /// The next event with records.
-    async fn records(&mut self) -> Value {
-        let event = self.next().await.unwrap();
-        assert!(event.headers.contains("SubscribeToShardEvent"), "{}", event.headers);
-        event.told
-    }
-}
+use crate::events::{Encoding, Events};
+use crate::world::{SHARD, START, World, arn, base64, keys};
 
 async fn world() -> (World, String) {
     let world = World::new().await;
@@ -127,7 +57,6 @@ async fn a_quiet_subscription_says_so_every_five_seconds() {
     let put = world.put("s", "a", "").await;
     let mut events = Events::open(&world, &consumer, from("LATEST")).await;
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
         world.pass(Duration::from_secs(5));
         let event = events.records().await;
         assert!(keys(&event).is_empty());
@@ -153,14 +82,76 @@ async fn the_end_of_a_shard_names_its_children_and_ends_the_events() {
 }
 
 #[tokio::test]
-async fn a_subscription_lasts_five_minutes() {
+async fn a_subscription_lasts_five_minutes_and_no_longer() {
     let (world, consumer) = world().await;
     let mut events = Events::open(&world, &consumer, from("LATEST")).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    world.pass(Duration::from_secs(300));
-    while let Some(event) = events.next().await {
-        assert!(event.headers.contains("SubscribeToShardEvent"));
+    for _ in 0..59 {
+        world.pass(Duration::from_secs(5));
+        assert!(keys(&events.records().await).is_empty());
     }
+    world.pass(Duration::from_millis(4999));
+    world.put("s", "a", "").await;
+    assert_eq!(keys(&events.records().await), ["a"], "a millisecond before the end");
+    world.pass(Duration::from_millis(1));
+    assert!(events.next().await.is_none());
+}
+
+/// Puts a record of 600,000 bytes, of which an event takes one.
+async fn put_large(world: &World, key: &str) {
+    let data = base64(&vec![0; 600_000]);
+    let put = json!({"StreamName": "s", "PartitionKey": key, "Data": data});
+    world.ok("PutRecord", put).await;
+}
+
+#[tokio::test]
+async fn an_event_tells_how_far_its_last_record_is_behind() {
+    let (world, consumer) = world().await;
+    for key in ["a", "b", "c"] {
+        put_large(&world, key).await;
+        world.pass(Duration::from_secs(10));
+    }
+    world.pass(Duration::from_millis(7));
+    let mut events = Events::open(&world, &consumer, from("TRIM_HORIZON")).await;
+    for (key, behind) in [("a", 30_007), ("b", 20_007), ("c", 0)] {
+        let event = events.records().await;
+        assert_eq!(
+            (keys(&event), &event["MillisBehindLatest"]),
+            (vec![key.into()], &json!(behind))
+        );
+    }
+}
+
+#[tokio::test]
+async fn events_are_in_cbor_for_who_asks_in_cbor() {
+    let (world, consumer) = world().await;
+    world.put("s", "a", "x").await;
+    let put = world.put("s", "b", "\0\u{1}").await;
+    let open = || Events::open_in(Encoding::Cbor, &world, &consumer, from("TRIM_HORIZON"));
+    let mut events = open().await;
+    let event = events.records().await;
+    assert_eq!(keys(&event), ["a", "b"]);
+    let last = json!({"PartitionKey": "b", "Data": {"bytes": [0, 1]},
+        "SequenceNumber": put["SequenceNumber"],
+        "ApproximateArrivalTimestamp": {"tag": [1, START]}});
+    assert_eq!(event["Records"][1], last);
+    assert_eq!(event["ContinuationSequenceNumber"], put["SequenceNumber"]);
+    assert_eq!(event["MillisBehindLatest"], 0);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(events.records().await["Records"], json!([]));
+    let mut second = open().await;
+    let over = events.next().await.unwrap();
+    assert!(over.headers.contains("exception") && over.headers.contains("ResourceInUseException"));
+    assert_eq!(over.told["message"], "Another subscription of this consumer took over.");
+    assert!(events.next().await.is_none());
+    assert_eq!(keys(&second.records().await), ["a", "b"]);
+    let split = json!({"StreamName": "s", "ShardToSplit": SHARD, "NewStartingHashKey": "5"});
+    world.ok("SplitShard", split).await;
+    let end = second.records().await;
+    assert!(end.get("ContinuationSequenceNumber").is_none_or(Value::is_null));
+    let child = json!({"ShardId": "shardId-000000000001", "ParentShards": [SHARD],
+        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "4"}});
+    assert_eq!(end["ChildShards"][0], child);
+    assert!(second.next().await.is_none());
 }
 
 #[tokio::test]
@@ -196,6 +187,30 @@ async fn two_consumers_do_not_hold_each_other_up() {
     world.put("s", "a", "").await;
     assert_eq!(keys(&events.records().await), ["a"]);
     assert_eq!(keys(&others.records().await), ["a"]);
+}
+
+#[tokio::test]
+async fn each_consumer_has_two_mebibytes_a_second_of_its_own() {
+    let world = World::limited().await;
+    world.stream("s", 1).await;
+    let consumers = [world.consumer("s", "c").await, world.consumer("s", "d").await];
+    for key in ["a", "b", "c", "d", "e"] {
+        put_large(&world, key).await;
+        world.pass(Duration::from_secs(1));
+    }
+    let mut all = Vec::new();
+    for consumer in &consumers {
+        let mut events = Events::open(&world, consumer, from("TRIM_HORIZON")).await;
+        // On a clock that stands: what is beyond the rate after these waits.
+        for key in ["a", "b", "c", "d"] {
+            assert_eq!(keys(&events.records().await), [key]);
+        }
+        all.push(events);
+    }
+    world.pass(Duration::from_millis(145));
+    for events in &mut all {
+        assert_eq!(keys(&events.records().await), ["e"]);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Clients that say nothing, too little or too slowly, over real sockets and with short times.
+//! How long: heads, bodies, answers, and nothing at all.
 
 use std::time::Duration;
 
@@ -8,53 +8,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kcl_endpoint::{AccessKeys, Bounds, Endpoint, EndpointConfig};
-use kcl_stream_local::Throughput;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-const SHORT: Duration = Duration::from_millis(200);
-/// What is not ended within this is not bounded.
-const LONG: Duration = Duration::from_secs(20);
-const PUT: &str = "X-Amz-Target: Kinesis_20131202.PutRecord\r\n\
-                   Content-Type: application/x-amz-json-1.1\r\n";
-
-async fn endpoint(bounds: Bounds) -> Endpoint {
-    let streams = vec![("s".to_owned(), 1)];
-    let throughput = Throughput::Unlimited;
-    let config = EndpointConfig { streams, throughput, bounds, ..EndpointConfig::default() };
-    Endpoint::start(config).await.unwrap()
-}
-
-async fn connect(endpoint: &Endpoint) -> TcpStream {
-    TcpStream::connect(endpoint.url().replace("http://", "")).await.unwrap()
-}
-
-/// All that comes until the other side ends the connection.
-async fn ends(stream: &mut TcpStream) -> Vec<u8> {
-    let mut came = Vec::new();
-    // A reset is an end too.
-    let ended = timeout(LONG, stream.read_to_end(&mut came)).await;
-    let _ = ended.expect("the connection is held for ever");
-    came
-}
-
-async fn say(endpoint: &Endpoint, text: &str) -> (TcpStream, Vec<u8>) {
-    let mut stream = connect(endpoint).await;
-    stream.write_all(text.as_bytes()).await.unwrap();
-    let came = ends(&mut stream).await;
-    (stream, came)
-}
-
-fn list() -> String {
-    "POST / HTTP/1.1\r\nHost: here\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
-     Content-Type: application/x-amz-json-1.1\r\nContent-Length: 2\r\n\r\n{}"
-        .to_owned()
-}
-
-fn status(came: &[u8]) -> &str {
-    std::str::from_utf8(came.get(9..12).unwrap_or_default()).unwrap()
-}
+use super::{LONG, PUT, SHORT, ask, connect, endpoint, ends, list, say, status};
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_first_head_is_cut_off() {
@@ -100,6 +57,36 @@ async fn a_connection_without_requests_is_ended_and_one_with_them_is_not() {
     }
     assert_eq!(answers, 6, "together longer than a connection may be idle");
     ends(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_later_head_that_comes_a_byte_at_a_time_is_cut_off_too() {
+    let endpoint = endpoint(Bounds { head: SHORT, ..Bounds::default() }).await;
+    let mut stream = connect(&endpoint).await;
+    ask(&mut stream).await;
+    let (mut read, mut write) = stream.into_split();
+    let trickle = tokio::spawn(async move {
+        for byte in list().into_bytes() {
+            if write.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            sleep(SHORT / 4).await;
+        }
+    });
+    let mut came = Vec::new();
+    let _ = timeout(LONG, read.read_to_end(&mut came)).await.expect("held for ever");
+    assert_ne!(status(&came), "200");
+    trickle.abort();
+}
+
+#[tokio::test]
+async fn between_requests_a_connection_may_be_idle_for_longer_than_a_head_takes() {
+    let bounds = Bounds { head: SHORT, idle: LONG, ..Bounds::default() };
+    let endpoint = endpoint(bounds).await;
+    let mut stream = connect(&endpoint).await;
+    ask(&mut stream).await;
+    sleep(SHORT * 3).await;
+    ask(&mut stream).await;
 }
 
 #[tokio::test]
@@ -186,43 +173,6 @@ async fn an_http2_connection_that_asks_nothing_or_takes_nothing_is_ended() {
     assert_eq!(answer.status(), 200);
     let _ = timeout(LONG, connection).await.expect("an answer nobody takes is held for ever");
     drop(answer);
-}
-
-#[tokio::test]
-async fn bodies_beyond_what_all_may_hold_are_refused_and_the_room_comes_back() {
-    let endpoint = endpoint(Bounds { bodies_bytes: 1000, ..Bounds::default() }).await;
-    let put = |length: usize| {
-        let head = format!("POST / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{PUT}");
-        format!("{head}Content-Length: {length}\r\n\r\n")
-    };
-    let mut holding = connect(&endpoint).await;
-    holding.write_all((put(901) + &" ".repeat(900)).as_bytes()).await.unwrap();
-    let body = r#"{"StreamName":"s","PartitionKey":"k","Data":""}"#;
-    let body = format!("{body:<200}");
-    let busy = put(200) + &body;
-    // The other one's bytes may still be under way.
-    let refused = async {
-        loop {
-            let (_, came) = say(&endpoint, &busy).await;
-            if status(&came) == "503" {
-                return came;
-            }
-        }
-    };
-    let came = timeout(LONG, refused).await.expect("never refused");
-    assert!(String::from_utf8_lossy(&came).contains("ServiceUnavailable"));
-    let large = say(&endpoint, &(put(1001) + &" ".repeat(1001))).await;
-    assert_eq!(status(&large.1), "503", "alone it is too much");
-    drop(holding);
-    let taken = async {
-        loop {
-            let (_, came) = say(&endpoint, &busy).await;
-            if status(&came) == "200" {
-                return;
-            }
-        }
-    };
-    timeout(LONG, taken).await.expect("the room does not come back");
 }
 
 #[tokio::test]
