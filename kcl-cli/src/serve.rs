@@ -30,6 +30,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
+    /// KiB after which a file of records is followed by another: few, so that tests have many files
+    #[arg(long, default_value_t = 64 << 10, value_name = "N", hide = true)]
+    segment_kib: u32,
+
     /// File of keys: only requests signed with one of them are answered
     #[arg(long, value_name = "FILE")]
     auth: Option<PathBuf>,
@@ -86,6 +90,7 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         transition: Duration::from_millis(args.transition_ms),
         streams: args.streams.clone(),
         data: args.data.clone(),
+        segment_bytes: u64::from(args.segment_kib) << 10,
         auth: args.auth.as_deref().map(keys).transpose()?,
         tls: tls_files(args),
         ..EndpointConfig::default()
@@ -106,4 +111,20 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_options_it_is_on_4566_of_this_machine_with_a_gigabyte_a_stream() {
+        let args = Args::parse_from(["serve"]);
+        assert_eq!(SocketAddr::new(args.bind, args.port).to_string(), "127.0.0.1:4566");
+        assert_eq!((args.transition_ms, args.unlimited), (500, false));
+        let embedded = EndpointConfig::default();
+        assert_eq!(args.memory_mib << 20, embedded.memory_bytes);
+        assert_eq!(embedded.memory_bytes, 1 << 30);
+        assert_eq!(u64::from(args.segment_kib) << 10, embedded.segment_bytes);
+    }
 }

@@ -59,9 +59,36 @@ fn ports_and_addresses_that_cannot_be_had_are_named() {
     running.stop();
     let told = refused(&["--port", "0", "--bind", "0.0.0.0"]);
     assert!(told.contains("--auth") && told.contains("--tls-cert"), "{told}");
+    for memory in ["0", "16777217", "much"] {
+        let told = refused(&["--port", "0", "--memory-mib", memory]);
+        assert!(told.contains("--memory-mib") && told.contains(memory), "{told}");
+    }
     assert!(refused(&["--bind", "nowhere"]).contains("nowhere"));
     assert!(refused(&["--streams", "orders:none"]).contains("NAME:SHARDS"));
     assert!(refused(&["--port", "0", "--streams", "a b:1"]).contains("a b"));
+}
+
+/// What it says on the standard error until it is told to end.
+fn says(arguments: &[&str]) -> String {
+    let mut command = serve(arguments);
+    command.env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success() && line.starts_with("listening on "), "{line}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_open_endpoint_warns_that_it_is_and_one_with_keys_does_not() {
+    let told = says(&["--port", "0"]);
+    assert!(told.contains("WARN") && told.contains("nobody is asked for a key"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    std::fs::write(&file, "[[key]]\nid = \"A\"\nsecret = \"0123456789abcdef\"").unwrap();
+    assert_eq!(says(&["--port", "0", "--auth", text(&file)]), "");
 }
 
 #[test]

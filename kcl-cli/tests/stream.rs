@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 struct Server {
     process: Child,
@@ -73,6 +74,98 @@ fn a_stream_is_made_listed_shown_and_deleted() {
 }
 
 #[test]
+fn every_command_prints_an_object_a_line_when_asked() {
+    let server = Server::start();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let printed = server.prints(&[arguments, &["--json"]].concat());
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        serde_json::from_str(&printed).unwrap()
+    };
+    let done = |did: &str| serde_json::json!({"stream": "orders", did: true});
+    assert_eq!(json(&["create", "orders"]), done("created"));
+    let put = json(&["put", "orders", "x"]);
+    assert_eq!(put["shard"], "shardId-000000000000");
+    let number = put["sequence_number"].as_str().unwrap();
+    assert!(number.len() == 56 && number.bytes().all(|digit| digit.is_ascii_digit()), "{put}");
+    assert_eq!(json(&["split", "orders", "shardId-000000000000"]), done("split"));
+    let merge = ["merge", "orders", "shardId-000000000001", "shardId-000000000002"];
+    assert_eq!(json(&merge), done("merged"));
+    assert_eq!(json(&["describe", "orders"])["open_shards"], 1);
+    assert_eq!(json(&["delete", "orders", "--yes"]), done("deleted"));
+}
+
+const COMMANDS: [&str; 8] =
+    ["create", "list", "describe", "put", "tail", "split", "merge", "delete"];
+
+fn kcl(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kcl")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_names_every_command_and_what_each_takes() {
+    let help = kcl(&["stream", "--help"]);
+    for (command, takes) in COMMANDS.iter().zip([
+        "<STREAM> --shards",
+        "--endpoint-url",
+        "<STREAM>",
+        "<STREAM> [DATA] --key",
+        "<STREAM> --from --count trim-horizon",
+        "<STREAM> <SHARD> --at",
+        "<STREAM> <SHARD> <ADJACENT>",
+        "<STREAM> --yes",
+    ]) {
+        let line = help.lines().find(|line| line.trim_start().starts_with(command));
+        let about = line.unwrap_or_else(|| panic!("no {command} in {help}")).trim_start();
+        let about = about[command.len()..].trim().split(['.', ':', ',']).next().unwrap();
+        let own = kcl(&["stream", command, "--help"]);
+        assert!(!about.is_empty() && own.starts_with(about), "{about}: {own}");
+        for word in takes.split(' ') {
+            assert!(own.contains(word), "no {word} in {own}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_help_works() {
+    let server = Server::start();
+    let help = kcl(&["stream", "--help"]);
+    let (_, example) = help.split_once("Example").unwrap();
+    let lines = example.lines().skip(1).map(str::trim);
+    let script: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    assert_eq!(script.len(), 4, "{example}");
+    // The tail of the example goes on until somebody ends it.
+    let script = format!("trap 'kill $!' EXIT\n{}\nread _", script.join("\n"));
+    let script = script.replace("http://127.0.0.1:4566", &server.url);
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_kcl")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &script]).env("PATH", path);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION"] {
+        shell.env_remove(name);
+    }
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(shell.stdout.take().unwrap());
+    let (told, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || output.lines().try_for_each(|line| told.send(line.unwrap())));
+    let (mut followed, mut receipts) = (std::collections::BTreeSet::new(), 0);
+    while followed.len() < 10 || receipts < 10 {
+        let line = lines.recv_timeout(Duration::from_secs(30)).expect("the example stands still");
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, number] if number.len() == 56 => receipts += 1,
+            [shard, .., data] if shard.starts_with("shardId-") => {
+                followed.insert(data.parse::<u32>().unwrap());
+            }
+            _ => assert_eq!(line, "orders: created"),
+        }
+    }
+    assert_eq!(followed, (1..=10).collect());
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
+}
+
+#[test]
 fn tail_follows_a_stream_through_a_split_and_a_merge() {
     let server = Server::start();
     server.prints(&["create", "orders"]);
@@ -129,16 +222,49 @@ fn lines_of_a_mebibyte_are_put_in_calls_that_the_service_takes() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1013);
 }
 
+/// What bash offers for the last of these words.
+fn completed(script: &str, words: &[&str]) -> Vec<String> {
+    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({line}); COMP_CWORD={}\n_kcl kcl '{last}' '{before}'\n\
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.len() - 1
+    );
+    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 #[test]
-fn shells_get_their_completions() {
-    for shell in ["bash", "zsh", "fish"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_kcl")).args(["completions", shell]).output();
-        let output = output.unwrap();
-        assert!(output.status.success());
-        let script = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            script.contains("tail") && script.contains("trim-horizon") | script.contains("from")
-        );
+fn bash_completes_commands_and_options() {
+    let script = kcl(&["completions", "bash"]);
+    let offered = completed(&script, &["kcl", "stream", ""]);
+    for command in COMMANDS {
+        assert!(offered.iter().any(|word| word == command), "no {command} in {offered:?}");
+    }
+    assert_eq!(completed(&script, &["kcl", "stream", "sp"]), ["split"]);
+    assert_eq!(completed(&script, &["kcl", "stream", "tail", "--f"]), ["--from"]);
+    assert_eq!(completed(&script, &["kcl", "stream", "delete", "--y"]), ["--yes"]);
+    assert_eq!(completed(&script, &["kcl", "serve", "--mem"]), ["--memory-mib"]);
+}
+
+#[test]
+fn zsh_and_fish_get_every_command_with_what_it_does() {
+    let help = kcl(&["stream", "--help"]);
+    for shell in ["zsh", "fish"] {
+        let script = kcl(&["completions", shell]);
+        for command in COMMANDS {
+            let line = help.lines().find(|line| line.trim_start().starts_with(command)).unwrap();
+            let about = line.trim_start()[command.len()..].trim().split([',', ':']).next().unwrap();
+            let offers = |line: &str| match shell {
+                "zsh" => line.starts_with(&format!("'{command}:{about}")),
+                _ => {
+                    line.contains("subcommand stream")
+                        && line.contains(&format!("-a \"{command}\" -d '{about}"))
+                }
+            };
+            assert!(script.lines().any(offers), "{shell}: no {command} ({about})");
+        }
     }
 }
 

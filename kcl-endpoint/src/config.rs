@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{Clock, SystemClock};
+use kcl_stream_disk::DiskOptions;
 use kcl_stream_local::{EngineError, StreamOptions, Throughput};
 
 use crate::auth::AccessKeys;
@@ -29,6 +30,8 @@ pub struct EndpointConfig {
     pub streams: Vec<(String, u32)>,
     /// Where streams are kept; in memory alone if there is none.
     pub data: Option<PathBuf>,
+    /// Bytes after which a file of records in `data` is followed by another.
+    pub segment_bytes: u64,
     /// Who may ask for what. Without it nobody is asked, and only this machine can be.
     pub auth: Option<AccessKeys>,
     /// The files for TLS; plain HTTP without.
@@ -48,6 +51,7 @@ impl Default for EndpointConfig {
             transition: Duration::ZERO,
             streams: Vec::new(),
             data: None,
+            segment_bytes: DiskOptions::default().segment_bytes,
             auth: None,
             tls: None,
             bounds: Bounds::default(),

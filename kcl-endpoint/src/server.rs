@@ -48,7 +48,9 @@ impl Endpoint {
             ..StreamOptions::default()
         };
         let millis = u64::try_from(config.transition.as_millis()).unwrap_or(u64::MAX);
-        let opened = open(&config.clock, config.data.as_deref(), &options);
+        let disk = DiskOptions { segment_bytes: config.segment_bytes, ..DiskOptions::default() };
+        let folder = config.data.as_deref().map(|folder| (folder, disk));
+        let opened = open(&config.clock, folder, &options);
         let (engine, seal, store) = opened.map_err(StartError::Data)?;
         let mut state = State::new(config.clock, (engine, seal), options, millis);
         if let Some(store) = store {
@@ -98,12 +100,12 @@ impl Drop for Endpoint {
 /// The engine, the key of tokens, and where both are kept.
 fn open(
     clock: &Arc<dyn Clock>,
-    folder: Option<&Path>,
+    folder: Option<(&Path, DiskOptions)>,
     options: &StreamOptions,
 ) -> Result<(Engine, Seal, Option<Arc<DiskStore>>), EngineError> {
     let clock = Arc::clone(clock);
-    let Some(folder) = folder else { return Ok((Engine::new(clock), Seal::new(), None)) };
-    let store = Arc::new(DiskStore::open(folder, DiskOptions::default())?);
+    let Some((folder, disk)) = folder else { return Ok((Engine::new(clock), Seal::new(), None)) };
+    let store = Arc::new(DiskStore::open(folder, disk)?);
     let seal = Seal::kept(&store)?;
     let engine = Engine::open(clock, store.clone())?;
     for name in engine.list_streams() {

@@ -8,6 +8,7 @@ use clap::Parser;
 use kcl_core::{Clock, SystemClock};
 use serde_json::json;
 
+use super::listing::shards;
 use super::output::{Output, Stopped};
 use super::{Failure, told};
 
@@ -114,25 +115,6 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
     }
 }
 
-/// All shards of a stream.
-pub async fn shards(client: &Client, stream: &str) -> Result<Vec<Shard>, Failure> {
-    let mut shards = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let request = client.list_shards();
-        let request = match token.take() {
-            Some(token) => request.next_token(token),
-            None => request.stream_name(stream),
-        };
-        let page = request.send().await.map_err(told)?;
-        shards.extend(page.shards.unwrap_or_default());
-        match page.next_token {
-            Some(next) => token = Some(next),
-            None => return Ok(shards),
-        }
-    }
-}
-
 fn ending(shard: &Shard) -> Option<&str> {
     shard.sequence_number_range().and_then(|range| range.ending_sequence_number())
 }
@@ -149,7 +131,7 @@ fn parents(shard: &Shard) -> Vec<&str> {
 
 pub async fn describe(client: &Client, output: &Output, args: &Named) -> Result<(), Failure> {
     let about = summary(client, &args.stream).await?;
-    let shards = shards(client, &args.stream).await?;
+    let shards = shards(client, &args.stream, None).await?;
     let text = || {
         let mut lines = vec![format!(
             "{}  {}  {} open of {} shards  kept {} h  {}",
@@ -199,7 +181,7 @@ pub async fn split(client: &Client, output: &Output, args: &Split) -> Result<(),
     let at = match args.at {
         Some(at) => at,
         None => {
-            let all = shards(client, &args.stream).await?;
+            let all = shards(client, &args.stream, None).await?;
             let shard = all.iter().find(|shard| shard.shard_id() == args.shard);
             let range = shard.and_then(|shard| {
                 let (start, end) = keys(shard);

@@ -1,6 +1,7 @@
 //! `kcl stream`.
 
 mod admin;
+mod listing;
 mod output;
 mod put;
 mod tail;

@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::listing::shards;
 use super::output::{Output, Printed};
 use super::{Failure, told};
 
@@ -125,31 +126,8 @@ async fn first_shards(client: &Client, args: &Args) -> Result<Vec<String>, Failu
             .timestamp(DateTime::from_secs_f64(seconds)),
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
-    let shards = listed(client, &args.stream, Some(filter)).await?;
+    let shards = shards(client, &args.stream, Some(filter)).await?;
     Ok(shards.into_iter().map(|shard| shard.shard_id).collect())
-}
-
-/// The shards of a stream, page by page.
-async fn listed(
-    client: &Client,
-    stream: &str,
-    filter: Option<ShardFilter>,
-) -> Result<Vec<Shard>, Failure> {
-    let mut shards = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let request = client.list_shards();
-        let request = match token.take() {
-            Some(token) => request.next_token(token),
-            None => request.stream_name(stream).set_shard_filter(filter.clone()),
-        };
-        let page = request.send().await.map_err(told)?;
-        shards.extend(page.shards.unwrap_or_default());
-        match page.next_token {
-            Some(next) => token = Some(next),
-            None => return Ok(shards),
-        }
-    }
 }
 
 /// Of a listing, those that came out of this shard.
@@ -287,7 +265,7 @@ impl Reader {
     async fn listed_children(&self) -> Result<Vec<Child>, Failure> {
         let mut missing = format!("{} has ended, but no children of it are listed", self.shard);
         for _ in 0..PATIENCE {
-            match listed(&self.client, &self.stream, None).await {
+            match shards(&self.client, &self.stream, None).await {
                 Ok(shards) => {
                     let children = children_of(&self.shard, shards);
                     if !children.is_empty() {
@@ -350,139 +328,5 @@ fn print(output: &Output, shard: &str, record: &Record) -> Printed {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use aws_sdk_kinesis::config::interceptors::FinalizerInterceptorContextMut;
-    use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
-    use aws_sdk_kinesis::error::BoxError;
-    use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-    use aws_sdk_kinesis::primitives::Blob;
-    use kcl_core::protocol::Moment;
-    use kcl_endpoint::{Endpoint, EndpointConfig};
-    use kcl_stream_local::Throughput;
-
-    use super::*;
-
-    fn child(shard: &str, parents: &[&str]) -> Child {
-        let parents = parents.iter().map(|&parent| parent.to_owned()).collect();
-        Child { shard: shard.to_owned(), parents }
-    }
-
-    #[test]
-    fn a_child_waits_for_all_its_parents_that_are_read() {
-        let mut lineage = Lineage::default();
-        lineage.begin("a");
-        lineage.begin("b");
-        let merged = || vec![child("c", &["a", "b"])];
-        assert!(lineage.end("a", merged()).is_empty());
-        assert_eq!(lineage.end("b", merged()), ["c"]);
-        let halves = vec![child("d", &["c"]), child("e", &["c"])];
-        assert_eq!(lineage.end("c", halves), ["d", "e"]);
-        // One of the two had ended before this began.
-        assert_eq!(lineage.end("d", vec![child("f", &["d", "before"])]), ["f"]);
-    }
-
-    /// Takes the children from every answer, as if the engine did not name them.
-    #[derive(Debug)]
-    struct NamesNoChildren(Arc<AtomicU64>);
-
-    impl Intercept for NamesNoChildren {
-        fn name(&self) -> &'static str {
-            "NamesNoChildren"
-        }
-        fn modify_before_attempt_completion(
-            &self,
-            context: &mut FinalizerInterceptorContextMut<'_>,
-            _: &RuntimeComponents,
-            _: &mut ConfigBag,
-        ) -> Result<(), BoxError> {
-            let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
-            let got = output.downcast_mut::<GetRecordsOutput>();
-            if got.and_then(|got| got.child_shards.take()).is_some() {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn children_that_the_last_page_does_not_name_are_followed_through_the_listing() {
-        let config = EndpointConfig {
-            streams: vec![("s".to_owned(), 1)],
-            throughput: Throughput::Unlimited,
-            ..EndpointConfig::default()
-        };
-        let endpoint = Endpoint::start(config).await.unwrap();
-        let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
-        let put = async |data: &str| {
-            let put = client.put_record().stream_name("s").partition_key("k");
-            put.data(Blob::new(data)).send().await.unwrap();
-        };
-        let [parent, left, right] = [0, 1, 2].map(|number| format!("shardId-{number:012}"));
-        put("before the split").await;
-        let split = client.split_shard().stream_name("s").shard_to_split(parent);
-        split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
-        put("in a half").await;
-        let merge = client.merge_shards().stream_name("s").shard_to_merge(left);
-        merge.adjacent_shard_to_merge(right).send().await.unwrap();
-        put("after the merge").await;
-        let hidden = Arc::new(AtomicU64::new(0));
-        let config = client.config().to_builder().interceptor(NamesNoChildren(hidden.clone()));
-        let words = ["tail", "s", "--from", "trim-horizon", "--count", "3"];
-        let args = Args::parse_from(words);
-        run(&Client::from_conf(config.build()), &Output::new(false), &args).await.unwrap();
-        assert!(hidden.load(Ordering::Relaxed) >= 3, "the three that ended named theirs");
-    }
-
-    /// A clock that begins now and that the test moves.
-    struct Moved(AtomicU64);
-
-    #[kcl_core::async_trait]
-    impl Clock for Moved {
-        fn monotonic(&self) -> Moment {
-            Moment(Duration::from_millis(self.wall_millis()))
-        }
-        fn wall_millis(&self) -> u64 {
-            SystemClock.wall_millis() + self.0.load(Ordering::Relaxed)
-        }
-        async fn sleep_until(&self, moment: Moment) {
-            while self.monotonic() < moment {
-                SystemClock.sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_first_place_that_expired_skips_nothing() {
-        let clock = Arc::new(Moved(AtomicU64::new(0)));
-        let config = EndpointConfig {
-            streams: vec![("s".to_owned(), 1)],
-            clock: clock.clone(),
-            ..EndpointConfig::default()
-        };
-        let endpoint = Endpoint::start(config).await.unwrap();
-        let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
-        let (stream, shard) = ("s".to_owned(), "shardId-000000000000".to_owned());
-        let from = From::Latest;
-        let mut reader =
-            Reader { client: client.clone(), stream, shard, from, began: None, last: None };
-        let first = reader.iterator().await.unwrap();
-        let put = client.put_record().stream_name("s").partition_key("k");
-        put.data(Blob::new("never brought")).send().await.unwrap();
-        clock.0.store(301_000, Ordering::Relaxed);
-        let expired = client.get_records().shard_iterator(first).send().await.unwrap_err();
-        assert_eq!(expired.code(), Some("ExpiredIteratorException"));
-        let again = reader.iterator().await.unwrap();
-        let got = client.get_records().shard_iterator(again).send().await.unwrap();
-        assert_eq!(got.records()[0].data().as_ref(), b"never brought");
-    }
-
-    #[test]
-    fn a_beginning_is_a_word_or_a_time() {
-        assert_eq!(from("latest"), Ok(From::Latest));
-        assert_eq!(from("1767225600.5"), Ok(From::Time(1_767_225_600.5)));
-        assert!(from("yesterday").is_err() && from("-1").is_err());
-    }
-}
+#[path = "tail_tests.rs"]
+mod tests;

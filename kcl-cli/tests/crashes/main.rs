@@ -1,11 +1,13 @@
 //! `kcl serve --data` is killed at random moments under puts, reads and reshards, and started
-//! again: nothing acknowledged and nothing once read is lost, and order is kept.
+//! again: nothing acknowledged and nothing once read is lost, and order is kept. Its files are small,
+//! so that it steps from one to the next some times between two kills.
 //!
 //! 20 kills; more: `KCL_KILLS=200 cargo test --release -p kcl-cli --test crashes`.
 
 mod ledger;
 mod server;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,14 +45,16 @@ async fn kills_at_any_moment_lose_nothing_acknowledged_and_keep_order() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Ledger::default());
     let next = Arc::new(AtomicU64::new(0));
-    let mut rolls = Rolls(seed << 32);
+    let (mut rolls, mut starts) = (Rolls(seed << 32), 1);
     for round in 0..kills {
         if rolls.below(5) == 0 {
             // Killed while it reads its folder.
+            starts += 1;
             let starting = Server::spawn(folder.path());
             SystemClock.sleep(Duration::from_millis(rolls.below(30))).await;
             starting.kill();
         }
+        starts += 1;
         let mut server = Server::spawn(folder.path());
         let client = server.client().await;
         ledger.compare(&client).await;
@@ -77,6 +81,18 @@ async fn kills_at_any_moment_lose_nothing_acknowledged_and_keep_order() {
     eprintln!("{}", ledger.summary());
     assert!(ledger.acknowledged() >= kills * 3, "hardly anything was put: {}", ledger.summary());
     server.kill();
+    let files = files(folder.path());
+    eprintln!("{files} files of records");
+    // A start begins one file at most.
+    assert!(files >= starts + kills / 2, "hardly a step to a next file: {files}, {starts} starts");
+}
+
+/// Files of records in the folder.
+fn files(folder: &Path) -> u64 {
+    let streams = std::fs::read_dir(folder.join("streams")).unwrap();
+    let files = streams.flat_map(|stream| std::fs::read_dir(stream.unwrap().path()).unwrap());
+    files.filter(|file| file.as_ref().unwrap().path().extension() == Some("seg".as_ref())).count()
+        as u64
 }
 
 /// Puts numbers, one put after the other, until the server is gone.

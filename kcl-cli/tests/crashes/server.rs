@@ -22,7 +22,8 @@ impl Server {
     pub fn spawn(folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         command.args(["serve", "--port", "0", "--unlimited", "--transition-ms", "0"]);
-        command.args(["--streams", "orders:3", "--data"]).arg(folder);
+        // Many files, so that kills fall on the step from one to the next.
+        command.args(["--segment-kib", "1", "--streams", "orders:3", "--data"]).arg(folder);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = process.stdout.take().map(BufReader::new);
         Self { process, output }
