@@ -65,23 +65,17 @@ impl Shared {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let beyond = queue.entries.iter().position(|entry| {
             bytes += weight(entry);
-            bytes <= BATCH_BYTES
-        };
+            bytes > BATCH_BYTES
+        });
         // At least one, and in the order of the queue.
-        let count = queue.entries.iter().take_while(fits_or_first(fits)).count();
+        let count = beyond.map_or(queue.entries.len(), |beyond| beyond.max(1));
         let rest = queue.entries.split_off(count);
         let batch = mem::replace(&mut queue.entries, rest);
         self.bytes.fetch_sub(batch.iter().map(weight).sum(), Ordering::Relaxed);
         Some((batch, queue.horizon_millis.take()))
     }
-}
-
-/// As `fits`, but the first always does.
-fn fits_or_first<'a>(mut fits: impl FnMut(&&'a Entry) -> bool) -> impl FnMut(&&'a Entry) -> bool {
-    let mut is_first = true;
-    move |entry| fits(entry) | mem::replace(&mut is_first, false)
 }
 
 impl DiskJournal {

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Hand, create, numbered, open, open_with, put, segments, texts};
 use kcl_core::ReadFrom;
+use kcl_stream_disk::limits::FIRST_RESERVE_BYTES;
 use kcl_stream_disk::{DiskOptions, DiskStore};
 use kcl_stream_local::{NewRecord, ShardFilter, ShardNumber, StreamOptions, Throughput};
 
@@ -96,6 +97,20 @@ fn a_deleted_stream_stays_deleted_and_a_new_one_has_higher_numbers() {
     let stream = create(&engine, 1);
     assert!(put(&stream, "new") > old);
     assert_eq!(texts(&stream, 0), ["new"]);
+}
+
+#[test]
+fn a_file_has_its_length_before_it_has_its_records() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+    let engine = open(folder.path(), &clock);
+    let stream = create(&engine, 1);
+    let length = || segments(folder.path()).last().unwrap().metadata().unwrap().len();
+    let before = length();
+    assert!(before >= FIRST_RESERVE_BYTES, "{before}");
+    for n in 0..100 {
+        put(&stream, n);
+    }
+    assert_eq!(length(), before, "a sync of each would have had to write a length too");
 }
 
 #[test]

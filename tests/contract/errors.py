@@ -2,7 +2,7 @@
 one, and each that the model declares of an operation is provoked here or in the contract test, or listed
 below with the reason why not. Needs an endpoint with the service's limits on which changes take a while.
 
-usage: errors.py URL PRODUCED.json kcl-endpoint/src/error.rs
+usage: errors.py URL PRODUCED.json SOURCE.rs...
 """
 
 import json
@@ -10,13 +10,15 @@ import re
 import sys
 import time
 
-from contract import COMMON, Model, World, load
+from contract import COMMON, World, load
+from shapes import Model
 from wire import Wire
 
 # Errors of a declared name that nothing provokes, by name: everywhere.
 NEVER = {
     "AccessDeniedException": "needs --auth: tests/kinesis/keys.rs",
-    "InternalFailureException": "a disk has to fail: kcl-endpoint/src/state/keep.rs, kcl-stream-disk/tests",
+    "InternalFailureException": "a disk has to fail or a stream be full: kcl-endpoint/src/state/keep.rs, "
+                                "kcl-stream-disk/tests, kcl-endpoint/tests/service/puts.rs",
     "ExpiredIteratorException": "five minutes have to pass: kcl-endpoint/tests/service/reading.rs",
     "ExpiredNextTokenException": "five minutes have to pass: kcl-endpoint/tests/service/shards.rs",
     "KMSAccessDeniedException": "no key is asked for: encryption is told, not done",
@@ -82,9 +84,9 @@ class Provoked:
         return answer
 
 
-def sent(source):
-    """Names of errors in the endpoint's source."""
-    text = open(source, encoding="utf-8").read()
+def sent(sources):
+    """Names of errors in the source of the endpoint and of its engine."""
+    text = "".join(open(source, encoding="utf-8").read() for source in sources)
     return set(re.findall(r'"([A-Z]\w+(?:Exception|Unavailable))"', text))
 
 
@@ -180,12 +182,12 @@ def provoke(operation, provoked):
 
 
 def main():
-    url, path, source = sys.argv[1:]
+    url, path, *sources = sys.argv[1:]
     model = Model(load())
     World.model = model
     produced = {operation: set(names) for operation, names in json.load(open(path)).items()}
     declared_anywhere = set().union(*(model.errors(operation) for operation in model.operations))
-    names = sent(source)
+    names = sent(sources)
     for name in sorted(names - declared_anywhere - COMMON.keys()):
         findings.append(f"{name}: sent, neither in the model nor a documented common error")
     provoked = Provoked(Wire(url, "json"), model, produced)

@@ -167,6 +167,23 @@ async fn warm_throughput_needs_the_commitment_and_on_demand() {
 }
 
 #[tokio::test]
+async fn a_commitment_that_is_ended_ends_a_day_after_it_began() {
+    let world = world().await;
+    let set = |status: &str| json!({"MinimumThroughputBillingCommitment": {"Status": status}});
+    let started = world.now_seconds();
+    world.ok("UpdateAccountSettings", set("ENABLED")).await;
+    world.pass(HOUR);
+    let told = world.ok("UpdateAccountSettings", set("DISABLED")).await;
+    let until = json!({"Status": "ENABLED_UNTIL_EARLIEST_ALLOWED_END", "StartedAt": started,
+        "EarliestAllowedEndAt": started + 86_400.0});
+    assert_eq!(told["MinimumThroughputBillingCommitment"], until);
+    world.pass(23 * HOUR);
+    let told = world.ok("DescribeAccountSettings", json!({})).await;
+    let ended = json!({"Status": "DISABLED", "StartedAt": started, "EndedAt": started + 86_400.0});
+    assert_eq!(told["MinimumThroughputBillingCommitment"], ended);
+}
+
+#[tokio::test]
 async fn a_stream_has_at_most_fifty_tags() {
     let world = world().await;
     let tags = |range: std::ops::Range<u32>| -> Value {
