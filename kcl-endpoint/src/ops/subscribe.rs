@@ -13,8 +13,9 @@ use super::read::{from, room_for, write_children, write_records};
 use crate::body::Reply;
 use crate::error::ApiError;
 use crate::event::{event, exception};
-use crate::limits::{ACCOUNT, SUBSCRIPTION_LIFE};
-use crate::limits::{EVENT_BYTES, EVENT_RECORDS, EVENTS_AHEAD, IDLE_EVENT_EVERY};
+use crate::limits::{
+    ACCOUNT, EVENT_BYTES, EVENT_RECORDS, EVENTS_AHEAD, IDLE_EVENT_EVERY, SUBSCRIPTION_LIFE,
+};
 use crate::names::consumer_of_arn;
 use crate::out::Out;
 use crate::state::State;
