@@ -85,8 +85,9 @@ mod tests {
     fn every_name_of_a_stream_counts() {
         let seal = Seal::new();
         let token = seal.close(&IteratorToken { s: "it".into(), c: 1, n: 2, p: 3, t: 4 });
-        let (of, after) = ("shards of p".to_owned(), String::new());
-        let page = seal.close(&PageToken { of, created: 1, after, filter: None, t: 1 });
+        let (listing, after) = ("shards of p".to_owned(), String::new());
+        let page = PageToken { of: listing, created: 1, after, filter: None, t: 1 };
+        let page = seal.close(&page);
         for (body, expected) in [
             ("{}".to_owned(), "*".to_owned()),
             (r#"{"StreamName":"a","Data":"eA=="}"#.into(), arn("a")),
