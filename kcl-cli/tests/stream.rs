@@ -147,7 +147,7 @@ fn the_example_of_the_help_works() {
     }
     let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let output = BufReader::new(shell.stdout.take().unwrap());
-    let (told, lines) = std::sync::mpsc::channel();
+    let (told, lines) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || output.lines().try_for_each(|line| told.send(line.unwrap())));
     let (mut followed, mut receipts) = (std::collections::BTreeSet::new(), 0);
     while followed.len() < 10 || receipts < 10 {

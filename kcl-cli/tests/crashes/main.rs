@@ -1,6 +1,6 @@
 //! `kcl serve --data` is killed at random moments under puts, reads and reshards, and started
-//! again: nothing acknowledged and nothing once read is lost, and order is kept. Its files are small,
-//! so that it steps from one to the next some times between two kills.
+//! again: nothing acknowledged and nothing once read is lost, and order is kept. Its files are
+//! small, so that it steps from one to the next some times between two kills.
 //!
 //! 20 kills; more: `KCL_KILLS=200 cargo test --release -p kcl-cli --test crashes`.
 

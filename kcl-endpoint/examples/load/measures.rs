@@ -157,8 +157,8 @@ fn put_many(
     Ok((records / took.as_secs_f64(), used.as_secs_f64() * 1e6 / records))
 }
 
-/// Fails unless every record of a PutRecords was taken: those that were refused come in an answer of
-/// status 200 too. Searched for as bytes: to parse it would cost more than the server.
+/// Fails unless every record of a PutRecords was taken: those that were refused come in an answer
+/// of status 200 too. Searched for as bytes: to parse it would cost more than the server.
 fn all_taken(encoding: Encoding, answer: &[u8]) -> Result<(), Failure> {
     const COUNT: &[u8] = b"FailedRecordCount";
     let find = |bytes: &[u8]| bytes.windows(COUNT.len()).position(|window| window == COUNT);
