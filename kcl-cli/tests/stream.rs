@@ -111,7 +111,7 @@ fn help_names_every_command_and_what_each_takes() {
         "--endpoint-url",
         "<STREAM>",
         "<STREAM> [DATA] --key",
-        "<STREAM> --from --count trim-horizon",
+        "<STREAM> --from --count",
         "<STREAM> <SHARD> --at",
         "<STREAM> <SHARD> <ADJACENT>",
         "<STREAM> --yes",
@@ -122,7 +122,8 @@ fn help_names_every_command_and_what_each_takes() {
         let own = kcl(&["stream", command, "--help"]);
         assert!(!about.is_empty() && own.starts_with(about), "{about}: {own}");
         for word in takes.split(' ') {
-            assert!(own.contains(word), "no {word} in {own}");
+            let mut lines = own.lines().skip(1).map(str::trim_start);
+            assert!(lines.any(|line| line.starts_with(word)), "no {word} in {own}");
         }
     }
 }
