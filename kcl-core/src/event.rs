@@ -103,6 +103,13 @@ pub enum EventKind {
         /// The dead one.
         worker: WorkerId,
     },
+    /// The rows of the workers cannot be read, and trying again does not mend it: a worker that
+    /// joins is not seen, and none can start. Those known are watched one by one. Told once for
+    /// each reason.
+    WorkersUnreadable {
+        /// Why, with the row's key if it is about one.
+        error: String,
+    },
     /// A lease names a worker without a row; one is made and watched.
     OwnerMissing {
         /// The worker named.

@@ -14,6 +14,7 @@ use crate::processor::ProcessorFactory;
 use crate::scheduler::WorkerError;
 use crate::source::StreamSource;
 use crate::streams::StreamRequest;
+use crate::table::TableError;
 
 /// What a handle asks of the control loop.
 pub(crate) enum Command {
@@ -49,6 +50,9 @@ pub struct Status {
     pub phase: WorkerPhase,
     /// Every shard it runs, in lease key order.
     pub shards: Vec<ShardStatus>,
+    /// Why it cannot read the rows of the other workers, if trying again does not mend that: a row
+    /// that does not decode, or a right that is missing. A person has to look.
+    pub workers_unreadable: Option<TableError>,
 }
 
 /// One shard a worker runs.
@@ -86,12 +90,22 @@ pub(crate) struct HandleShared {
     pub(crate) worker: Mutex<Option<WorkerId>>,
     pub(crate) phase: watch::Sender<WorkerPhase>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) unreadable: Unreadable,
 }
+
+/// Why the rows of the workers cannot be read, if trying again does not mend that.
+pub(crate) type Unreadable = Arc<Mutex<Option<TableError>>>;
 
 impl HandleShared {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let (phase, _) = watch::channel(WorkerPhase::Starting);
-        Arc::new(Self { board: Board::default(), worker: Mutex::default(), phase, clock })
+        Arc::new(Self {
+            board: Board::default(),
+            worker: Mutex::default(),
+            phase,
+            clock,
+            unreadable: Unreadable::default(),
+        })
     }
     pub(crate) fn post(&self, worker: Option<WorkerId>, phase: WorkerPhase) {
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = worker;
@@ -202,7 +216,9 @@ impl Handle {
             WorkerPhase::Running if self.shutdown.is_cancelled() => WorkerPhase::Leaving,
             phase => phase,
         };
-        Status { worker, phase, shards }
+        let unreadable = &self.shared.unreadable;
+        let workers_unreadable = unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status { worker, phase, shards, workers_unreadable }
     }
 
     /// Hands every lease over and stops the worker; returns once it has stopped. Cancel-safe: the

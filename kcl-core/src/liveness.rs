@@ -20,7 +20,7 @@ use crate::event::EventKind;
 use crate::hints::Hint;
 use crate::limits::HURRIED_APART;
 use crate::registration::{Ended, Registration};
-use crate::table::{LeaseTable, Scan};
+use crate::table::{LeaseTable, Scan, TableError};
 
 /// The loop's state.
 pub(crate) struct LivenessLoop {
@@ -230,16 +230,30 @@ impl LivenessLoop {
         let others = view.workers.values().filter(|row| !row.state.is_dead()).map(|row| &row.id);
         let others = others.filter(|id| **id != registration.me);
         let scan_due = hinted || self.scan_due(now);
-        match watched(&registration.me, others).filter(|_| view.scanned && !scan_due) {
-            None => self.scan().await,
-            Some(successors) => {
-                for id in successors {
-                    if let Ok(Some(Row::Worker(row))) = self.table.read(&RowKey::Worker(id)).await {
-                        let now = registration.clock.monotonic();
-                        self.state().watch.observe(&row, now);
-                    }
-                }
+        let successors = watched(&registration.me, others.clone());
+        if successors.is_none() || !view.scanned || scan_due {
+            let Err(error) = self.scan().await else { return };
+            let lasts = !error.is_transient();
+            registration.cannot_look(error);
+            if !lasts {
+                return;
             }
+        }
+        // One row that nobody can read must not end the watch over all the others.
+        for id in successors.unwrap_or_else(|| others.cloned().collect()) {
+            self.look_at(id).await;
+        }
+    }
+
+    async fn look_at(&self, id: WorkerId) {
+        match self.table.read(&RowKey::Worker(id.clone())).await {
+            Ok(Some(Row::Worker(row))) => {
+                let now = self.registration.clock.monotonic();
+                self.state().watch.observe(&row, now);
+            }
+            // Nobody acts on it until a person has looked.
+            Err(error) if !error.is_transient() => self.state().watch.forget(&id),
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -249,16 +263,10 @@ impl LivenessLoop {
         (now.0.as_nanos() / heartbeat).is_multiple_of(3)
     }
 
-    async fn scan(&self) {
+    async fn scan(&self) -> Result<(), TableError> {
         let registration = &self.registration;
         let sent_at = registration.clock.monotonic();
-        let rows = match self.table.scan(Scan::Coordination).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::warn!(%error, "the worker rows cannot be read");
-                return;
-            }
-        };
+        let rows = self.table.scan(Scan::Coordination).await?;
         let now = registration.clock.monotonic();
         let mut workers = BTreeMap::new();
         let mut table = None;
@@ -273,9 +281,8 @@ impl LivenessLoop {
             let mut state = self.state();
             workers.values().for_each(|row| state.watch.observe(row, now));
         }
-        registration.change_view(|view| {
+        registration.looked(|view| {
             view.workers = Arc::new(workers);
-            view.scanned = true;
             view.scanned_at = sent_at;
             if let Some(table) = table {
                 if table.round != view.table.round {
@@ -284,6 +291,7 @@ impl LivenessLoop {
                 view.table = table;
             }
         });
+        Ok(())
     }
 
     async fn fence_the_dead(&self, stop: &CancellationToken) {

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::event::{Event, EventKind, Observer};
+use crate::handle::Unreadable;
 use crate::hints::{Hint, Hints, Listener, Told};
 use crate::permit::{Permit, Validity};
 use crate::random::{Random, WorkerIds};
@@ -47,6 +48,7 @@ pub(crate) struct Registration {
     control_ticked: AtomicU64,
     /// The streams this worker reads; its row follows with the next heartbeat.
     reads: Mutex<Reads>,
+    unreadable: Unreadable,
 }
 
 struct Held {
@@ -153,6 +155,31 @@ impl Registration {
         self.news.notify_one();
     }
 
+    /// The rows of the workers were read: the view has them.
+    pub(crate) fn looked(&self, change: impl FnOnce(&mut View)) {
+        locked(&self.unreadable).take();
+        self.change_view(|view| {
+            view.scanned = true;
+            change(view);
+        });
+    }
+    /// They could not be read. What trying again does not mend is told, once.
+    pub(crate) fn cannot_look(&self, error: TableError) {
+        tracing::warn!(%error, "the worker rows cannot be read");
+        if error.is_transient() {
+            return;
+        }
+        let told = locked(&self.unreadable).replace(error.clone());
+        if told.as_ref() != Some(&error) {
+            self.observe(EventKind::WorkersUnreadable { error: error.to_string() });
+            self.news.notify_one();
+        }
+    }
+    /// Why this worker will never see the others, if it has not yet.
+    pub(crate) fn never_sees(&self) -> Option<TableError> {
+        locked(&self.unreadable).clone().filter(|_| !locked(&self.view).scanned)
+    }
+
     /// Tells a worker to look now, if it can be reached.
     pub(crate) fn hint(&self, to: &WorkerId, hint: Hint) -> Told {
         let workers = Arc::clone(&locked(&self.view).workers);
@@ -232,6 +259,7 @@ pub(crate) struct Registrar {
     pub(crate) hints: bool,
     pub(crate) listener: Option<Listener>,
     pub(crate) rules: Rules,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl Registrar {
@@ -316,7 +344,9 @@ impl Registrar {
             decided: Mutex::default(),
             control_ticked: AtomicU64::new(now.as_nanos()),
             reads: Mutex::new(reads),
+            unreadable: Arc::clone(&self.unreadable),
         };
+        locked(&registration.unreadable).take();
         registration.observe(EventKind::Registered);
         Ok(Some((Arc::new(registration), liveness)))
     }

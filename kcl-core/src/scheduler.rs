@@ -362,6 +362,7 @@ impl Worker {
             hints: config.hints,
             listener: self.listen().await?,
             rules: config.rules,
+            unreadable: Arc::clone(&self.shared.unreadable),
         };
         let mut consumers = Consumers::new(self.runtime.clone(), Arc::clone(&self.shared.board));
         let Some(streams) = self.until_shutdown(self.bind(&registrar.random)).await.transpose()?

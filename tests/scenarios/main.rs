@@ -1,6 +1,7 @@
 //! The promises of docs/protocol.md, each told as a story: on a paused clock, but where a file
 //! takes real time.
 
+mod bad_rows;
 mod broken;
 mod broken_liveness;
 mod budget;

@@ -223,6 +223,10 @@ impl<'a> Control<'a> {
         if self.registration.view().ended.is_some() {
             return Some(ControlEnd::Over);
         }
+        if let Some(error) = self.registration.never_sees() {
+            // Without a first look there is no plan, and no way to leave either.
+            return Some(ControlEnd::Failed(WorkerError::Table(error)));
+        }
         self.has_left()
             .then(|| self.parting_error.take().map_or(ControlEnd::Left, ControlEnd::Failed))
     }

@@ -302,12 +302,14 @@ impl Registration {
     /// next look will do.
     pub(crate) async fn look_at_workers(&self) {
         let sent_at = self.clock.monotonic();
-        let Ok(rows) = self.table.scan(Scan::Coordination).await else { return };
+        let rows = match self.table.scan(Scan::Coordination).await {
+            Ok(rows) => rows,
+            Err(error) => return self.cannot_look(error),
+        };
         let workers = rows.into_iter().filter_map(Row::into_worker);
         let workers: BTreeMap<_, _> = workers.map(|row| (row.id.clone(), row)).collect();
-        self.change_view(|view| {
+        self.looked(|view| {
             view.workers = Arc::new(workers);
-            view.scanned = true;
             view.scanned_at = sent_at;
         });
     }

@@ -47,6 +47,9 @@ impl Display for EventKind {
             Self::Deregistered => f.write_str("registration is over"),
             Self::ControlStalled => f.write_str("control loop stood still, heartbeats stop"),
             Self::FencedOther { worker } => write!(f, "declared {worker} dead"),
+            Self::WorkersUnreadable { error } => {
+                write!(f, "the rows of the workers cannot be read: {error}")
+            }
             Self::OwnerMissing { worker } => write!(f, "watches {worker}, which has no row"),
             Self::Asked { donor, leases } => write!(f, "asked {donor} for {leases} leases"),
             Self::SyncFailed { error } => write!(f, "listing shards failed: {error}"),
