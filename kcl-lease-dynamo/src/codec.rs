@@ -65,7 +65,8 @@ pub(crate) fn prepared_attributes(
 }
 
 fn checkpoint(row: Reader<'_>) -> Decoded<Checkpoint> {
-    parse_checkpoint(row, row.text(s::CHECKPOINT)?, s::CHECKPOINT_SUB, s::CHECKPOINT_MILLIS)
+    let names = [s::CHECKPOINT, s::CHECKPOINT_SUB, s::CHECKPOINT_MILLIS];
+    parse_checkpoint(row, row.text(s::CHECKPOINT)?, names)
 }
 
 /// The Java KCL takes an empty text for none, so it is none here too.
@@ -73,19 +74,22 @@ fn prepared(row: Reader<'_>) -> Decoded<Option<Prepared>> {
     let Some(text) = row.text_if_any(s::PENDING)?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let checkpoint = parse_checkpoint(row, text, s::PENDING_SUB, s::PENDING_MILLIS)?;
+    let names = [s::PENDING, s::PENDING_SUB, s::PENDING_MILLIS];
+    let checkpoint = parse_checkpoint(row, text, names)?;
     let state = row.bytes_if_any(s::PENDING_STATE)?.unwrap_or_default();
     Ok(Some(Prepared { checkpoint, state: Bytes::copy_from_slice(state) }))
 }
 
-fn parse_checkpoint(row: Reader<'_>, text: &str, sub: &str, millis: &str) -> Decoded<Checkpoint> {
+/// `names` are those of the text itself, of the subsequence number and of the time.
+fn parse_checkpoint(row: Reader<'_>, text: &str, names: [&str; 3]) -> Decoded<Checkpoint> {
+    let [name, sub, millis] = names;
     Ok(match text {
         s::TRIM_HORIZON => Checkpoint::TrimHorizon,
         s::LATEST => Checkpoint::Latest,
         s::SHARD_END => Checkpoint::ShardEnd,
         s::AT_TIMESTAMP => Checkpoint::AtTimestamp(row.number(millis)?),
         digits => Checkpoint::At(Position {
-            sequence: digits.parse().map_err(|error| format!("{}: {error}", s::CHECKPOINT))?,
+            sequence: digits.parse().map_err(|error| format!("{name}: {error}"))?,
             subsequence: row.number_if_any(sub)?.unwrap_or(0),
         }),
     })

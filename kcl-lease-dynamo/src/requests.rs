@@ -30,6 +30,13 @@ pub(crate) struct Requests {
     pub counters: Arc<Counters>,
 }
 
+/// What one segment of a scan brought.
+#[derive(Default)]
+struct Pages {
+    rows: Vec<Row>,
+    count: u32,
+}
+
 impl Requests {
     pub(crate) fn table_name(&self, place: Place) -> &str {
         match place {
@@ -51,7 +58,11 @@ impl Requests {
     }
 
     /// Sends one write alone.
-    async fn send(&self, write: &ConditionalWrite, pin: Option<&Row>) -> Answer {
+    async fn send(
+        &self,
+        write: &ConditionalWrite,
+        pin: Option<&Row>,
+    ) -> Result<CasOutcome, TableError> {
         let rendered = render(write, pin, Alone::Yes)?;
         crate::send::alone(self, rendered).await
     }
@@ -95,18 +106,7 @@ impl Requests {
         }
         Err(TableError::Conflict)
     }
-}
 
-type Answer = Result<CasOutcome, TableError>;
-
-/// What one segment of a scan brought.
-#[derive(Default)]
-struct Pages {
-    rows: Vec<Row>,
-    count: u32,
-}
-
-impl Requests {
     pub(crate) async fn prepare(&self) -> Result<String, TableError> {
         if let Some(options) = self.create_if_missing.clone() {
             self.make_missing(&options).await?;

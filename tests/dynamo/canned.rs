@@ -1,5 +1,8 @@
 //! An endpoint that misbehaves in one chosen way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -10,44 +13,72 @@ use crate::proxy::read_whole;
 pub enum Habit {
     /// Answers with this status and this error type.
     Answer(u16, &'static str),
+    /// Answers with this status and this body.
+    Say(u16, &'static str),
+    /// Answers with these bodies, one after the other, and with the last for ever.
+    SayInTurn(&'static [&'static str]),
     /// Closes the connection without an answer.
     HangUp,
     /// Never answers.
     Silence,
 }
 
-/// Starts it; returns its URL. It lives as long as the runtime.
-pub async fn endpoint(habit: Habit) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((connection, _)) = listener.accept().await {
-            tokio::spawn(serve(connection, habit));
-        }
-    });
-    format!("http://{address}")
+/// An endpoint that runs; it lives as long as the runtime.
+pub struct Canned {
+    pub url: String,
+    requests: Arc<AtomicU32>,
 }
 
-/// An endpoint where nobody listens.
+impl Canned {
+    /// Requests that came, whole.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Starts it.
+pub async fn endpoint(habit: Habit) -> Canned {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(serve(connection, habit, Arc::clone(&counted)));
+        }
+    });
+    Canned { url, requests }
+}
+
+/// The URL of an endpoint where nobody listens.
 pub async fn closed_endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-async fn serve(mut connection: TcpStream, habit: Habit) {
+/// An answer as it goes over the wire.
+pub fn answer(status: u16, body: &str) -> Vec<u8> {
+    let kind = "application/x-amz-json-1.0";
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Canned\r\ncontent-type: {kind}\r\ncontent-length: ");
+    format!("{head}{length}\r\n\r\n{body}").into_bytes()
+}
+
+/// The body of an error of this type.
+pub fn error(kind: &str) -> String {
+    format!(r#"{{"__type":"com.amazon#{kind}","message":"canned"}}"#)
+}
+
+async fn serve(mut connection: TcpStream, habit: Habit, requests: Arc<AtomicU32>) {
     while read_whole(&mut connection).await.is_some() {
-        match habit {
+        let number = requests.fetch_add(1, Ordering::SeqCst) as usize;
+        let said = match habit {
             Habit::HangUp => return,
             Habit::Silence => std::future::pending().await,
-            Habit::Answer(status, kind) => {
-                let body = format!(r#"{{"__type":"com.amazon#{kind}","message":"canned"}}"#);
-                let answer = format!(
-                    "HTTP/1.1 {status} Canned\r\ncontent-type: application/x-amz-json-1.0\r\n\
-                     content-length: {}\r\n\r\n{body}",
-                    body.len()
-                );
-                connection.write_all(answer.as_bytes()).await.unwrap();
-            }
-        }
+            Habit::Answer(status, kind) => answer(status, &error(kind)),
+            Habit::Say(status, body) => answer(status, body),
+            Habit::SayInTurn(bodies) => answer(200, bodies[number.min(bodies.len() - 1)]),
+        };
+        connection.write_all(&said).await.unwrap();
     }
 }

@@ -11,46 +11,42 @@ use kcl_core::{
 use kcl_lease_dynamo::DynamoLeaseTable;
 use kcl_protocol::{Row, WorkerState};
 use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::canned::{answer, error};
 use crate::local::{client_of, endpoint, table};
-use crate::proxy::{forward, read_whole};
+use crate::proxy::{forward, proxy};
 
 const LEASE_DURATION: Duration = Duration::from_millis(1500);
 
-/// A way to the table that can be stopped up: requests are taken in, and nobody answers.
+/// A way to the table that can be stopped up: requests are taken in, and nobody answers; or made
+/// narrow: nine in ten are throttled.
 #[derive(Clone, Default)]
 struct Throat {
     is_choked: Arc<AtomicBool>,
-    /// Requests that got no answer.
-    swallowed: Arc<AtomicU64>,
+    is_narrow: Arc<AtomicBool>,
+    /// Requests that came while it was either.
+    came: Arc<AtomicU64>,
 }
 
 impl Throat {
     async fn open(&self, upstream: &str) -> String {
-        let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let throat = self.clone();
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(throat.clone().serve(connection, upstream.clone()));
-            }
-        });
-        url
+        proxy(upstream, move |upstream, request| throat.clone().pass(upstream, request)).await
     }
 
-    async fn serve(self, mut client: TcpStream, upstream: String) {
-        while let Some(request) = read_whole(&mut client).await {
-            if self.is_choked.load(Ordering::SeqCst) {
-                self.swallowed.fetch_add(1, Ordering::SeqCst);
-                // The connection stays taken: the pool behind it fills up with such ones.
-                std::future::pending::<()>().await;
-            }
-            let reply = forward(&upstream, &request).await;
-            client.write_all(&reply).await.ok();
+    async fn pass(self, upstream: String, request: Vec<u8>) -> Option<Vec<u8>> {
+        if self.is_choked.load(Ordering::SeqCst) {
+            self.came.fetch_add(1, Ordering::SeqCst);
+            // The connection stays taken: the pool behind it fills up with such ones.
+            std::future::pending::<()>().await;
         }
+        if self.is_narrow.load(Ordering::SeqCst) {
+            let number = self.came.fetch_add(1, Ordering::SeqCst) + 1;
+            if !number.is_multiple_of(10) {
+                return Some(answer(400, &error("ProvisionedThroughputExceededException")));
+            }
+        }
+        Some(forward(&upstream, &request).await)
     }
 }
 
@@ -97,9 +93,10 @@ async fn workers(table: &DynamoLeaseTable) -> Vec<(String, WorkerState, u64)> {
     rows.collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heartbeats_go_on_and_nothing_moves_while_every_other_request_hangs() {
-    let Some((_, direct)) = table("choked").await else { return };
+/// Two workers, of which the first has its data through a throat; what becomes of them while it is
+/// not open, for so many lease durations. The requests that came to it meanwhile.
+async fn nothing_moves(name: &str, durations: u32, shut: impl Fn(&Throat, bool)) -> Option<u64> {
+    let (_, direct) = table(name).await?;
     let throat = Throat::default();
     let url = throat.open(&endpoint().unwrap()).await;
     let heartbeat = LEASE_DURATION / 3;
@@ -114,28 +111,46 @@ async fn heartbeats_go_on_and_nothing_moves_while_every_other_request_hangs() {
     let held = |handle: &Handle| handle.status().shards.len();
     until("two shards each", || held(&first) == 2 && held(&second) == 2).await;
     let before = workers(&direct).await;
-    throat.is_choked.store(true, Ordering::SeqCst);
-    // Checkpoints become due, and hang; and so does whatever else the first one asks.
-    for round in 0..10 {
+    shut(&throat, true);
+    // Checkpoints become due, and fail; and so does whatever else the first one asks.
+    for round in 0..durations * 2 {
         for key in 0..20 {
             stream.put(NewRecord::new(format!("key-{round}-{key}"), vec![0; 8])).unwrap();
         }
         tokio::time::sleep(LEASE_DURATION / 2).await;
     }
-    assert!(throat.swallowed.load(Ordering::SeqCst) > 0, "nothing was choked");
-    until("all records are processed", || seen.load(Ordering::SeqCst) >= 200).await;
-    assert_eq!(seen.load(Ordering::SeqCst), 200, "each at the worker that has its shard");
+    let (came, put) = (throat.came.load(Ordering::SeqCst), u64::from(durations) * 40);
+    assert!(came > 0, "nothing was choked");
+    until("all records are processed", || seen.load(Ordering::SeqCst) >= put).await;
+    assert_eq!(seen.load(Ordering::SeqCst), put, "each at the worker that has its shard");
     assert_eq!((held(&first), held(&second)), (2, 2), "nothing moves");
     for (id, state, heartbeat) in workers(&direct).await {
         let former = before.iter().find(|(other, ..)| *other == id).map(|(_, _, count)| *count);
         let beats = former.map(|former| heartbeat - former);
         assert_eq!(state, WorkerState::Live, "{id}");
-        // Fifteen are due in five lease durations.
-        assert!(beats >= Some(7), "{id}: {beats:?} heartbeats");
+        // Three are due in a lease duration.
+        assert!(beats >= Some(u64::from(durations) * 3 / 2), "{id}: {beats:?} heartbeats");
     }
-    throat.is_choked.store(false, Ordering::SeqCst);
+    shut(&throat, false);
     for (handle, ran) in [(first, first_ran), (second, second_ran)] {
         handle.shutdown().await;
         ran.await.unwrap();
     }
+    Some(came)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_go_on_and_nothing_moves_while_every_other_request_hangs() {
+    let choke = |throat: &Throat, shut| throat.is_choked.store(shut, Ordering::SeqCst);
+    nothing_moves("choked", 5, choke).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_table_is_asked_less_and_nothing_moves() {
+    let narrow = |throat: &Throat, shut| throat.is_narrow.store(shut, Ordering::SeqCst);
+    let Some(came) = nothing_moves("throttled", 10, narrow).await else { return };
+    // Two shards, each with one request at a time, repeated after a quarter of a heartbeat at the
+    // soonest once it has failed a few times.
+    let most = 2 * 10 * 3 * 4 + 2 * 8;
+    assert!(came <= most, "{came} requests in ten lease durations");
 }

@@ -1,5 +1,9 @@
 //! User writes in one transaction with a checkpoint.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue as V, Put, TransactWriteItem};
 use kcl_core::{Effects, LeaseTable, TableError};
@@ -9,7 +13,8 @@ use kcl_protocol::{
     LeaseWrite, Ordinal, Position, SequenceNumber, WorkerId,
 };
 
-use crate::local::{lease, table};
+use crate::local::{client_of, endpoint, lease, table};
+use crate::proxy::{forward, operation, proxy};
 
 fn checkpoint(fence: u64, ordinal: u64) -> ConditionalWrite {
     let at = Position::from(SequenceNumber::from_parts(0, u128::from(ordinal)));
@@ -36,7 +41,7 @@ fn effect(table: &DynamoLeaseTable, key: &str) -> TransactWriteItem {
     TransactWriteItem::builder().put(put.build().unwrap()).build()
 }
 
-fn effects(table: &DynamoLeaseTable, keys: &[&str]) -> Effects {
+pub fn effects(table: &DynamoLeaseTable, keys: &[&str]) -> Effects {
     Effects::new(DynamoEffects(keys.iter().map(|key| effect(table, key)).collect()))
 }
 
@@ -101,4 +106,41 @@ async fn ninety_nine_effects_fit_and_a_hundred_are_refused() {
     let foreign = Effects::new("not ours");
     let error = table.write_with(&checkpoint(5, 2), &foreign).await.unwrap_err();
     assert!(error.to_string().contains("DynamoEffects"), "{error}");
+}
+
+/// Doubles each transaction on its way and gives the second answer; notes the tokens.
+async fn doubling_proxy(tokens: Arc<Mutex<Vec<String>>>) -> String {
+    let treat = move |upstream: String, request: Vec<u8>| {
+        let tokens = Arc::clone(&tokens);
+        async move {
+            let reply = forward(&upstream, &request).await;
+            if operation(&request) != "TransactWriteItems" {
+                return Some(reply);
+            }
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let token = text.split_once(r#""ClientRequestToken":""#).map(|(_, rest)| rest);
+            let token = token.and_then(|rest| rest.split('"').next()).unwrap_or_default();
+            tokens.lock().unwrap().push(token.to_owned());
+            Some(forward(&upstream, &request).await)
+        }
+    };
+    proxy(&endpoint().unwrap(), treat).await
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_doubled_on_its_way_applies_once_and_its_second_answer_says_so() {
+    let Some((client, direct)) = owned("effects-doubled").await else { return };
+    let tokens = Arc::default();
+    let url = doubling_proxy(Arc::clone(&tokens)).await;
+    let table = direct.for_liveness(&client_of(&url), Duration::from_secs(30));
+    for (ordinal, key) in [(1, "one"), (2, "two")] {
+        let outcome = table.write_with(&checkpoint(5, ordinal), &effects(&table, &[key])).await;
+        let Ok(CasOutcome::Won(Some(row))) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(row.into_lease().unwrap().ordinal, Ordinal(ordinal));
+        assert!(exists(&client, &direct, key).await);
+    }
+    let tokens = tokens.lock().unwrap().clone();
+    let different: BTreeSet<&String> = tokens.iter().collect();
+    assert_eq!((tokens.len(), different.len()), (2, 2), "{tokens:?}");
+    assert!(tokens.iter().all(|token| !token.is_empty()), "{tokens:?}");
 }

@@ -137,6 +137,10 @@ async fn a_lease_is_stored_with_the_names_and_types_of_the_java_kcl() {
     let key = "123456789012:orders:1700000000:shardId-000000000003";
     let mut row = lease(key);
     row.parents = [ShardId::new("shardId-000000000001")].into();
+    row.children = [4, 5].map(|n| ShardId::from(format!("shardId-{n:012}"))).into();
+    row.owner = Some(WorkerId::new("w-1"));
+    row.checkpoint =
+        Checkpoint::At(Position { sequence: SEQUENCE.parse().unwrap(), subsequence: 6 });
     let write = ConditionalWrite::Lease(LeaseWrite::Create(row));
     assert!(table.write(&write).await.unwrap().is_won());
     let get = client.get_item().table_name(table.lease_table_name()).consistent_read(true);
@@ -147,10 +151,15 @@ async fn a_lease_is_stored_with_the_names_and_types_of_the_java_kcl() {
         ("shardId", s("shardId-000000000003")),
         ("entityType", s("LEASE")),
         ("leaseCounter", n("0")),
-        ("checkpoint", s("TRIM_HORIZON")),
-        ("checkpointSubSequenceNumber", n("0")),
+        ("leaseOwner", s("w-1")),
+        ("checkpoint", s(SEQUENCE)),
+        ("checkpointSubSequenceNumber", n("6")),
         ("ownerSwitchesSinceCheckpoint", n("0")),
         ("parentShardId", V::Ss(vec!["shardId-000000000001".into()])),
+        (
+            "childShardIds",
+            V::Ss(vec!["shardId-000000000004".into(), "shardId-000000000005".into()]),
+        ),
         ("startingHashKey", s("0")),
         ("endingHashKey", s("340282366920938463463374607431768211455")),
         ("checkpointOrdinal", n("0")),
@@ -180,9 +189,9 @@ async fn a_row_that_does_not_decode_is_named_with_the_reason() {
         ("leaseCounter", None, "leaseCounter is missing"),
         ("leaseCounter", Some(s("7")), "expected N"),
         ("leaseCounter", Some(n("1.5")), "out of range"),
-        ("checkpoint", Some(s("SOON")), "not a sequence number"),
+        ("checkpoint", Some(s("SOON")), "checkpoint: \"SOON\" is not a sequence number"),
         ("checkpoint", Some(s("AT_TIMESTAMP")), "checkpointTimestampMillis is missing"),
-        ("pendingCheckpoint", Some(s("SOON")), "not a sequence number"),
+        ("pendingCheckpoint", Some(s("SOON")), "pendingCheckpoint: \"SOON\" is not a sequence"),
         ("endingHashKey", None, "endingHashKey is missing"),
         ("startingHashKey", Some(s("-1")), "decimal number"),
         ("parentShardId", Some(s("shardId-1")), "expected SS"),

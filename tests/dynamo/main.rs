@@ -2,6 +2,7 @@
 //! `scripts/dynamodb-local exec -- cargo test -p kcl-tests-dynamo`.
 
 mod bound;
+mod broken_rows;
 mod budget;
 mod canned;
 mod choked;

@@ -1,5 +1,7 @@
-//! A proxy that drops, doubles and loses requests, drawn from a seed.
+//! Proxies: one that treats each request as it is told, and one that drops, doubles and loses
+//! requests, drawn from a seed.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +9,38 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::draw::Draw;
+
+/// Starts a proxy of `upstream` (`http://host:port`); returns its URL. Each request is answered by
+/// what `treat` makes of the upstream's address and the request; without an answer the connection
+/// is closed. It lives as long as the runtime.
+pub async fn proxy<F, A>(upstream: &str, treat: F) -> String
+where
+    F: Fn(String, Vec<u8>) -> A + Clone + Send + 'static,
+    A: Future<Output = Option<Vec<u8>>> + Send,
+{
+    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (upstream, treat) = (upstream.clone(), treat.clone());
+            tokio::spawn(async move {
+                while let Some(request) = read_whole(&mut client).await {
+                    let Some(answer) = treat(upstream.clone(), request).await else { return };
+                    client.write_all(&answer).await.ok();
+                }
+            });
+        }
+    });
+    url
+}
+
+/// The operation a request asks for, as in `UpdateItem`.
+pub fn operation(request: &[u8]) -> String {
+    let text = String::from_utf8_lossy(request);
+    let target = text.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
+    target.and_then(|target| target.rsplit('.').next()).unwrap_or("none").to_owned()
+}
 
 /// What became of the requests, counted.
 #[derive(Debug, Default)]

@@ -163,7 +163,7 @@ impl Draw {
         }
     }
     fn worker_change(&mut self) -> WorkerChange {
-        match self.below(11) {
+        match self.below(12) {
             0 => WorkerChange::Beat,
             1 => WorkerChange::State(self.state()),
             2 => WorkerChange::Draining(self.one_in(2)),

@@ -1,17 +1,21 @@
 //! Making, checking and refusing tables.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use kcl_core::{LeaseTable, Scan, TableError};
+use kcl_core::{Bytes, LeaseTable, Scan, TableError};
 use kcl_lease_dynamo::{Billing, DynamoLeaseTable, RequestCounts, TableOptions};
 use kcl_protocol::{
-    ConditionalWrite, Fence, LeaseChange, LeaseCondition, LeaseKey, LeaseWrite, Ordinal, RowKey,
+    Checkpoint, ConditionalWrite, Fence, LeaseChange, LeaseCondition, LeaseKey, LeaseWrite,
+    Ordinal, Prepared, RowKey,
 };
 
+use crate::canned::{Habit, endpoint as canned};
 use crate::local::{client_of, endpoint, lease, prepared, table, unique};
+use crate::proxy::{forward, proxy};
 
 #[tokio::test]
 async fn a_missing_table_is_refused_and_named() {
@@ -121,6 +125,89 @@ async fn a_scan_in_segments_finds_every_row_once_in_order() {
         .build();
     assert_eq!(split.scan(Scan::Leases).await.unwrap(), whole);
     assert_eq!(split.requests().scan_pages, 7);
+}
+
+/// Notes of each scan how many segments it is one of, and whether it goes on from a key.
+async fn scan_noting_proxy(scans: Arc<Mutex<Vec<(u32, bool)>>>) -> String {
+    let treat = move |upstream: String, request: Vec<u8>| {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if text.contains(".Scan") {
+            let of = text.split_once(r#""TotalSegments":"#).map(|(_, rest)| rest);
+            let of = of.and_then(|rest| rest.split([',', '}']).next()?.trim().parse().ok());
+            let goes_on = text.contains("ExclusiveStartKey");
+            scans.lock().unwrap().push((of.unwrap_or(1), goes_on));
+        }
+        async move { Some(forward(&upstream, &request).await) }
+    };
+    proxy(&endpoint().unwrap(), treat).await
+}
+
+#[tokio::test]
+async fn a_table_of_several_pages_is_scanned_whole_and_then_in_as_many_segments() {
+    let Some((_, direct)) = table("pages").await else { return };
+    let scans = Arc::default();
+    let url = scan_noting_proxy(Arc::clone(&scans)).await;
+    let table = direct.for_liveness(&client_of(&url), Duration::from_secs(30));
+    // 2.5 MiB; a page of the service has one.
+    let state = Bytes::from(vec![7; 32 << 10]);
+    let create = |number: u32| {
+        let mut row = lease(&format!("shardId-{number:012}"));
+        row.prepared = Some(Prepared { checkpoint: Checkpoint::Latest, state: state.clone() });
+        ConditionalWrite::Lease(LeaseWrite::Create(row))
+    };
+    for half in [0..40, 40..80] {
+        let writes: Vec<_> = half.map(create).collect();
+        assert!(direct.write_all(&writes).await.unwrap().is_won());
+    }
+    let whole = table.scan(Scan::Leases).await.unwrap();
+    assert_eq!((whole.len(), whole.is_sorted_by_key(|row| row.key())), (80, true));
+    assert_eq!(std::mem::take(&mut *scans.lock().unwrap()), [(1, false), (1, true), (1, true)]);
+    assert_eq!(table.requests().scan_pages, 3);
+    assert_eq!(table.scan(Scan::Leases).await.unwrap(), whole);
+    let begun = |scans: &[(u32, bool)]| scans.iter().filter(|scan| **scan == (3, false)).count();
+    let scans = scans.lock().unwrap();
+    assert_eq!(begun(&scans), 3, "{scans:?}");
+    assert!(scans.iter().all(|scan| scan.0 == 3), "{scans:?}");
+}
+
+macro_rules! described {
+    ($status:literal, $id:literal, $key:literal) => {
+        concat!(
+            r#"{"Table":{"TableName":"t","TableStatus":""#,
+            $status,
+            r#"","TableId":""#,
+            $id,
+            r#"","KeySchema":[{"AttributeName":""#,
+            $key,
+            r#"","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":""#,
+            $key,
+            r#"","AttributeType":"S"}]}}"#
+        )
+    };
+}
+
+#[tokio::test]
+async fn a_table_that_is_still_being_made_is_waited_for() {
+    let habit = Habit::SayInTurn(&[
+        described!("CREATING", "one", "leaseKey"),
+        described!("CREATING", "one", "leaseKey"),
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("CREATING", "two", "rowKey"),
+        described!("UPDATING", "two", "rowKey"),
+    ]);
+    let canned = canned(habit).await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    assert_eq!((canned.requests(), table.requests().control), (5, 5));
+}
+
+#[tokio::test]
+async fn a_table_that_is_being_deleted_is_refused() {
+    let canned = canned(Habit::SayInTurn(&[described!("DELETING", "one", "leaseKey")])).await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+    let error = table.prepare().await.unwrap_err();
+    assert!(matches!(&error, TableError::Refused(why) if why.contains("DELETING")), "{error}");
+    assert_eq!(canned.requests(), 1);
 }
 
 #[tokio::test]
