@@ -113,6 +113,19 @@ pub enum LineEvent {
 }
 
 impl LineEvent {
+    /// Its name, as in the line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::ShardStart { .. } => "shard_start",
+            Self::Records { .. } => "records",
+            Self::ShardEnd { .. } => "shard_end",
+            Self::LeaseLost { .. } => "lease_lost",
+            Self::Overrun { .. } => "overrun",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
     /// The shard it is about.
     pub fn shard(&self) -> Option<&str> {
         match self {
@@ -150,6 +163,7 @@ mod tests {
         };
         let text = serde_json::to_string(&line).unwrap();
         assert!(text.contains("\"event\":\"shard_start\""), "{text}");
+        assert_eq!(line.event.name(), "shard_start");
         assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
     }
 }

@@ -61,10 +61,14 @@ pub(crate) struct Report {
     pub takes_without_fence: usize,
     /// The longest of valid rounds.
     pub caught_up_after_s: Option<f64>,
+    /// Requests that the proxy slowed down, lost, doubled or refused, in the whole drill.
+    pub harmed_requests: u64,
     /// Requests at the proxy during the rounds, by operation.
     pub table_requests_per_s: BTreeMap<String, f64>,
     pub table_writes_per_s: f64,
     pub table_p99_ms: f64,
+    /// Lines the workers wrote, by event.
+    pub lines: BTreeMap<&'static str, usize>,
     /// The whole drill, with its start and end.
     pub wall_s: f64,
     /// What was wrong, for people.
@@ -114,6 +118,9 @@ impl Report {
         report.measure(&changes(&entries, &puts), failovers(&entries, &stage.rounds), stage);
         report.note_played(scenario, played, &stage.rounds);
         report.count_traffic(stage);
+        for line in &entries.lines {
+            *report.lines.entry(line.event.name()).or_default() += 1;
+        }
         if scenario.moves_nothing() && report.moves > 0 {
             report.details.push(format!("{} moves, and nothing should move", report.moves));
         }
@@ -165,6 +172,7 @@ impl Report {
         let (takes, unfounded) = stage.proxy.takes();
         self.takes = takes;
         self.takes_without_fence = unfounded.len();
+        self.harmed_requests = stage.proxy.harmed();
         self.details.extend(verdict.details);
         self.details.extend(unfounded);
     }

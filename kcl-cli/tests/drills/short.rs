@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::play;
 
-fn number(report: &Value, key: &str) -> f64 {
+pub fn number(report: &Value, key: &str) -> f64 {
     let value = key.split('.').fold(report, |value, key| &value[key]);
     value.as_f64().unwrap_or_else(|| panic!("{key} is {value}"))
 }
@@ -35,12 +35,13 @@ fn assert_at_most(report: &Value, key: &str, bound: f64) {
 fn twelve_kills_lose_nothing_and_the_work_goes_on_in_time() {
     let report = play(&["kill", "--rounds", "12"]);
     assert_nothing_is_wrong(&report);
-    assert_eq!(number(&report, "rounds"), 12.0);
+    assert_eq!((number(&report, "rounds"), &report["scenario"]), (12.0, &"kill".into()));
     assert_at_most(&report, "failover_ms.p50", 1800.0);
     assert_at_most(&report, "failover_ms.p99", 2500.0);
-    for key in ["pause_ms.p50", "pause_ms.p99", "pause_ms.max", "duplicates", "moves", "wall_s"] {
+    for key in ["pause_ms.p50", "pause_ms.p99", "pause_ms.max", "failover_ms.max", "duplicates"] {
         number(&report, key);
     }
+    assert!(number(&report, "moves") > 0.0 && number(&report, "takes") > 0.0, "{report:#}");
     assert!(report["table_requests_per_s"]["UpdateItem"].is_number(), "{report:#}");
 }
 
@@ -48,6 +49,9 @@ fn twelve_kills_lose_nothing_and_the_work_goes_on_in_time() {
 fn four_zombies_do_nothing_that_is_not_theirs() {
     let report = play(&["zombie", "--rounds", "4"]);
     assert_nothing_is_wrong(&report);
+    // Who slept longer than its right lost its shards, and said so when it woke.
+    assert!(number(&report, "takes") > 0.0, "{report:#}");
+    assert!(number(&report, "lines.lease_lost") > 0.0, "{report:#}");
 }
 
 #[test]
@@ -66,6 +70,8 @@ fn a_worker_that_is_asked_to_leave_hands_over_without_duplicates() {
     assert_eq!(number(&report, "duplicates"), 0.0, "{report:#}");
     assert!(number(&report, "moves") > 0.0, "{report:#}");
     assert_at_most(&report, "pause_ms.p99", 150.0);
+    // One that is stopped in each round, and the three that are left at the end.
+    assert_eq!(number(&report, "lines.shutdown"), 7.0, "{report:#}");
 }
 
 #[test]
@@ -81,6 +87,11 @@ fn an_outage_of_ten_lease_durations_moves_nothing() {
     let report = play(&["outage", "--rounds", "1"]);
     assert_nothing_is_wrong(&report);
     assert_eq!((number(&report, "moves"), number(&report, "takes")), (0.0, 0.0), "{report:#}");
+    // Three workers knock at least once a heartbeat, for 30 of them.
+    assert!(number(&report, "harmed_requests") >= 30.0, "{report:#}");
+    // 50 records a second and shard, from before the fleet has settled to the end of the rounds.
+    let (records, wall) = (number(&report, "records"), number(&report, "wall_s"));
+    assert!((0.6..1.05).contains(&(records / (50.0 * 6.0 * wall))), "{report:#}");
 }
 
 #[test]
@@ -102,4 +113,5 @@ fn kills_under_lost_doubled_throttled_and_slow_answers_lose_nothing() {
     let harm = "drop=2,drop-reply=2,duplicate=5,error=2,throttle=20,delay=5@150";
     let report = play(&["kill", "--rounds", "3", "--harm", harm]);
     assert_nothing_is_wrong(&report);
+    assert!(number(&report, "harmed_requests") > 20.0, "{report:#}");
 }

@@ -5,6 +5,8 @@ mod checkpoints;
 mod claims;
 mod harm;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::io;
@@ -62,6 +64,7 @@ struct Inner {
     stats: Stats,
     seen: std::sync::Mutex<Seen>,
     requests: AtomicU64,
+    harmed: AtomicU64,
 }
 
 /// What the table has applied, as far as it can be read off the wire.
@@ -100,6 +103,7 @@ impl Proxy {
             stats: Stats::default(),
             seen: std::sync::Mutex::default(),
             requests: AtomicU64::new(0),
+            harmed: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -113,6 +117,10 @@ impl Proxy {
     pub fn takes(&self) -> (usize, Vec<String>) {
         let claims = &locked(&self.inner.seen).claims;
         (claims.taken, claims.unfounded.clone())
+    }
+    /// Requests so far that did not come through as they were: slowed down, lost, doubled, refused.
+    pub fn harmed(&self) -> u64 {
+        self.inner.harmed.load(Ordering::Relaxed)
     }
     /// Every checkpoint that the table has taken so far.
     pub fn checkpoints(&self) -> Vec<Written> {
@@ -195,9 +203,12 @@ impl Pass {
         let body = Limited::new(body, PROXY_BODY).collect().await.map_err(|_| Closed)?.to_bytes();
         let whole = Whole { head, body, operation };
         if self.is_shut.load(Ordering::Relaxed) {
+            inner.harmed.fetch_add(1, Ordering::Relaxed);
             return black_hole(&self.is_shut).await;
         }
-        match fate(&harm, &whole.operation, number) {
+        let fate = fate(&harm, &whole.operation, number);
+        inner.harmed.fetch_add(u64::from(fate != Fate::Pass), Ordering::Relaxed);
+        match fate {
             Fate::Pass => self.forward(&whole).await,
             Fate::Delay(delay) => {
                 SystemClock.sleep(delay).await;
