@@ -1,11 +1,13 @@
 //! How long things took, from what was said.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::contract::{Line, LineEvent};
 use crate::ledger::Puts;
+use crate::limits::{STALL_SHARE, TABLE_SHARE};
 use crate::record::Entries;
 
 /// A distribution in milliseconds.
@@ -38,6 +40,21 @@ pub(crate) struct RoundSpan {
     pub to: f64,
     /// Why it says nothing of the workers, if so.
     pub invalid: Option<String>,
+}
+
+/// Why a round says nothing of the workers, if so: what was slow was the table (its own p99, where
+/// that counts), or the machine, which stood still for so long.
+pub(crate) fn invalid(
+    table_p99: Option<Duration>,
+    stalled: Duration,
+    heartbeat: Duration,
+) -> Option<String> {
+    let bound = heartbeat.mul_f64(TABLE_SHARE);
+    if let Some(p99) = table_p99.filter(|p99| *p99 > bound) {
+        return Some(format!("the table's own p99 was {p99:.0?}, above {bound:.0?}"));
+    }
+    (stalled > heartbeat.mul_f64(STALL_SHARE))
+        .then(|| format!("the machine stood still for {stalled:.0?}"))
 }
 
 /// The round that something happened in.
@@ -153,6 +170,17 @@ mod tests {
         let again = changes(&entries(records(11.1, 11.0, "b", &["1", "2"])), &puts);
         assert!((again[0].pause - 1000.0).abs() < 1.0, "{again:?}");
         assert!(changes(&entries(records(11.1, 11.0, "a", &["2"])), &puts).is_empty());
+    }
+
+    #[test]
+    fn a_round_of_a_slow_table_or_of_a_machine_that_stood_still_is_invalid() {
+        let [none, half, more] = [0, 250, 251].map(Duration::from_millis);
+        let heartbeat = half * 2;
+        let why = |p99, stalled| invalid(p99, stalled, heartbeat).unwrap_or_default();
+        assert_eq!((why(Some(half), half), why(None, half)), (String::new(), String::new()));
+        assert!(why(Some(more), none).contains("own p99 was 251ms, above 250ms"));
+        assert!(why(Some(half), more).contains("stood still for 251ms"));
+        assert!(why(None, more).contains("stood still"));
     }
 
     #[test]

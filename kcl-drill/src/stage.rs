@@ -18,8 +18,8 @@ use crate::clients;
 use crate::fleet::{Fleet, Recipe};
 use crate::kinds::Scenario;
 use crate::ledger::{Ledger, Producer};
-use crate::limits::{REST_PATIENCE, STALL_SHARE, TABLE_SHARE};
-use crate::measure::RoundSpan;
+use crate::limits::REST_PATIENCE;
+use crate::measure::{RoundSpan, invalid};
 use crate::proxy::{Harm, Proxy, Traffic};
 use crate::record::{Journal, Loss};
 use crate::services::Services;
@@ -141,15 +141,9 @@ impl Stage {
     pub fn end_round(&mut self) {
         let (traffic, stalled) = (self.proxy.take_traffic(), self.stalls.take());
         let heartbeat = self.args.heartbeat();
-        let (p99, bound) = (traffic.p99(), heartbeat.mul_f64(TABLE_SHARE));
         let minds = self.args.scenario.is_none_or(Scenario::needs_a_quick_table);
-        let invalid = if minds && p99 > bound {
-            Some(format!("the table's own p99 was {p99:.0?}, above {bound:.0?}"))
-        } else if stalled > heartbeat.mul_f64(STALL_SHARE) {
-            Some(format!("the machine stood still for {stalled:.0?}"))
-        } else {
-            None
-        };
+        let p99 = Some(traffic.p99()).filter(|_| minds);
+        let invalid = invalid(p99, stalled, heartbeat);
         self.traffic.add(&traffic);
         if let Some(round) = self.rounds.last_mut() {
             round.to = unix_seconds();

@@ -63,3 +63,31 @@ impl Stats {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_answer_in_a_hundred_does_not_count_and_two_do() {
+        let p99 = |slow: usize, of: usize| {
+            let stats = Stats::default();
+            for number in 0..of {
+                let millis = if number < slow { 300 } else { 1 };
+                stats.answered("UpdateItem", Duration::from_millis(millis));
+            }
+            stats.answered("CreateTable", Duration::from_secs(9));
+            stats.glance().1.as_millis()
+        };
+        assert_eq!([p99(1, 100), p99(2, 100), p99(1, 3), p99(0, 0)], [1, 300, 300, 0]);
+    }
+
+    #[test]
+    fn what_is_taken_is_of_the_time_since_it_was_last_taken() {
+        let stats = Stats::default();
+        ["UpdateItem", "Scan", "UpdateItem"].iter().for_each(|name| stats.count(name));
+        let traffic = stats.take();
+        assert_eq!((traffic.writes(), traffic.all()), (2, 3));
+        assert_eq!(stats.take().all(), 0);
+    }
+}
