@@ -122,3 +122,16 @@ impl Profile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_every_scenario_but_those_in_which_nothing_happens() {
+        let apart = [Scenario::Idle, Scenario::Start, Scenario::All];
+        let every = Scenario::value_variants().iter().copied();
+        let rest: Vec<_> = every.filter(|scenario| !apart.contains(scenario)).collect();
+        assert_eq!(Scenario::EACH.to_vec(), rest);
+    }
+}

@@ -70,41 +70,104 @@ pub(crate) fn known(count: Option<impl ToString>) -> String {
     count.map_or_else(|| "-".to_owned(), |count| count.to_string())
 }
 
-/// All reports in one table.
-pub(crate) fn summary(reports: &[Report]) {
-    println!(
-        "\n{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}",
-        "scenario",
-        "rounds",
-        "failover p50/p99/max",
-        "pause p50/p99/max",
-        "lost",
-        "order",
-        "overlaps",
-        "stale",
-        "rejected",
-        "twice",
-        "moves"
-    );
+/// What `--json` writes: a report, or a list of them.
+pub(crate) fn json(reports: &[Report], is_all: bool) -> serde_json::Result<String> {
+    let text = match reports {
+        [report] if !is_all => serde_json::to_string_pretty(report)?,
+        reports => serde_json::to_string_pretty(reports)?,
+    };
+    Ok(text + "\n")
+}
+
+const COLUMNS: [(&str, usize); 10] = [
+    ("rounds", 13),
+    ("failover p50/p99/max", 22),
+    ("pause p50/p99/max", 22),
+    ("lost", 6),
+    ("order", 6),
+    ("overlaps", 8),
+    ("stale", 6),
+    ("rejected", 8),
+    ("twice", 6),
+    ("moves", 6),
+];
+
+/// All reports in one table, a row each; what went wrong is marked.
+pub(crate) fn summary(reports: &[Report]) -> String {
+    let row = |name: &str, cells: [String; 10]| {
+        let cells = cells.iter().zip(COLUMNS);
+        let cells: Vec<_> = cells.map(|(cell, (_, width))| format!("{cell:>width$}")).collect();
+        format!("{name:<14} {}", cells.join(" "))
+    };
     let three = |spread: &Spread| match spread.n {
         0 => "-".to_owned(),
         _ => format!("{:.0} / {:.0} / {:.0} ms", spread.p50, spread.p99, spread.max),
     };
+    let mut text = format!("\n{}\n", row("scenario", COLUMNS.map(|(name, _)| name.to_owned())));
     for report in reports {
-        println!(
-            "{:<14} {:>13} {:>22} {:>22} {:>6} {:>6} {:>8} {:>6} {:>8} {:>6} {:>6}{}",
-            report.scenario,
+        let cells = [
             format!("{} ({} inv.)", report.rounds, report.invalid_rounds),
             three(&report.failover_ms),
             three(&report.pause_ms),
-            report.lost,
-            report.out_of_order,
-            report.overlaps,
+            report.lost.to_string(),
+            report.out_of_order.to_string(),
+            report.overlaps.to_string(),
             known(report.stale_effects_accepted),
             known(report.stale_effects_rejected),
-            report.duplicates,
-            report.moves,
-            if report.is_good() { "" } else { "  !" }
-        );
+            report.duplicates.to_string(),
+            report.moves.to_string(),
+        ];
+        let mark = if report.is_good() { "" } else { "  !" };
+        text += &format!("{}{mark}\n", row(&report.scenario, cells));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(scenario: &str, lost: usize) -> Report {
+        let failover_ms = Spread::of(&[1684.0]);
+        let stale_effects_accepted = Some(0);
+        let scenario = scenario.to_owned();
+        Report {
+            scenario,
+            rounds: 4,
+            lost,
+            failover_ms,
+            stale_effects_accepted,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_row_of_each_scenario_and_marks_what_went_wrong() {
+        let text = summary(&[report("kill", 0), report("kill-reaped", 3)]);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let rows: Vec<_> = text.lines().skip(1).map(words).collect();
+        assert_eq!(rows[0][..2], ["scenario", "rounds"]);
+        let spread = ["1684", "/", "1684", "/", "1684", "ms"];
+        let row = |name: &str, lost: &str| {
+            let start = [name, "4", "(0", "inv.)"].into_iter().chain(spread);
+            let end = ["-", lost, "0", "0", "0", "-", "0", "0"];
+            start.chain(end).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(rows[1], row("kill", "0"));
+        assert_eq!(rows[2][..rows[2].len() - 1], row("kill-reaped", "3"));
+        assert_eq!((rows[2].last().map(String::as_str), rows.len()), (Some("!"), 3));
+        let starts = |row: usize| text.lines().skip(1).nth(row).unwrap().find("1684");
+        assert_eq!(starts(1), starts(2), "the columns stand under each other");
+    }
+
+    #[test]
+    fn one_scenario_is_a_report_and_all_of_them_are_a_list() {
+        let parsed = |reports: &[Report], is_all| -> serde_json::Value {
+            serde_json::from_str(&json(reports, is_all).unwrap()).unwrap()
+        };
+        assert_eq!(parsed(&[report("kill", 0)], false)["scenario"], "kill");
+        assert_eq!(parsed(&[report("kill", 0)], true)[0]["scenario"], "kill");
+        let both = parsed(&[report("kill", 0), report("stop", 1)], true);
+        assert_eq!((&both[1]["scenario"], &both[1]["lost"]), (&"stop".into(), &1.into()));
     }
 }

@@ -88,19 +88,13 @@ async fn drill(args: &Args) -> Result<Vec<Report>, Trouble> {
         reports.push(report);
         // After each, so that a late trouble costs no early report.
         if let Some(path) = json {
-            let text = match reports.as_slice() {
-                [report] if !is_all => serde_json::to_string_pretty(report)?,
-                reports => serde_json::to_string_pretty(reports)?,
-            };
-            write(path, &format!("{text}\n"))?;
+            write(path, &print::json(&reports, is_all)?)?;
         }
         if let Some(path) = plot {
             write(path, &plot::svg(&reports))?;
         }
     }
-    if reports.len() > 1 {
-        print::summary(&reports);
-    }
+    print!("{}", print::summary(&reports));
     Ok(reports)
 }
 

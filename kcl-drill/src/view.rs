@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use kcl_core::{Clock, SystemClock};
 
@@ -56,7 +57,7 @@ impl View {
             let notes = self.board.notes().clone();
             if is_terminal {
                 let passed = SystemClock.monotonic().since(started).as_secs();
-                self.redraw(&self.draw(&notes, passed));
+                self.redraw(&draw(&notes, passed, &self.look()));
             } else if notes.round / 10 > told {
                 told = notes.round / 10;
                 eprintln!("{}: round {} of {}", notes.scenario, notes.round, notes.rounds);
@@ -64,33 +65,54 @@ impl View {
         }
     }
 
-    fn draw(&self, notes: &Notes, seconds: u64) -> String {
-        let owners = self.journal.owners();
-        let mut held: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (shard, owner) in &owners {
-            held.entry(owner).or_default().push(short(shard));
-        }
-        let (put, processed) = (self.ledger.puts().len(), self.journal.processed());
+    fn look(&self) -> Glance {
         let (requests, p99) = self.proxy.glance();
-        let mut text = format!(
-            "{}  round {} of {} ({} invalid)  {seconds} s\n",
-            notes.scenario, notes.round, notes.rounds, notes.invalid
-        );
-        for (name, is_frozen) in &notes.fleet {
-            let shards = held.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-            let state = if *is_frozen { " (frozen)" } else { "" };
-            let _ = writeln!(text, "  {name:<5} {:>3}  {}{state}", shards.len(), listed(shards));
+        Glance {
+            owners: self.journal.owners(),
+            put: self.ledger.puts().len(),
+            processed: self.journal.processed(),
+            requests,
+            p99,
         }
-        let _ = writeln!(
-            text,
-            "  put {put}, processed {processed}, waiting {}; table: {requests} requests in this \
-             round, p99 {:.0} ms",
-            put.saturating_sub(processed),
-            p99.as_secs_f64() * 1000.0
-        );
-        let _ = writeln!(text, "  {}", notes.said.join("; "));
-        text
     }
+}
+
+/// How it stands at one moment.
+struct Glance {
+    /// Of each shard.
+    owners: BTreeMap<String, String>,
+    put: usize,
+    processed: usize,
+    /// In this round.
+    requests: u64,
+    /// The table's own.
+    p99: Duration,
+}
+
+fn draw(notes: &Notes, seconds: u64, glance: &Glance) -> String {
+    let Glance { owners, put, processed, requests, p99 } = glance;
+    let mut held: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (shard, owner) in owners {
+        held.entry(owner).or_default().push(short(shard));
+    }
+    let mut text = format!(
+        "{}  round {} of {} ({} invalid)  {seconds} s\n",
+        notes.scenario, notes.round, notes.rounds, notes.invalid
+    );
+    for (name, is_frozen) in &notes.fleet {
+        let shards = held.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        let state = if *is_frozen { " (frozen)" } else { "" };
+        let _ = writeln!(text, "  {name:<5} {:>3}  {}{state}", shards.len(), listed(shards));
+    }
+    let _ = writeln!(
+        text,
+        "  put {put}, processed {processed}, waiting {}; table: {requests} requests in this \
+         round, p99 {:.0} ms",
+        put.saturating_sub(*processed),
+        p99.as_secs_f64() * 1000.0
+    );
+    let _ = writeln!(text, "  {}", notes.said.join("; "));
+    text
 }
 
 /// Goes back over so many lines and clears them.
@@ -112,4 +134,40 @@ fn listed(shards: &[&str]) -> String {
         let _ = write!(text, " and {} more", shards.len() - MOST);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_view_says_who_holds_what_and_what_waits() {
+        let owner = |shard: usize, owner: &str| (format!("shardId-{shard:012}"), owner.to_owned());
+        let many = (2..16).map(|shard| owner(shard, "w2"));
+        let glance = Glance {
+            owners: [owner(0, "w1"), owner(1, "w1")].into_iter().chain(many).collect(),
+            put: 70,
+            processed: 50,
+            requests: 12,
+            p99: Duration::from_micros(4_200),
+        };
+        let notes = Notes {
+            scenario: "kill".to_owned(),
+            round: 2,
+            rounds: 10,
+            invalid: 1,
+            fleet: ["w1", "w2", "w3"].map(|name| (name.to_owned(), name == "w3")).into(),
+            said: ["w1 is killed", "w3 is frozen"].map(str::to_owned).into(),
+        };
+        let wanted = "\
+kill  round 2 of 10 (1 invalid)  9 s
+  w1      2  0 1
+  w2     14  2 3 4 5 6 7 8 9 10 11 12 13 and 2 more
+  w3      0   (frozen)
+  put 70, processed 50, waiting 20; table: 12 requests in this round, p99 4 ms
+  w1 is killed; w3 is frozen
+";
+        assert_eq!(draw(&notes, 9, &glance), wanted);
+        assert_eq!((erase(0).as_str(), erase(6).as_str()), ("", "\x1b[6A\r\x1b[J"));
+    }
 }
