@@ -28,6 +28,10 @@ fn workers(mark: &str) -> usize {
     marked(mark).iter().filter(|command| command.contains("drill-worker")).count()
 }
 
+fn tables(mark: &str) -> usize {
+    marked(mark).iter().filter(|command| command.contains("local.main.ServerRunner")).count()
+}
+
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..1200 {
         if is_so() {
@@ -38,10 +42,12 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("a minute passed without: {what}");
 }
 
+/// With a DynamoDB Local of its own, so that its end is seen too.
 fn begin(mark: &str) -> Child {
     kcl()
         .args(["drill", "kill", "--rounds", "100"])
         .env(MARK, mark)
+        .env_remove("DDB_LOCAL_ENDPOINT")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -59,6 +65,7 @@ fn nothing_is_left_after(name: &str, code: Option<i32>) {
     let mark = uuid::Uuid::new_v4().to_string();
     let mut child = begin(&mark);
     until("three workers", || workers(&mark) >= 3);
+    assert!(tables(&mark) > 0, "{:?}", marked(&mark));
     signal(&child, name);
     let status = child.wait().unwrap();
     assert_eq!(status.code(), code);
