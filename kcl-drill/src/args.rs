@@ -103,6 +103,10 @@ pub const CHILD_COMMAND: &str = "drill-child";
 /// time for.
 const SLOW_HANDLER_MS: u32 = 30;
 
+/// What a record takes at a blocking handler that is frozen: at 50 a second, half of the time, so
+/// that every second freeze of a shard strikes within a call.
+const FROZEN_HANDLER_MS: u32 = 10;
+
 impl Args {
     pub(crate) fn lease_duration(&self) -> Duration {
         self.profile.lease_duration()
@@ -136,7 +140,11 @@ impl Args {
         let usual = if self.limits { 250 } else { 20 };
         let poll = self.scenario.and_then(Scenario::poll_millis).unwrap_or(usual);
         let flag = |is_on: bool| u32::from(is_on).to_string();
-        let handler = if self.scenario == Some(Scenario::Slow) { SLOW_HANDLER_MS } else { 0 };
+        let handler = match self.scenario {
+            Some(Scenario::Slow) => SLOW_HANDLER_MS,
+            Some(Scenario::Zombie) if self.blocking => FROZEN_HANDLER_MS,
+            _ => 0,
+        };
         [
             ("STREAM", stream.to_owned()),
             ("APP", stream.to_owned()),
