@@ -12,7 +12,8 @@ pub struct SourceCounters {
     pub records: u64,
     /// Bytes of their data and keys.
     pub bytes: u64,
-    /// Requests refused for the rate, or since another subscription stands.
+    /// Requests of any kind refused for the rate, and subscriptions refused or ended since another
+    /// one stands.
     pub throttled: u64,
     /// Places lost to age (polling).
     pub expired: u64,

@@ -41,7 +41,7 @@ impl PollingReader {
         shard: ShardId,
         from: ReadFrom,
     ) -> Result<Self, SourceError> {
-        let iterator = source.api.iterator(&shard, from).await?;
+        let iterator = source.counted(source.api.iterator(&shard, from).await)?;
         let pace = Pace::new(source.intervals);
         let (place, spare) = (Place::Open { iterator }, Spare::default());
         Ok(Self { source, shard, place, from, pace, spare, has_told_tip: false })
@@ -116,7 +116,8 @@ impl ShardReader for PollingReader {
                     self.place = Place::Ended { children };
                 }
                 Place::Lost => {
-                    let iterator = self.source.api.iterator(&self.shard, self.from).await?;
+                    let answer = self.source.api.iterator(&self.shard, self.from).await;
+                    let iterator = self.source.counted(answer)?;
                     self.source.counting.reopened();
                     self.place = Place::Open { iterator };
                 }

@@ -60,12 +60,20 @@ impl KinesisSource {
         self.counting.so_far()
     }
 
+    /// The answer, counted if it is a refusal for the rate.
+    pub(crate) fn counted<T>(&self, answer: Result<T, SourceError>) -> Result<T, SourceError> {
+        if matches!(answer, Err(SourceError::Throttled { .. })) {
+            self.counting.throttled();
+        }
+        answer
+    }
+
     /// The shards that follow one, from a listing: for a service that names none when it ends.
     pub(crate) async fn children_of(
         &self,
         parent: &ShardId,
     ) -> Result<Vec<ChildShard>, SourceError> {
-        let shards = self.api.list_shards().await?;
+        let shards = self.counted(self.api.list_shards().await)?;
         let children = shards.into_iter().filter(|shard| shard.parents.contains(parent));
         let children: Vec<_> = children
             .map(|shard| ChildShard { id: shard.id, parents: shard.parents, range: shard.range })
@@ -88,11 +96,11 @@ impl fmt::Debug for KinesisSource {
 #[async_trait]
 impl StreamSource for KinesisSource {
     async fn describe(&self) -> Result<StreamDescription, SourceError> {
-        self.api.describe().await
+        self.counted(self.api.describe().await)
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        let shards = self.api.list_shards().await?;
+        let shards = self.counted(self.api.list_shards().await)?;
         self.troubles.keep(&shards);
         Ok(shards)
     }

@@ -1,105 +1,94 @@
-//! What a pushed reader takes from its subscription, and what it says of one that fails: on a
-//! scripted service.
+//! What a pushed reader takes from its subscription, when it takes another, and what it says of one
+//! that fails: on a scripted service.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_core::protocol::{HashKeyRange, Position, SequenceNumber, ShardId};
-use kcl_core::{
-    ReadFrom, ReadOutcome, Record, Shard, SourceError, StreamDescription, StreamSource, async_trait,
-};
-use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
-use kcl_stream_kinesis::{FanOut, KinesisSource};
+use kcl_core::protocol::{Moment, Position};
+use kcl_core::{Clock, ReadFrom, ReadOutcome, SourceError, StreamSource};
 use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
 use crate::pushed::{LIMIT, first_shard};
+use crate::scripted::{Scripted, Tells, event, record, throttled};
 
-/// A service with an endless shard, whose subscriptions fail as scripted.
-#[derive(Default)]
-struct Scripted {
-    /// Events that were taken from subscriptions.
-    taken: Arc<AtomicUsize>,
-    failures: Mutex<VecDeque<SourceError>>,
-}
-
-fn unused() -> SourceError {
-    SourceError::Refused("not used".into())
-}
-
-#[async_trait]
-impl KinesisApi for Scripted {
-    async fn describe(&self) -> Result<StreamDescription, SourceError> {
-        Err(unused())
-    }
-    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        let (parents, range) = (Default::default(), HashKeyRange::FULL);
-        Ok(vec![Shard { id: first_shard(), parents, range, is_open: true, tip: None }])
-    }
-    async fn iterator(&self, _: &ShardId, _: ReadFrom) -> Result<String, SourceError> {
-        Err(unused())
-    }
-    async fn get_records(&self, _: &ShardId, _: &str, _: usize) -> Result<Page, SourceError> {
-        Err(unused())
-    }
-    async fn subscribe(
-        &self,
-        _: &ShardId,
-        _: ReadFrom,
-    ) -> Result<Box<dyn Subscription>, SourceError> {
-        match self.failures.lock().unwrap().pop_front() {
-            Some(error) => Err(error),
-            None => Ok(Box::new(Endless(Arc::clone(&self.taken)))),
-        }
-    }
-}
-
-struct Endless(Arc<AtomicUsize>);
-
-#[async_trait]
-impl Subscription for Endless {
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
-        let number = self.0.fetch_add(1, Ordering::SeqCst) as u128;
-        let position = Position::from(SequenceNumber::from_parts(0, number + 1));
-        let data = vec![0; 10].into();
-        let key = "k".into();
-        let record =
-            Record { position, partition_key: key, data, arrival_millis: 0, unreadable: None };
-        let passed = Some(position.sequence);
-        Ok(Some(Event { records: vec![record], behind_millis: 1, passed, children: Vec::new() }))
-    }
-}
-
-fn source(service: &Arc<Scripted>) -> KinesisSource {
-    let api = Arc::clone(service) as Arc<dyn KinesisApi>;
-    KinesisSource::builder_over(api).fan_out(FanOut::register("app")).build()
-}
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn no_event_is_taken_from_a_subscription_before_the_reader_is_asked() {
-    let service = Arc::new(Scripted::default());
-    let mut reader = source(&service).open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let source = service.pushed(1);
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
     for asked in 0..5 {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(service.taken.load(Ordering::SeqCst), asked);
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(service.taken(), asked);
         let outcome = reader.next(LIMIT).await.unwrap();
         assert!(matches!(outcome, ReadOutcome::Records { .. }), "{outcome:?}");
     }
 }
 
+/// When the subscriptions of ten minutes began, of a reader that is asked every second at least.
+async fn subscribed(tells: Tells, seed: u64) -> Vec<Moment> {
+    let service = Scripted::new(tells);
+    let source = service.pushed(seed);
+    let begun = service.clock.monotonic();
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    while service.clock.monotonic().since(begun) < 600 * SECOND {
+        let outcome = reader.next(LIMIT).await.unwrap();
+        assert!(matches!(outcome, ReadOutcome::Records { .. }), "{outcome:?}");
+        tokio::time::sleep(SECOND / 2).await;
+    }
+    let seen = service.seen.lock().unwrap();
+    seen.subscribed.iter().map(|(at, _)| *at).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_replaced_within_280_s_also_where_an_event_is_always_there() {
+    let mut firsts = Vec::new();
+    for seed in 0..20 {
+        for every in [Duration::ZERO, SECOND / 2] {
+            let at = subscribed(Tells::Every(every), seed).await;
+            assert_eq!(at.len(), 3, "{at:?}");
+            for pair in at.windows(2) {
+                let life = pair[1].since(pair[0]);
+                assert!((240 * SECOND..=281 * SECOND).contains(&life), "seed {seed}: {life:?}");
+            }
+            firsts.push(at[1].since(at[0]));
+        }
+    }
+    let spread = *firsts.iter().max().unwrap() - *firsts.iter().min().unwrap();
+    assert!(spread > 20 * SECOND, "not all at once: {spread:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_without_an_event_for_30_s_is_dead_and_the_next_begins_after_the_last() {
+    let service = Scripted::new(Tells::These(vec![event(7)]));
+    let source = service.pushed(1);
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let outcome = reader.next(LIMIT).await.unwrap();
+    assert!(matches!(outcome, ReadOutcome::Records { .. }), "{outcome:?}");
+    let silent_since = service.clock.monotonic();
+    let error = tokio::time::timeout(60 * SECOND, reader.next(LIMIT)).await.unwrap().unwrap_err();
+    assert!(matches!(error, SourceError::Unavailable(_)), "{error:?}");
+    let silent = service.clock.monotonic().since(silent_since);
+    assert!((30 * SECOND..31 * SECOND).contains(&silent), "{silent:?}");
+    *service.tells.lock().unwrap() = Tells::These(vec![event(8)]);
+    let ReadOutcome::Records { records, .. } = reader.next(LIMIT).await.unwrap() else { panic!() };
+    assert_eq!(records, [record(8)]);
+    let begun: Vec<_> = service.seen.lock().unwrap().subscribed.iter().map(|it| it.1).collect();
+    let last: Position = record(7).position;
+    assert_eq!(begun, [ReadFrom::TrimHorizon, ReadFrom::After(last)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
     let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
-    let service = Arc::new(Scripted::default());
-    let source = source(&service);
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let source = service.pushed(1);
     let count = |word: &str| log.text().matches(word).count();
     for round in 1..=2 {
-        let throttled = SourceError::Throttled { retry_after: Duration::from_secs(1) };
         let lost = SourceError::Unavailable("a reset connection".into());
-        let failures = [throttled.clone(), throttled.clone(), lost, throttled];
-        service.failures.lock().unwrap().extend(failures);
+        let failures = [throttled(), throttled(), lost, throttled()];
+        service.subscriptions.lock().unwrap().extend(failures);
         for _ in 0..4 {
             assert!(source.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
             source.list_shards().await.unwrap();
@@ -109,4 +98,19 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
         reader.next(LIMIT).await.unwrap();
         assert_eq!(count("subscribed again"), round);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_processor_is_no_trouble_to_warn_of() {
+    let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
+    let service = Scripted::new(Tells::Every(SECOND));
+    let source = service.pushed(1);
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    for _ in 0..60 {
+        let outcome = reader.next(LIMIT).await.unwrap();
+        assert!(matches!(outcome, ReadOutcome::Records { .. }), "{outcome:?}");
+        tokio::time::sleep(60 * SECOND).await;
+    }
+    assert_eq!(source.counters().stalled, 60, "each subscription was given up meanwhile");
+    assert_eq!(log.text(), "");
 }

@@ -1,5 +1,6 @@
 //! The endpoint and the Kinesis source, each against the real client.
 
+mod answers;
 mod asked;
 mod budget;
 mod client;
@@ -21,6 +22,7 @@ mod producer;
 mod pushed;
 mod raw;
 mod recreated;
+mod scripted;
 mod settings;
 mod sharing;
 #[cfg(feature = "third-party")]

@@ -151,10 +151,17 @@ impl Lanes {
         lane.note(key.waiting.len(), key.bytes, first.since);
     }
 
-    /// Goes over to another map: every record that waits moves to its lane. Nothing may be under
-    /// way in the old one.
-    pub(crate) fn reroute(&mut self, slab: &mut Slab<Pending>, map: &ShardMap) {
-        let fresh = std::iter::repeat_with(Lane::default).take(map.lanes()).collect();
+    /// Goes over from one map to another: every record that waits moves to its lane. Nothing may be
+    /// under way in the old ones.
+    pub(crate) fn reroute(&mut self, slab: &mut Slab<Pending>, from: &ShardMap, map: &ShardMap) {
+        // A shard that refuses does so after a listing too; a new one goes on as that whose keys it
+        // has.
+        let fresh = (0..map.lanes()).map(|lane| {
+            let start = map.shard(lane).map_or(0, |(range, _)| range.start);
+            let before = &self.lanes[from.lane(start)];
+            Lane { attempt: before.attempt, due: before.due, ..Lane::default() }
+        });
+        let fresh = fresh.collect();
         let old: Vec<Lane> = std::mem::replace(&mut self.lanes, fresh);
         for mut lane in old {
             while let Some(id) = slab.pop_front(&mut lane.records) {

@@ -83,9 +83,9 @@ impl Core {
             && self.strays.is_empty()
             && let Some(map) = self.listing.next.take()
         {
-            self.map = map;
+            let before = std::mem::replace(&mut self.map, map);
             self.hot().set_open_shards(self.map.lanes());
-            self.lanes.reroute(&mut self.slab, &self.map);
+            self.lanes.reroute(&mut self.slab, &before, &self.map);
         }
     }
 

@@ -92,14 +92,15 @@ impl Pump {
             let told = match next.take() {
                 Some(told) => told,
                 None => tokio::select! { biased;
+                    // First, or a shard with much to tell would be read until the service ends the
+                    // subscription. An event on its way is not lost: the next subscription begins
+                    // after the last one that was told.
+                    () = clock.sleep_until(until) => return,
                     event = subscription.next() => match event {
                         Ok(Some(event)) => Told::Event(event),
                         Ok(None) => return,
                         Err(error) => Told::Failed(error),
                     },
-                    // An event on its way is not lost: the next subscription begins after the last
-                    // one that was told.
-                    () = clock.sleep_until(until) => return,
                     () = clock.sleep(SILENCE) => Told::Failed(silent(SILENCE)),
                 },
             };

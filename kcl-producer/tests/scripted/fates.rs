@@ -1,156 +1,14 @@
-//! A producer and a sink that answers as a test says.
+//! What becomes of each record, whatever the sink answers.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_core::protocol::{HashKeyRange, SequenceNumber, ShardId};
-use kcl_core::{Bytes, Clock, Shard, TokioClock, async_trait};
+use kcl_core::protocol::ShardId;
 use kcl_producer::{
-    Aggregation, Copies, Delivery, LostReply, Misplaced, NewRecord, NotAccepted, Outcome, Placed,
-    Producer, ProducerOptions, PutFailure, PutSink, Refusal, Shutdown, SinkError, SinkRecord,
-    hash_key,
+    Copies, LostReply, Misplaced, NewRecord, NotAccepted, ProducerOptions, PutFailure, Shutdown,
+    SinkError, hash_key,
 };
-use kcl_records::aggregate::{Decoded, decode};
 
-/// What the sink does with one request.
-enum Answer {
-    /// Takes everything, each record in the shard of `shards` that it belongs to.
-    Take,
-    /// Refuses the records with these places, and takes the others.
-    Refuse(Vec<usize>),
-    Fail(SinkError),
-    /// Takes everything, and the reply is lost.
-    Lose,
-    Panic,
-    /// Does not answer.
-    Hang,
-}
-
-#[derive(Default)]
-struct Sink {
-    answers: Mutex<VecDeque<Answer>>,
-    /// The open shards, and the listing if that is another one.
-    shards: Mutex<Vec<Shard>>,
-    listing: Mutex<Option<Vec<Shard>>>,
-    requests: Mutex<Vec<Vec<SinkRecord>>>,
-    /// Requests with this text are refused for it.
-    wrong: Mutex<Option<&'static str>>,
-}
-
-fn shard(id: &str, start: u128, end: u128) -> Shard {
-    let range = HashKeyRange { start, end };
-    Shard { id: id.into(), parents: Default::default(), range, is_open: true, tip: None }
-}
-
-fn halves() -> Vec<Shard> {
-    vec![shard("left", 0, MIDDLE - 1), shard("right", MIDDLE, u128::MAX)]
-}
-
-const MIDDLE: u128 = 1 << 127;
-
-impl Sink {
-    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
-        let sink = Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() };
-        *sink.shards.lock().unwrap() = vec![shard("whole", 0, u128::MAX)];
-        Arc::new(sink)
-    }
-    fn place(&self, record: &SinkRecord) -> Placed {
-        let shards = self.shards.lock().unwrap();
-        let shard = shards.iter().find(|shard| shard.range.contains(record.hash_key)).unwrap();
-        Placed { shard: shard.id.clone(), sequence: SequenceNumber::ZERO }
-    }
-    fn reshard(&self, shards: Vec<Shard>) {
-        *self.shards.lock().unwrap() = shards;
-    }
-    /// The data of each request so far, aggregates taken apart.
-    fn put(&self) -> Vec<Vec<String>> {
-        let requests = self.requests.lock().unwrap();
-        requests.iter().map(|records| records.iter().flat_map(texts).collect()).collect()
-    }
-}
-
-fn texts(record: &SinkRecord) -> Vec<String> {
-    let text = |data: &Bytes| String::from_utf8_lossy(data).into_owned();
-    match decode(&record.data) {
-        Decoded::Plain => vec![text(&record.data)],
-        Decoded::Records(inside) => inside.iter().map(|inner| text(&inner.data)).collect(),
-        Decoded::Broken(broken) => panic!("{broken}"),
-    }
-}
-
-#[async_trait]
-impl PutSink for Sink {
-    async fn list_shards(&self) -> Result<Vec<Shard>, SinkError> {
-        let listing = self.listing.lock().unwrap().clone();
-        Ok(listing.unwrap_or_else(|| self.shards.lock().unwrap().clone()))
-    }
-    async fn put_records(&self, records: Vec<SinkRecord>) -> Result<Vec<Outcome>, SinkError> {
-        self.requests.lock().unwrap().push(records.clone());
-        let wrong = *self.wrong.lock().unwrap();
-        if wrong.is_some_and(|wrong| records.iter().flat_map(texts).any(|text| text == wrong)) {
-            return Err(SinkError::Invalid("a record is too large".into()));
-        }
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Take);
-        let taken = records.iter().map(|record| Ok(self.place(record)));
-        match answer {
-            Answer::Take => Ok(taken.collect()),
-            Answer::Refuse(places) => {
-                let refused = |at: usize| places.contains(&at);
-                let throttled = || Err(Refusal::Throttled("too fast".into()));
-                let outcomes = taken.enumerate();
-                Ok(outcomes.map(|(at, ok)| if refused(at) { throttled() } else { ok }).collect())
-            }
-            Answer::Fail(error) => Err(error),
-            Answer::Lose => Err(SinkError::Unknown("the reply was lost".into())),
-            Answer::Panic => panic!("a sink that panics, on purpose"),
-            Answer::Hang => std::future::pending().await,
-        }
-    }
-}
-
-fn start(sink: &Arc<Sink>, options: ProducerOptions) -> Producer {
-    let sink: Arc<dyn PutSink> = sink.clone();
-    let clock = Arc::new(TokioClock::starting_at(0));
-    Producer::builder(sink)
-        .options(ProducerOptions { seed: Some(1), ..options })
-        .clock(clock)
-        .start()
-}
-
-fn options() -> ProducerOptions {
-    ProducerOptions::default()
-}
-
-fn aggregating() -> ProducerOptions {
-    ProducerOptions { aggregation: Aggregation::KPL, ..options() }
-}
-
-async fn put(producer: &Producer, texts: &[&str]) -> Vec<Delivery> {
-    let mut deliveries = Vec::new();
-    for text in texts {
-        // The key is what stands before the number.
-        let key = text.trim_end_matches(|c: char| c.is_ascii_digit());
-        deliveries.push(producer.put(key, text.as_bytes().to_vec()).await.unwrap());
-    }
-    deliveries
-}
-
-#[tokio::test(start_paused = true)]
-async fn records_share_a_request_after_lingering_or_when_it_is_full() {
-    let sink = Sink::new([]);
-    let clock = TokioClock::starting_at(0);
-    let producer = start(&sink, ProducerOptions { batch_records: 3, ..options() });
-    for delivery in put(&producer, &["a1", "b1", "c1", "d1"]).await {
-        delivery.await.unwrap();
-    }
-    assert_eq!(sink.put(), [vec!["a1", "b1", "c1"], vec!["d1"]]);
-    assert_eq!(clock.wall_millis(), 50, "the last one lingered");
-    let delivery = put(&producer, &["e1"]).await.remove(0);
-    producer.flush().await;
-    assert_eq!(clock.wall_millis(), 50, "a flush does not linger");
-    assert_eq!(delivery.await.unwrap().attempts, 1);
-}
+use crate::sink::{Answer, MIDDLE, Sink, aggregating, halves, options, put, start};
 
 #[tokio::test(start_paused = true)]
 async fn a_key_has_one_record_under_way_and_an_aggregate_counts_as_one() {
@@ -170,19 +28,6 @@ async fn a_key_has_one_record_under_way_and_an_aggregate_counts_as_one() {
     producer.flush().await;
     let all = ["a1", "a2", "a3", "b1"];
     assert_eq!(sink.put(), [all.to_vec(), all.to_vec()]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn data_that_looks_like_an_aggregate_comes_out_as_it_went_in() {
-    let sink = Sink::new([]);
-    let producer = start(&sink, aggregating());
-    let forged = Bytes::from_static(b"\xf3\x89\x9a\xc2 not really");
-    producer.put("key", forged.clone()).await.unwrap().await.unwrap();
-    let record = sink.requests.lock().unwrap()[0][0].clone();
-    let Decoded::Records(inside) = decode(&record.data) else { panic!("it is wrapped") };
-    assert_eq!((inside.len(), &inside[0].data), (1, &forged));
-    producer.put("key", "plain").await.unwrap().await.unwrap();
-    assert_eq!(sink.requests.lock().unwrap()[1][0].data, "plain", "alone it is not wrapped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,11 +88,18 @@ async fn of_an_aggregate_refused_for_a_record_in_it_that_record_alone_is_refused
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_or_answers_for_too_few_leaves_the_outcome_unknown() {
-    let sink = Sink::new([Answer::Panic]);
-    let producer = start(&sink, ProducerOptions { lost_reply: LostReply::Report, ..options() });
-    let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
-    assert!(failure.to_string().contains("the sink panicked"), "{failure}");
-    producer.put_and_wait(NewRecord::new("k", "y")).await.unwrap();
+    for (answer, why) in
+        [(Answer::Panic, "the sink panicked"), (Answer::Short, "1 outcomes for 2 records")]
+    {
+        let sink = Sink::new([answer]);
+        let producer = start(&sink, ProducerOptions { lost_reply: LostReply::Report, ..options() });
+        for delivery in put(&producer, &["a1", "b1"]).await {
+            let failure = delivery.await.unwrap_err();
+            assert!(matches!(failure, PutFailure::Unknown { .. }), "{failure:?}");
+            assert!(failure.to_string().contains(why), "{failure}");
+        }
+        producer.put_and_wait(NewRecord::new("k", "y")).await.unwrap();
+    }
 }
 
 /// Two keys of the two halves.
@@ -281,16 +133,9 @@ async fn reshard_under_an_aggregate(
         receipts.push((receipt.shard, receipt.copies));
     }
     assert_eq!(producer.metrics().misplaced_aggregates, 1);
-    let requests = sink.requests.lock().unwrap();
-    let records = requests.iter().map(Vec::len).collect();
-    let inside = sink.put_of(&requests);
+    let records = sink.requests.lock().unwrap().iter().map(Vec::len).collect();
+    let inside = sink.put().iter().map(Vec::len).collect();
     (records, receipts, inside)
-}
-
-impl Sink {
-    fn put_of(&self, requests: &[Vec<SinkRecord>]) -> Vec<usize> {
-        requests.iter().map(|records| records.iter().flat_map(texts).count()).collect()
-    }
 }
 
 #[tokio::test(start_paused = true)]

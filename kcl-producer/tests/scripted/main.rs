@@ -1,0 +1,7 @@
+//! A producer and a sink that answers as a test says.
+
+mod batches;
+mod delays;
+mod fates;
+mod metrics;
+mod sink;

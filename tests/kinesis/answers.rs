@@ -1,0 +1,98 @@
+//! What both kinds of readers make of answers: the end of a shard, refusals for the rate. On a
+//! scripted service.
+
+use std::time::Duration;
+
+use kcl_core::{Clock, ReadFrom, ReadOutcome, SourceError, StreamSource};
+use kcl_stream_kinesis::api::{Event, Page};
+use tracing::level_filters::LevelFilter;
+
+use crate::log::Log;
+use crate::pushed::{LIMIT, first_shard};
+use crate::scripted::{Scripted, Tells, child, event, record, throttled};
+
+/// The end of the shard, where nothing can be listed.
+async fn ends(is_pushed: bool) {
+    let last = Event { passed: None, children: vec![child()], ..event(2) };
+    let service = Scripted::new(Tells::These(vec![event(1), last]));
+    let page = |number, next: Option<&str>, children| {
+        let next = next.map(str::to_owned);
+        Ok(Page { records: vec![record(number)], behind_millis: 0, next, children })
+    };
+    let pages = [page(1, Some("further"), Vec::new()), page(2, None, vec![child()])];
+    service.pages.lock().unwrap().extend(pages);
+    let unlisted = || SourceError::Refused("nobody may list".into());
+    service.listings.lock().unwrap().extend([unlisted(), unlisted()]);
+    let source = if is_pushed { service.pushed(1) } else { service.polled() };
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let (mut records, end) = (Vec::new(), ReadOutcome::ShardEnd { children: vec![child()] });
+    loop {
+        match reader.next(LIMIT).await.unwrap() {
+            ReadOutcome::Records { records: more, .. } => records.extend(more),
+            outcome => break assert_eq!(outcome, end),
+        }
+    }
+    assert_eq!(records, [record(1), record(2)]);
+    assert_eq!(reader.next(LIMIT).await.unwrap(), end, "and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_polled_shard_are_those_its_last_page_names() {
+    ends(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_pushed_shard_are_those_its_last_event_names() {
+    ends(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_refused_for_the_rate_are_one_line_of_the_log_and_one_more_when_they_go_on() {
+    let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
+    let count = |word: &str| log.text().matches(word).count();
+    let service = Scripted::new(Tells::These(Vec::new()));
+    let source = service.polled();
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    for round in 1..=2 {
+        service.pages.lock().unwrap().extend((0..10).map(|_| Err(throttled())));
+        for _ in 0..10 {
+            let refused = reader.next(LIMIT).await.unwrap_err();
+            let SourceError::Throttled { retry_after } = refused else { panic!("{refused:?}") };
+            tokio::time::sleep(retry_after).await;
+        }
+        assert_eq!((count("WARN"), count("INFO")), (round, round - 1), "{}", log.text());
+        let whole = service.clock.monotonic() + Duration::from_secs(100);
+        while service.clock.monotonic() < whole {
+            reader.next(LIMIT).await.unwrap();
+        }
+        assert_eq!((count("WARN"), count("INFO")), (round, round), "{}", log.text());
+    }
+    assert_eq!(source.counters().throttled, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_refused_for_the_rate_is_counted() {
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let (polled, pushed) = (service.polled(), service.pushed(1));
+    service.iterators.lock().unwrap().push_back(throttled());
+    assert!(polled.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
+    assert_eq!(polled.counters().throttled, 1, "an iterator");
+    service.listings.lock().unwrap().push_back(throttled());
+    assert!(polled.list_shards().await.is_err());
+    assert_eq!(polled.counters().throttled, 2, "a listing");
+    let mut reader = polled.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    service.pages.lock().unwrap().extend([Err(throttled()), Err(SourceError::Expired)]);
+    assert!(reader.next(LIMIT).await.is_err());
+    assert_eq!(polled.counters().throttled, 3, "a read");
+    service.iterators.lock().unwrap().push_back(throttled());
+    assert!(reader.next(LIMIT).await.is_err());
+    assert_eq!(polled.counters().throttled, 4, "an iterator in place of a lost one");
+    let closed = Page { records: Vec::new(), behind_millis: 0, next: None, children: Vec::new() };
+    service.pages.lock().unwrap().push_back(Ok(closed));
+    service.listings.lock().unwrap().push_back(throttled());
+    assert!(reader.next(LIMIT).await.is_err());
+    assert_eq!(polled.counters().throttled, 5, "the shards that follow");
+    service.subscriptions.lock().unwrap().push_back(throttled());
+    assert!(pushed.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
+    assert_eq!(pushed.counters().throttled, 1, "a subscription");
+}

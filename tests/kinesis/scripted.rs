@@ -1,0 +1,178 @@
+//! A service with one shard that answers as a test says, on the clock of the test.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kcl_core::protocol::{HashKeyRange, Moment, Position, SequenceNumber, ShardId};
+use kcl_core::{
+    ChildShard, Clock, ReadFrom, Record, Shard, SourceError, StreamDescription, TokioClock,
+    async_trait,
+};
+use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
+use kcl_stream_kinesis::{FanOut, KinesisSource};
+
+use crate::pushed::first_shard;
+
+/// What a subscription tells.
+pub enum Tells {
+    /// A record each time this has passed, without end; zero: one is always there.
+    Every(Duration),
+    /// These events, and nothing after them; the next subscription tells nothing.
+    These(Vec<Event>),
+}
+
+/// What was asked of the service, and when.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Events that were taken from subscriptions.
+    pub taken: usize,
+    /// Where subscriptions began, and when.
+    pub subscribed: Vec<(Moment, ReadFrom)>,
+}
+
+/// An endless shard, and what it answers before it does so usually.
+pub struct Scripted {
+    pub clock: TokioClock,
+    pub seen: Arc<Mutex<Seen>>,
+    pub tells: Mutex<Tells>,
+    /// Subscriptions, iterators, pages and listings that fail first.
+    pub subscriptions: Mutex<VecDeque<SourceError>>,
+    pub iterators: Mutex<VecDeque<SourceError>>,
+    pub listings: Mutex<VecDeque<SourceError>>,
+    pub pages: Mutex<VecDeque<Result<Page, SourceError>>>,
+}
+
+pub fn throttled() -> SourceError {
+    SourceError::Throttled { retry_after: Duration::from_secs(1) }
+}
+
+/// A record with this number.
+pub fn record(number: u128) -> Record {
+    Record {
+        position: Position::from(SequenceNumber::from_parts(0, number)),
+        partition_key: "k".into(),
+        data: vec![0; 10].into(),
+        arrival_millis: 0,
+        unreadable: None,
+    }
+}
+
+/// An event with this record.
+pub fn event(number: u128) -> Event {
+    let record = record(number);
+    let passed = Some(record.position.sequence);
+    Event { records: vec![record], behind_millis: 1, passed, children: Vec::new() }
+}
+
+/// A shard that follows.
+pub fn child() -> ChildShard {
+    let parents = [first_shard()].into();
+    ChildShard { id: ShardId::new("shardId-000000000001"), parents, range: HashKeyRange::FULL }
+}
+
+impl Scripted {
+    pub fn new(tells: Tells) -> Arc<Self> {
+        Arc::new(Self {
+            clock: TokioClock::starting_at(0),
+            seen: Arc::default(),
+            tells: Mutex::new(tells),
+            subscriptions: Mutex::default(),
+            iterators: Mutex::default(),
+            listings: Mutex::default(),
+            pages: Mutex::default(),
+        })
+    }
+
+    /// A source of it by polling.
+    pub fn polled(self: &Arc<Self>) -> KinesisSource {
+        let api = Arc::clone(self) as Arc<dyn KinesisApi>;
+        KinesisSource::builder_over(api).clock(Arc::new(self.clock)).seed(1).build()
+    }
+
+    /// A source of it by fan-out, with this seed of jitter.
+    pub fn pushed(self: &Arc<Self>, seed: u64) -> KinesisSource {
+        let api = Arc::clone(self) as Arc<dyn KinesisApi>;
+        let builder = KinesisSource::builder_over(api).clock(Arc::new(self.clock)).seed(seed);
+        builder.fan_out(FanOut::register("app")).build()
+    }
+
+    pub fn taken(&self) -> usize {
+        self.seen.lock().unwrap().taken
+    }
+}
+
+fn scripted<T>(failures: &Mutex<VecDeque<SourceError>>, usual: T) -> Result<T, SourceError> {
+    failures.lock().unwrap().pop_front().map_or(Ok(usual), Err)
+}
+
+#[async_trait]
+impl KinesisApi for Scripted {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        Err(SourceError::Refused("not used".into()))
+    }
+
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        let (parents, range) = (Default::default(), HashKeyRange::FULL);
+        let shard = Shard { id: first_shard(), parents, range, is_open: true, tip: None };
+        scripted(&self.listings, vec![shard])
+    }
+
+    async fn iterator(&self, _: &ShardId, _: ReadFrom) -> Result<String, SourceError> {
+        scripted(&self.iterators, "somewhere".to_owned())
+    }
+
+    async fn get_records(&self, _: &ShardId, _: &str, _: usize) -> Result<Page, SourceError> {
+        let usual = || Page {
+            records: vec![record(1)],
+            behind_millis: 1,
+            next: Some("further".to_owned()),
+            children: Vec::new(),
+        };
+        self.pages.lock().unwrap().pop_front().unwrap_or_else(|| Ok(usual()))
+    }
+
+    async fn subscribe(
+        &self,
+        _: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn Subscription>, SourceError> {
+        scripted(&self.subscriptions, ())?;
+        self.seen.lock().unwrap().subscribed.push((self.clock.monotonic(), from));
+        let (clock, seen) = (self.clock, Arc::clone(&self.seen));
+        Ok(match &mut *self.tells.lock().unwrap() {
+            Tells::Every(time) => Box::new(Endless { every: *time, clock, seen }),
+            Tells::These(events) => Box::new(Few(std::mem::take(events).into())),
+        })
+    }
+}
+
+struct Endless {
+    every: Duration,
+    clock: TokioClock,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[async_trait]
+impl Subscription for Endless {
+    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+        if !self.every.is_zero() {
+            self.clock.sleep(self.every).await;
+        }
+        let mut seen = self.seen.lock().unwrap();
+        seen.taken += 1;
+        Ok(Some(event(seen.taken as u128)))
+    }
+}
+
+struct Few(VecDeque<Event>);
+
+#[async_trait]
+impl Subscription for Few {
+    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+        match self.0.pop_front() {
+            Some(event) => Ok(Some(event)),
+            None => std::future::pending().await,
+        }
+    }
+}
