@@ -9,7 +9,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::StreamStatus;
 use kcl_core::protocol::{SequenceNumber, ShardId};
 use kcl_core::{Clock, StreamSource, SystemClock, async_trait};
-use kcl_endpoint::Endpoint;
+use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_stream_kinesis::{Builder, FanOut, KinesisSource};
 use kcl_testkit::conformance::stream_source::SourceHarness;
 
@@ -19,6 +19,7 @@ pub struct Served {
     pub client: Client,
     stream: String,
     way: Way,
+    pace: SuitePace,
     sources: AtomicUsize,
     /// Stops when dropped; none if somebody else's engine serves.
     _endpoint: Option<Endpoint>,
@@ -30,11 +31,29 @@ pub enum Way {
     FanOut,
 }
 
+/// How often sources ask.
+#[derive(Clone, Copy)]
+enum SuitePace {
+    Brief,
+    /// As users have it.
+    Default,
+}
+
+/// Served without the service's rates, and read as fast as it goes.
 pub async fn served(way: Way) -> Served {
-    let endpoint = local::endpoint(2).await;
+    on(local::endpoint(2).await, way, SuitePace::Brief)
+}
+
+/// Served within the service's rates, and read as by default.
+pub async fn throttled(way: Way) -> Served {
+    let config = EndpointConfig { streams: vec![("s".to_owned(), 2)], ..Default::default() };
+    on(Endpoint::start(config).await.unwrap(), way, SuitePace::Default)
+}
+
+fn on(endpoint: Endpoint, way: Way, pace: SuitePace) -> Served {
     let client = local::client(&endpoint);
     let (stream, sources) = ("s".to_owned(), AtomicUsize::new(0));
-    Served { client, stream, way, sources, _endpoint: Some(endpoint) }
+    Served { client, stream, way, pace, sources, _endpoint: Some(endpoint) }
 }
 
 /// A fresh stream of an engine that somebody else started; read by polling.
@@ -46,7 +65,8 @@ pub async fn elsewhere(url: &str) -> Served {
     client.create_stream().stream_name(&stream).shard_count(2).send().await.unwrap();
     active(&client, &stream).await;
     let sources = AtomicUsize::new(0);
-    Served { client, stream, way: Way::Polling, sources, _endpoint: None }
+    let (way, pace) = (Way::Polling, SuitePace::Brief);
+    Served { client, stream, way, pace, sources, _endpoint: None }
 }
 
 /// Waits until the stream can be resharded.
@@ -66,7 +86,7 @@ pub async fn put(client: &Client, hash_key: u128, data: &[u8]) -> (ShardId, Sequ
     put_to(client, "s", hash_key, data).await
 }
 
-async fn put_to(
+pub async fn put_to(
     client: &Client,
     stream: &str,
     hash_key: u128,
@@ -98,9 +118,10 @@ impl SourceHarness for Served {
     fn source(&self) -> Arc<dyn StreamSource> {
         let builder: Builder = KinesisSource::builder(self.client.clone(), self.stream.as_str());
         let brief = Duration::from_millis(5);
-        Arc::new(match self.way {
-            Way::Polling => builder.idle(brief).read_interval(brief).build(),
-            Way::FanOut => {
+        Arc::new(match (self.way, self.pace) {
+            (Way::Polling, SuitePace::Brief) => builder.idle(brief).read_interval(brief).build(),
+            (Way::Polling, SuitePace::Default) => builder.build(),
+            (Way::FanOut, _) => {
                 let number = self.sources.fetch_add(1, Ordering::Relaxed);
                 builder.fan_out(FanOut::register(format!("app-{number}"))).build()
             }

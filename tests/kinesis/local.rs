@@ -33,6 +33,12 @@ pub fn client_of(url: &str) -> Client {
     Client::from_conf(config().endpoint_url(url).build())
 }
 
+/// A client that signs with this key.
+pub fn client_with_key(url: &str, id: &str, secret: &str) -> Client {
+    let credentials = Credentials::new(id, secret, None, None, "tests");
+    Client::from_conf(config().endpoint_url(url).credentials_provider(credentials).build())
+}
+
 /// A client that sends requests with a StreamId to this address too: by itself it makes up a host
 /// from the id.
 pub fn client_by_id(endpoint: &Endpoint) -> Client {

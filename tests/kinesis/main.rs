@@ -17,6 +17,7 @@ mod log;
 mod long_run;
 mod on_engine;
 mod one_layer;
+mod policies;
 mod polling;
 mod producer;
 mod pushed;
@@ -24,6 +25,7 @@ mod raw;
 mod recreated;
 mod scripted;
 mod settings;
+mod several;
 mod sharing;
 #[cfg(feature = "third-party")]
 mod third_party;

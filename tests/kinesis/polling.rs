@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{Clock, ReadFrom, ReadLimit, ReadOutcome, SourceError, StreamSource, SystemClock};
+use kcl_producer::{KinesisSink, PutSink};
 use kcl_stream_kinesis::{FanOut, KinesisSource, StreamRef};
 
 use crate::harness::{Way, put, served};
@@ -11,6 +12,13 @@ use crate::local;
 use crate::pushed::{LIMIT, first_shard};
 
 kcl_testkit::stream_source_suite!(served(Way::Polling).await);
+
+/// The same within the service's rates.
+mod within_limits {
+    use crate::harness::{Way, throttled};
+
+    kcl_testkit::stream_source_suite!(throttled(Way::Polling).await);
+}
 
 #[tokio::test]
 async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
@@ -117,4 +125,62 @@ async fn a_place_lost_to_age_is_taken_up_after_the_last_record() {
     }
     let counters = source.counters();
     assert_eq!((counters.expired, counters.reopened, counters.records), (2, 2, 3));
+}
+
+#[tokio::test]
+async fn two_that_ask_more_than_a_shard_gives_are_throttled_and_each_has_every_record_once() {
+    let (endpoint, clock) = local::limited(1, Duration::ZERO).await;
+    let client = local::client(&endpoint);
+    for number in 0..20u8 {
+        put(&client, 0, &[number]).await;
+    }
+    let application = || {
+        let builder = KinesisSource::builder(client.clone(), "s").records_per_read(1);
+        builder.clock(Arc::new(clock.clone())).build()
+    };
+    let drain = async |source: &KinesisSource| {
+        let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 20 {
+            match reader.next(LIMIT).await {
+                Ok(ReadOutcome::Records { records, .. }) => {
+                    seen.extend(records.iter().map(|record| record.data[0]));
+                }
+                Err(SourceError::Throttled { retry_after }) => clock.sleep(retry_after).await,
+                other => panic!("{other:?}"),
+            }
+        }
+        seen
+    };
+    let passing = async {
+        loop {
+            SystemClock.sleep(Duration::from_millis(2)).await;
+            clock.by(Duration::from_millis(20));
+        }
+    };
+    let sources = [application(), application()];
+    let drained = async { tokio::join!(drain(&sources[0]), drain(&sources[1])) };
+    let seen = tokio::select! { biased;
+        seen = tokio::time::timeout(Duration::from_secs(60), drained) => seen.unwrap(),
+        () = passing => unreachable!("it never ends"),
+    };
+    let all: Vec<u8> = (0..20).collect();
+    assert_eq!(seen, (all.clone(), all));
+    let throttled: u64 = sources.iter().map(|source| source.counters().throttled).sum();
+    assert!(throttled > 0, "together they ask for ten reads a second");
+}
+
+#[tokio::test]
+async fn shards_are_listed_page_by_page() {
+    let endpoint = local::endpoint(1_100).await;
+    let client = local::client(&endpoint);
+    let source = KinesisSource::builder(client.clone(), "s").build();
+    let listed = source.list_shards().await.unwrap();
+    assert_eq!(listed.len(), 1_100);
+    assert!(listed.is_sorted_by(|a, b| a.id < b.id), "each once, in order");
+    let sink = KinesisSink::new(&client, "s");
+    let mut known: Vec<_> =
+        sink.list_shards().await.unwrap().into_iter().map(|shard| shard.id).collect();
+    known.sort();
+    assert_eq!(known, listed.into_iter().map(|shard| shard.id).collect::<Vec<_>>());
 }

@@ -15,6 +15,13 @@ use crate::local::{self, Forward};
 
 kcl_testkit::stream_source_suite!(served(Way::FanOut).await);
 
+/// The same within the service's rates.
+mod within_limits {
+    use crate::harness::{Way, throttled};
+
+    kcl_testkit::stream_source_suite!(throttled(Way::FanOut).await);
+}
+
 pub const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
 
@@ -32,7 +39,7 @@ async fn on_one_clock() -> (Endpoint, Forward, Client, KinesisSource) {
 }
 
 /// The first bytes of so many records, as they come.
-async fn take(reader: &mut dyn ShardReader, count: usize) -> Vec<u8> {
+pub async fn take(reader: &mut dyn ShardReader, count: usize) -> Vec<u8> {
     let mut taken = Vec::new();
     while taken.len() < count {
         if let ReadOutcome::Records { records, .. } = reader.next(LIMIT).await.unwrap() {

@@ -43,6 +43,19 @@ where
 
 const IN_USE: &str = "ResourceInUseException";
 
+/// Sorts an error of a page of a listing: a token that has expired is got anew with the first page.
+pub(super) fn classify_listing<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+        Some("ExpiredNextTokenException") => {
+            SourceError::Unavailable(format!("listing {what} took too long: its token has expired"))
+        }
+        _ => classify(error, what),
+    }
+}
+
 /// Sorts an error that ended a subscription. Whether shard, consumer or stream is gone, the next
 /// subscription tells.
 pub(super) fn classify_event<R>(error: &SdkError<EventError, R>, what: &str) -> SourceError
@@ -96,8 +109,8 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
         | "IncompleteSignatureException"
         | "MissingAuthenticationTokenException"
         | "KMSAccessDeniedException" => SourceError::Refused(format!(
-            "the credentials may not read {what}; allow kinesis:DescribeStreamSummary, \
-             ListShards, GetShardIterator and GetRecords on it, with fan-out \
+            "the credentials may not read {what}; allow kinesis:DescribeStreamSummary and \
+             ListShards on it, by polling also GetShardIterator and GetRecords, by fan-out also \
              DescribeStreamConsumer, RegisterStreamConsumer and SubscribeToShard, and check this \
              machine's clock ({code}: {message})"
         )),
@@ -110,6 +123,10 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kinesis::error::ErrorMetadata;
+    use aws_sdk_kinesis::operation::list_shards::ListShardsError;
+    use aws_sdk_kinesis::primitives::SdkBody;
+
     use super::*;
 
     #[test]
@@ -123,7 +140,19 @@ mod tests {
         assert!(sort("ExpiredTokenException", 400).is_transient());
         let refused = sort("AccessDeniedException", 400).to_string();
         assert!(refused.contains("kinesis:DescribeStreamSummary"), "{refused}");
+        assert!(refused.contains("by polling also GetShardIterator and GetRecords"), "{refused}");
         let refused = sort("InvalidArgumentException", 400).to_string();
         assert!(refused.contains("shard s") && refused.contains("why"), "{refused}");
+    }
+    #[test]
+    fn a_listing_whose_token_has_expired_is_tried_again_and_one_that_is_refused_is_not() {
+        let answer = || HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+        let failed = |code: &str| {
+            let about = ErrorMetadata::builder().code(code).build();
+            let error = SdkError::service_error(ListShardsError::generic(about), answer());
+            classify_listing(&error, "stream s")
+        };
+        assert!(failed("ExpiredNextTokenException").is_transient());
+        assert!(matches!(failed("InvalidArgumentException"), SourceError::Refused(_)));
     }
 }

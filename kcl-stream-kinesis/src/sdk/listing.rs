@@ -5,7 +5,7 @@ use aws_sdk_kinesis::primitives::DateTime;
 use kcl_core::{Shard, SourceError};
 
 use super::decode;
-use super::errors::classify;
+use super::errors::{classify, classify_listing};
 use crate::limits::LISTING_PAGES;
 use crate::stream_ref::StreamRef;
 
@@ -29,7 +29,7 @@ pub(super) async fn list(
                 .set_stream_creation_timestamp(created.copied()),
         };
         let what = format!("stream {stream}");
-        let page = request.send().await.map_err(|error| listing_error(classify(&error, &what)))?;
+        let page = request.send().await.map_err(|error| classify_listing(&error, &what))?;
         for wire in page.shards() {
             shards.push(decode::shard(wire)?);
         }
@@ -61,14 +61,4 @@ pub(super) async fn check_created(
         .max_results(1);
     let answer = request.send().await;
     answer.map(drop).map_err(|error| classify(&error, &format!("stream {stream}")))
-}
-
-/// Of a listing an expired token means: list anew.
-fn listing_error(error: SourceError) -> SourceError {
-    match error {
-        SourceError::Refused(why) if why.contains("ExpiredNextTokenException") => {
-            SourceError::Unavailable(why)
-        }
-        other => other,
-    }
 }

@@ -61,21 +61,23 @@ impl SdkApi {
         if !is_final || self.created.get().is_none() {
             return error;
         }
-        let found = self.summary(&ServiceTime::default()).await;
-        found.and_then(|found| self.same(&found)).err().filter(is_recreated).unwrap_or(error)
+        match self.summary(&ServiceTime::default()).await.map(|found| self.same(&found)) {
+            Ok(Err(recreated)) => recreated.into(),
+            Ok(Ok(())) | Err(_) => error,
+        }
     }
 
     /// # Errors
-    /// `Refused` if the stream is not the one that was described first.
-    fn same(&self, found: &StreamDescriptionSummary) -> Result<(), SourceError> {
+    /// If the stream is not the one that was described first.
+    fn same(&self, found: &StreamDescriptionSummary) -> Result<(), Recreated> {
         let found = found.stream_creation_timestamp;
         let bound = *self.created.get_or_init(|| found);
         if bound == found {
             return Ok(());
         }
-        Err(SourceError::Refused(format!(
-            "{} {RECREATED}: it was bound when it was the one of {bound}, and this is the one of \
-             {found}; start a new application on it",
+        Err(Recreated(format!(
+            "{} was deleted and created again: it was bound when it was the one of {bound}, and \
+             this is the one of {found}; start a new application on it",
             self.named()
         )))
     }
@@ -103,10 +105,13 @@ impl SdkApi {
     }
 }
 
-const RECREATED: &str = "was deleted and created again";
+/// Why a stream is not the one that was described first.
+struct Recreated(String);
 
-fn is_recreated(error: &SourceError) -> bool {
-    matches!(error, SourceError::Refused(why) if why.contains(RECREATED))
+impl From<Recreated> for SourceError {
+    fn from(Recreated(why): Recreated) -> Self {
+        Self::Refused(why)
+    }
 }
 
 /// A place as the service writes it: its kind, a sequence number, a time.
