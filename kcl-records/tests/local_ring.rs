@@ -44,6 +44,26 @@ fn a_variable_that_is_not_set_is_named() {
     assert!(refused.contains("KCL_NO_SUCH_KEYS"), "{refused}");
 }
 
+/// Set for a run of this program as a child, as a variable has to be set before a program starts.
+const VARIABLE: &str = "KCL_KEYS_OF_A_TEST";
+
+#[test]
+fn a_ring_is_read_from_a_variable() {
+    if std::env::var_os(VARIABLE).is_some() {
+        let ring = LocalKeyRing::from_env(VARIABLE).unwrap();
+        println!("read: {ring:?}");
+        return;
+    }
+    let text = format!("primary = \"a\"\n[keys]\na = \"{SECRET}\"\n");
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_ring_is_read_from_a_variable", "--nocapture"])
+        .env(VARIABLE, text)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(said.contains("read: LocalKeyRing(primary \"a\" of [\"a\"])"), "{said}");
+}
+
 #[test]
 fn what_is_wrong_with_a_ring_is_told_without_showing_its_keys() {
     for (text, told) in [

@@ -1,12 +1,20 @@
-//! The `kcl` command as these tests need it.
+//! Programs of the workspace as these tests need them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
-/// Builds it beside this program, with the same settings; where it is.
+/// The `kcl` command.
 pub fn kcl() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    built(&["-p", "kcl-cli"], "kcl")
+}
+
+/// Builds a program beside this one, with the same settings; where it is.
+pub fn built(words: &[&str], name: &str) -> PathBuf {
+    // Held while it is built: others that need it wait.
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || {
         let own = std::env::current_exe().unwrap();
         let folder = own.ancestors().nth(2).unwrap();
@@ -15,13 +23,14 @@ pub fn kcl() -> PathBuf {
             profile => profile.unwrap(),
         };
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "kcl-cli", "--profile", profile])
+            .args(["build", "--quiet", "--locked", "--profile", profile])
+            .args(words)
             .arg("--target-dir")
             .arg(folder.parent().unwrap_or(Path::new("target")))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.unwrap().success());
-        folder.join("kcl")
+        folder.join(name)
     };
-    BUILT.get_or_init(build).clone()
+    known.entry(name.to_owned()).or_insert_with(build).clone()
 }

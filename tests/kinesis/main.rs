@@ -20,6 +20,7 @@ mod one_layer;
 mod policies;
 mod polling;
 mod producer;
+mod programs;
 mod pushed;
 mod raw;
 mod recreated;

@@ -28,6 +28,7 @@ use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Processes a Kinesis stream until SIGTERM or SIGINT, then hands its shards over.
 #[derive(Debug, Parser)]
@@ -103,6 +104,11 @@ fn hint_address(text: &str) -> Result<HintAddress, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Warnings of all crates, and when a shard that was in trouble goes on again.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("warn,kcl_stream_kinesis=info"))
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no thread can be started: {error}")),

@@ -52,11 +52,12 @@ pub struct HotKey {
 
 impl fmt::Display for HotShard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (limit, times) = (self.of_limit * 100.0, self.times_mean);
+        let (limit, share) = (self.of_limit * 100.0, self.of_stream * 100.0);
         write!(
             f,
-            "{} is hot: at {limit:.0}% of its limit, {times:.1} times the mean; ",
-            self.shard
+            "{} is hot: at {limit:.0}% of its limit, with {share:.0}% of the bytes, {:.1} times \
+             the mean; ",
+            self.shard, self.times_mean
         )?;
         let Some(HotKey { key, of_stream, of_shard }) = &self.top_key else {
             return f.write_str("no single key is to blame; split the shard");
@@ -250,6 +251,31 @@ mod tests {
             named[0].ends_with("split the shard, or choose a key with more values"),
             "{named:?}"
         );
+    }
+
+    #[test]
+    fn a_shard_that_is_hot_by_no_single_key_is_to_be_split() {
+        let names: Vec<String> = (0..100).map(|number| format!("key-{number}")).collect();
+        let keys: Vec<_> = names.iter().map(|name| (name.as_str(), 9)).collect();
+        let named = sentences(&window(&[&keys, &[("a", 100)]], 2), 1_000);
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert!(named[0].contains("at 90% of its limit, with 90% of the bytes"), "{named:?}");
+        assert!(named[0].contains("no single key is to blame"), "{named:?}");
+        assert!(named[0].ends_with("split the shard"), "{named:?}");
+    }
+
+    #[test]
+    fn the_shard_with_the_largest_share_of_the_bytes_comes_first() {
+        let few: &[&[(&str, u64)]] = &[&[("a", 900)], &[("b", 2_700)], &[("c", 5_400)]];
+        let hot = window(few, 3).hot_shards(at(1_000));
+        let shares = hot.iter().map(|hot| (hot.shard.as_str(), (hot.of_stream * 100.0).round()));
+        let expected = [
+            ("shardId-000000000002", 60.0),
+            ("shardId-000000000001", 30.0),
+            ("shardId-000000000000", 10.0),
+        ];
+        assert_eq!(shares.collect::<Vec<_>>(), expected);
+        assert!((hot[1].times_mean - 0.9).abs() < 0.01, "{hot:?}");
     }
 
     #[test]

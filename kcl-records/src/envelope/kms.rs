@@ -28,7 +28,7 @@ pub struct KmsKeyRing {
 
 impl KmsKeyRing {
     /// A ring of one key, by its ARN: an alias would not tell whose data keys to trust. Region,
-    /// credentials and time-outs are the client's; its retries may stay on.
+    /// credentials, time-outs and retries are the client's: nobody else tries again to seal.
     pub fn new(client: Client, key_arn: &str) -> Self {
         let trusted = BTreeSet::from([key_arn.to_owned()]);
         Self { client, primary: key_arn.to_owned(), trusted }
