@@ -163,7 +163,12 @@ mod tests {
     use kcl_core::WorkerPhase;
 
     fn scene(workers: usize) -> Scene {
-        let status = Status { worker: None, phase: WorkerPhase::Running, shards: Vec::new() };
+        let status = Status {
+            worker: None,
+            phase: WorkerPhase::Running,
+            shards: Vec::new(),
+            workers_unreadable: None,
+        };
         let worker = |index| (index, format!("worker-{index}"), status.clone());
         Scene { rows: 100, put: 50, processed: 25, workers: (0..workers).map(worker).collect() }
     }
