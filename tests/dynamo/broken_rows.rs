@@ -1,4 +1,4 @@
-//! Rows of the coordination table that somebody spoilt: each is refused by its key, with the reason.
+//! Rows of the coordination table that somebody spoilt: refused by their keys, with the reasons.
 
 use std::collections::HashMap;
 

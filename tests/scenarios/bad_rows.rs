@@ -1,4 +1,4 @@
-//! One row of a worker that nobody can read: told by its key, and the watch over the others goes on.
+//! A row of a worker that nobody can read: told by its key, and the watch over the others goes on.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
