@@ -125,7 +125,6 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
 mod tests {
     use aws_sdk_kinesis::error::ErrorMetadata;
     use aws_sdk_kinesis::operation::list_shards::ListShardsError;
-    use aws_sdk_kinesis::primitives::SdkBody;
 
     use super::*;
 
@@ -146,7 +145,7 @@ mod tests {
     }
     #[test]
     fn a_listing_whose_token_has_expired_is_tried_again_and_one_that_is_refused_is_not() {
-        let answer = || HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+        let answer = || HttpResponse::new(400.try_into().unwrap(), "".into());
         let failed = |code: &str| {
             let about = ErrorMetadata::builder().code(code).build();
             let error = SdkError::service_error(ListShardsError::generic(about), answer());
