@@ -82,6 +82,13 @@ struct Child {
     parents: Vec<String>,
 }
 
+impl Child {
+    fn of(shard: Shard) -> Self {
+        let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+        Self { shard: shard.shard_id, parents: parents.into_iter().flatten().collect() }
+    }
+}
+
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
     let (news, mut received) = mpsc::channel(AHEAD);
     let mut follower = Follower {
@@ -91,8 +98,7 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         readers: JoinSet::new(),
         lineage: Lineage::default(),
     };
-    for shard in first_shards(client, args).await? {
-        follower.lineage.begin(&shard);
+    for shard in follower.lineage.begin(first_shards(client, args).await?) {
         follower.read(shard, args.from);
     }
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -117,7 +123,7 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
     Ok(())
 }
 
-async fn first_shards(client: &Client, args: &Args) -> Result<Vec<String>, Failure> {
+async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Child>, Failure> {
     let filter = match args.from {
         From::Latest => ShardFilter::builder().r#type(ShardFilterType::AtLatest),
         From::TrimHorizon => ShardFilter::builder().r#type(ShardFilterType::AtTrimHorizon),
@@ -127,18 +133,13 @@ async fn first_shards(client: &Client, args: &Args) -> Result<Vec<String>, Failu
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
     let shards = shards(client, &args.stream, Some(filter)).await?;
-    Ok(shards.into_iter().map(|shard| shard.shard_id).collect())
+    Ok(shards.into_iter().map(Child::of).collect())
 }
 
 /// Of a listing, those that came out of this shard.
 fn children_of(parent: &str, listed: Vec<Shard>) -> Vec<Child> {
-    let child = |shard: Shard| {
-        let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
-        let parents: Vec<_> = parents.into_iter().flatten().collect();
-        let is_child = parents.iter().any(|id| id == parent);
-        is_child.then_some(Child { shard: shard.shard_id, parents })
-    };
-    listed.into_iter().filter_map(child).collect()
+    let listed = listed.into_iter().map(Child::of);
+    listed.filter(|child| child.parents.iter().any(|id| id == parent)).collect()
 }
 
 struct Follower {
@@ -175,14 +176,19 @@ struct Lineage {
 }
 
 impl Lineage {
-    fn begin(&mut self, shard: &str) {
-        self.known.insert(shard.to_owned());
-        self.reading.insert(shard.to_owned());
+    /// The first shards of all; returns those to read now. Some engines list children beside their
+    /// parents.
+    fn begin(&mut self, shards: Vec<Child>) -> Vec<String> {
+        self.go_on(shards)
     }
 
     /// A shard has ended; returns those to read now.
     fn end(&mut self, shard: &str, children: Vec<Child>) -> Vec<String> {
         self.reading.remove(shard);
+        self.go_on(children)
+    }
+
+    fn go_on(&mut self, children: Vec<Child>) -> Vec<String> {
         for child in children {
             if self.known.insert(child.shard.clone()) {
                 self.waiting.insert(child.shard, child.parents);
