@@ -104,7 +104,7 @@ impl Drop for Running {
 
 impl Running {
     /// Starts it; what it writes is told.
-    fn start(url: &str, words: &[&str], tell: &mpsc::Sender<String>) -> Self {
+    fn start(url: &str, words: &[&str], tell: &mpsc::SyncSender<String>) -> Self {
         let mut command = Command::new(program("kinesis_worker"));
         command.args(["--stream", "s", "--kinesis", url]).args(words);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -148,7 +148,7 @@ async fn the_worker_with_leases_in_a_file_goes_on_where_it_was_when_it_is_starte
         put(&client, 0, text.as_bytes()).await;
         let (url, file) = (url.clone(), file.clone());
         let played = tokio::task::spawn_blocking(move || {
-            let (tell, lines) = mpsc::channel();
+            let (tell, lines) = mpsc::sync_channel(1_000);
             let words = ["--application", "a", "--leases", "file", "--lease-file", &file];
             let worker = Running::start(&url, &words, &tell);
             let records = said(&lines, "\"ids\"");
@@ -165,7 +165,7 @@ async fn the_worker_says_on_its_standard_error_when_a_shard_is_in_trouble() {
     let (url, client) = (endpoint.url(), local::client(&endpoint));
     put(&client, 0, b"one").await;
     let played = tokio::task::spawn_blocking(move || {
-        let (tell, lines) = mpsc::channel();
+        let (tell, lines) = mpsc::sync_channel(1_000);
         let worker = |application: &str| {
             let words = ["--application", application, "--leases", "memory", "--consumer", "c"];
             Running::start(&url, &words, &tell)
