@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::application::{Application, run_application};
-use super::failure::Failure;
+use super::failure::{Failure, SearchError};
 use super::faults::Kind;
 use super::run::{Options, Report, run};
 
@@ -63,19 +63,26 @@ pub fn simulate(campaign: &Campaign, progress: impl FnMut(&Outcome)) -> Outcome 
 /// failing seed, with as few faults as can be found, is the error.
 ///
 /// # Errors
-/// If a seed fails.
+/// [`SearchError::Fails`] if a seed fails, and [`SearchError::NotReproducible`] if one does not come
+/// to the same when it is run again.
 pub fn search<A: Application>(
     campaign: &Campaign,
     make: impl Fn() -> A + Sync,
-) -> Result<Outcome, Box<Failure>> {
+) -> Result<Outcome, SearchError> {
     let one = |options: &Options| run_application(options, make());
     let outcome = simulate_each(campaign, one, |_| ());
-    let Some(failed) = outcome.failed.iter().min_by_key(|failed| failed.seed) else {
-        return Ok(outcome);
-    };
-    let options = Options { seed: failed.seed, ..campaign.options.clone() };
-    // A run that fails once fails always: or else it is the run that is wrong.
-    Failure::shrunk(&options, one).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
+    if let Some(failed) = outcome.failed.iter().min_by_key(|failed| failed.seed) {
+        let options = Options { seed: failed.seed, ..campaign.options.clone() };
+        let Failed { seed, violations } = failed.clone();
+        return Err(match Failure::shrunk(&options, one) {
+            Some(failure) => SearchError::Fails(Box::new(failure)),
+            None => SearchError::NotReproducible { seed, violations },
+        });
+    }
+    match outcome.not_reproducible.iter().min() {
+        Some(&seed) => Err(SearchError::NotReproducible { seed, violations: Vec::new() }),
+        None => Ok(outcome),
+    }
 }
 
 fn simulate_each(

@@ -1,6 +1,7 @@
 //! A failing seed, with as few faults as can be found.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::faults::Struck;
 use super::run::{Options, Report};
@@ -17,16 +18,47 @@ pub struct Failure {
     pub faults: Vec<Struck>,
 }
 
+/// Why a search for a failing seed did not find all well.
+#[derive(Clone, Debug)]
+pub enum SearchError {
+    /// A seed fails.
+    Fails(Box<Failure>),
+    /// A seed came to something else when it was run again: the application goes by something that
+    /// is not simulated (a clock, a thread, a socket, a random number of its own, or what another
+    /// run left behind).
+    NotReproducible {
+        /// Which.
+        seed: u64,
+        /// What it broke the first time, for people.
+        violations: Vec<String>,
+    },
+}
+
+impl fmt::Display for SearchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fails(failure) => failure.fmt(f),
+            Self::NotReproducible { seed, violations } => {
+                write!(f, "seed {seed} came to something else when it was run again")?;
+                violations.iter().try_for_each(|violation| write!(f, "\n  first: {violation}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SearchError {}
+
 /// A failing seed is shrunk with at most so many runs.
 const MOST_RUNS: usize = 60;
 /// So many violations and faults are named to people.
 const NAMED: usize = 12;
 
 impl Failure {
-    /// Runs the options, and if they fail leaves out faults as long as they still do: halves
-    /// first, then single ones.
+    /// Runs the options, and if they fail leaves out faults as long as the property that broke
+    /// first still does: halves first, then single ones.
     pub fn shrunk(options: &Options, run: impl Fn(&Options) -> Report) -> Option<Self> {
         let mut best = Self::of(options.clone(), run(options))?;
+        let property = best.property();
         let mut runs = 0;
         let mut size = best.faults.len().div_ceil(2);
         while size > 0 && runs < MOST_RUNS {
@@ -39,7 +71,7 @@ impl Failure {
                 let tried = run(&fewer);
                 runs += 1;
                 // Without these other faults may strike: go on with what struck this time.
-                match Self::of(fewer, tried) {
+                match Self::of(fewer, tried).filter(|failure| failure.breaks(property)) {
                     Some(failure) => (best, removed) = (failure, true),
                     None => at = end,
                 }
@@ -52,16 +84,38 @@ impl Failure {
         Some(best)
     }
 
-    /// The options with all faults, as code.
+    /// The property that broke first.
+    pub fn property(&self) -> &'static str {
+        self.violations.first().map_or("", |violation| violation.property)
+    }
+
+    /// The options with all faults, as code; what a seed has anyway is left out.
     pub fn whole(&self) -> String {
-        let Options { seed, workers, shards, faults, .. } = &self.options;
+        let Options { seed, workers, shards, rate, faults, healing, .. } = &self.options;
         let usual = Options::seed(*seed);
-        if (*workers, *shards, *faults) == (usual.workers, usual.shards, usual.faults) {
+        let seconds = |time: &Duration| format!("Duration::from_secs({})", time.as_secs());
+        let fields = [
+            (*workers != usual.workers).then(|| format!("workers: {workers}")),
+            (*shards != usual.shards).then(|| format!("shards: {shards}")),
+            (*rate != usual.rate).then(|| format!("rate: {rate}")),
+            (*faults != usual.faults).then(|| format!("faults: {}", seconds(faults))),
+            (*healing != usual.healing).then(|| format!("healing: {}", seconds(healing))),
+        ];
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        if fields.is_empty() {
             return format!("Options::seed({seed})");
         }
-        let faults = format!("Duration::from_secs({})", faults.as_secs());
-        let fields = format!("workers: {workers}, shards: {shards}, faults: {faults}");
-        format!("Options {{ {fields}, ..Options::seed({seed}) }}")
+        format!("Options {{ {}, ..Options::seed({seed}) }}", fields.join(", "))
+    }
+
+    /// A test to keep: it fails as long as the seed does.
+    pub fn test(&self) -> String {
+        let (seed, whole) = (self.options.seed, self.whole());
+        format!("#[test]\nfn seed_{seed}() {{\n    assert_eq!(run(&{whole}).violations, []);\n}}")
+    }
+
+    fn breaks(&self, property: &str) -> bool {
+        self.violations.iter().any(|violation| violation.property == property)
     }
 
     fn of(options: Options, report: Report) -> Option<Self> {

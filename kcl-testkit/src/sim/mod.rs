@@ -2,6 +2,7 @@
 //! clock, under faults drawn from a seed. First faults, then a time of healing in which the fleet
 //! must come to rest with nothing lost.
 
+mod alone;
 mod application;
 mod campaign;
 mod clock;
@@ -22,7 +23,7 @@ mod world;
 
 pub use application::{Application, run_application};
 pub use campaign::{Campaign, Failed, Outcome, search, silence_simulated_panics, simulate};
-pub use failure::Failure;
+pub use failure::{Failure, SearchError};
 pub use faults::{Kind, Struck};
 pub use run::{Options, Report, run};
 pub use work::{End, Host, Put};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kcl_core::protocol::{Rules, hash};
 
+use super::alone::Alone;
 use super::clock::SimClock;
 use super::faults::{Kind, Struck};
 use super::work::Work;
@@ -106,6 +107,7 @@ pub fn run(options: &Options) -> Report {
 
 /// Runs a simulation of this work, or of the harness's own.
 pub(super) fn run_work(options: &Options, work: Option<Arc<dyn Work>>) -> Report {
+    let _alone = Alone::with(options.seed);
     let clock = SimClock::default();
     let woken = clock.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()

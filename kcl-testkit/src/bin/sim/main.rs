@@ -197,9 +197,7 @@ fn explain(options: &Options, directory: &Path) -> Result<(), String> {
         println!("seed {} failed, and does not now: it is not reproducible", options.seed);
         return Ok(());
     };
-    println!("{failure}\na test to keep:");
-    println!("#[test]\nfn seed_{}() {{", options.seed);
-    println!("    assert_eq!(run(&{}).violations, []);\n}}", failure.whole());
+    println!("{failure}\na test to keep:\n{}", failure.test());
     let file = directory.join(format!("sim-seed-{}.json", options.seed));
     let text = format!("{:#}\n", file::run_to_json(&failure.options));
     std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
