@@ -49,7 +49,6 @@ pub struct Case {
     pub keys: Vec<LeaseKey>,
     pub(super) ids: Vec<Vec<WorkerId>>,
     pub(super) spare: LeaseKey,
-    pub(super) mutant: Option<Mutant>,
 }
 
 /// A lease at the start.
@@ -100,7 +99,6 @@ impl Case {
             keys,
             ids: (0..durations.len()).map(id).collect(),
             spare: LeaseKey::from("spare"),
-            mutant: None,
         }
     }
     /// The id of a process's n-th registration.
@@ -111,11 +109,7 @@ impl Case {
     /// The same case with one rule broken.
     #[must_use]
     pub fn breaking(self, mutant: Mutant) -> Self {
-        Self { rules: Rules::breaking(mutant), mutant: Some(mutant), ..self }
-    }
-    /// The rule that is broken.
-    pub fn mutant(&self) -> Option<Mutant> {
-        self.mutant
+        Self { rules: Rules::breaking(mutant), ..self }
     }
     pub(super) fn breaks(&self, mutant: Mutant) -> bool {
         self.rules.breaks(mutant)

@@ -10,7 +10,7 @@ use kcl_core::protocol::hash;
 #[derive(Clone, Debug)]
 pub struct Draws {
     seed: u64,
-    /// Kinds this seed leaves out, and single faults removed while shrinking.
+    /// Single faults that are left out, by number.
     removed: BTreeSet<u64>,
 }
 
@@ -23,10 +23,6 @@ impl Draws {
     pub fn without(mut self, faults: impl IntoIterator<Item = u64>) -> Self {
         self.removed.extend(faults);
         self
-    }
-    /// The seed.
-    pub fn seed(&self) -> u64 {
-        self.seed
     }
     /// A number that depends on the seed, who acts, what it does, and how often it did so before.
     pub fn number(&self, actor: &str, what: &str, ordinal: u64) -> u64 {
