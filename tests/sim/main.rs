@@ -3,8 +3,11 @@
 mod application;
 mod healing;
 mod mutants;
+mod struck;
 
-use kcl_testkit::sim::{Campaign, Options, run, silence_simulated_panics, simulate};
+use std::time::Duration;
+
+use kcl_testkit::sim::{Campaign, Kind, Options, run, silence_simulated_panics, simulate};
 
 /// Every seed that ever failed, and what it found. Draws have changed since the older ones: what
 /// guards those is told in docs/simulation.md.
@@ -49,6 +52,9 @@ fn seeds_that_once_failed_stay_fixed() {
     }
 }
 
+/// In so many seeds every kind of fault strikes, the rarest hundreds of times.
+const EVERY_KIND_WITHIN: u32 = 500;
+
 #[test]
 fn fleets_under_faults_keep_every_promise() {
     silence_simulated_panics();
@@ -61,5 +67,16 @@ fn fleets_under_faults_keep_every_promise() {
         outcome.failed.iter().map(|failed| (failed.seed, &failed.violations)).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(outcome.not_reproducible, Vec::<u64>::new(), "one seed, two histories");
+    // It did what it is for: fleets of this size, for this long, with every kind of fault.
     assert_eq!(outcome.seeds, seeds);
+    let Options { workers, shards, .. } = campaign.options;
+    assert!(workers >= 5 && shards >= 20, "{workers} workers, {shards} shards");
+    let seeds = u32::try_from(seeds).unwrap();
+    assert_eq!(outcome.simulated, Duration::from_secs(270) * seeds);
+    // 5 a second and shard, until 30 s before the end.
+    assert_eq!(outcome.records, 24_000 * seeds as usize);
+    if seeds >= EVERY_KIND_WITHIN {
+        let missing: Vec<_> = Kind::ALL.iter().filter(|kind| outcome.count(**kind) == 0).collect();
+        assert!(missing.is_empty(), "{missing:?} never struck");
+    }
 }

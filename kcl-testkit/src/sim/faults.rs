@@ -198,7 +198,15 @@ impl Faults {
         self.note_once(kind, actor, id);
         true
     }
-    fn drawn(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
+    /// Like [`Faults::strike`] for what may turn out to be impossible: whoever asks notes it once it
+    /// was done.
+    pub(super) fn drawn(
+        &self,
+        kind: Kind,
+        actor: &str,
+        ordinal: u64,
+        permille: u64,
+    ) -> Option<u64> {
         let Switch { name, is_on } = self.switch(kind);
         if !is_on {
             return None;
@@ -229,7 +237,8 @@ impl Faults {
             self.note(kind, actor, id);
         }
     }
-    fn note(&self, kind: Kind, actor: &str, id: u64) {
+    /// Notes that a fault struck.
+    pub(super) fn note(&self, kind: Kind, actor: &str, id: u64) {
         let at = self.clock.monotonic();
         self.all().push(Struck { at, kind, actor: actor.to_owned(), id });
     }

@@ -95,12 +95,14 @@ impl Place {
         self.still_for = 0;
     }
 
-    /// Starts a second worker of the same name, for so many steps.
-    pub fn double(&mut self, yard: &Yard, steps: u64) {
-        if self.twin.is_none() {
+    /// Starts a second worker of the same name, for so many steps; false if there is one.
+    pub fn double(&mut self, yard: &Yard, steps: u64) -> bool {
+        let is_alone = self.twin.is_none();
+        if is_alone {
             self.twin = Some(self.start(yard));
             self.twin_for = steps;
         }
+        is_alone
     }
 
     fn start(&mut self, yard: &Yard) -> Worker {
@@ -202,19 +204,20 @@ impl Place {
             worker.gate.cut();
         }
     }
-    /// A command of somebody's about one of the worker's shards.
-    pub async fn command(&self, id: u64) {
-        let Some(worker) = &self.worker else { return };
+    /// A command of somebody's about one of the worker's shards; false if it has none.
+    pub async fn command(&self, id: u64) -> bool {
+        let Some(worker) = &self.worker else { return false };
         let shards = worker.handle.status().shards;
         let Some(shard) = shards.get(usize::try_from(id >> 8).unwrap_or(0) % shards.len().max(1))
         else {
-            return;
+            return false;
         };
         // A worker that has stopped takes no command, and needs none.
         let _ = match id % 2 {
             0 => worker.handle.drain(&shard.shard).await,
             _ => worker.handle.pause(&shard.shard).await,
         };
+        true
     }
     /// Lets every paused or parked shard go on.
     pub async fn resume_all(&self) {

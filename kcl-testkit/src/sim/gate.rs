@@ -119,3 +119,6 @@ impl Clock for WorkerClock {
         self.gate.pass().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,6 @@ impl ShardReader for FaultyReader {
         self.inner.held()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,9 +55,18 @@ struct Request {
     effects: Option<Effects>,
 }
 
+/// A request on its way.
+#[derive(Clone, Copy)]
+struct Sent {
+    ordinal: u64,
+    /// As they were when it was sent: its reply comes on none that was made later.
+    connections: u64,
+}
+
 impl FaultyTable {
-    async fn arrive(&self) -> Result<u64, TableError> {
+    async fn arrive(&self) -> Result<Sent, TableError> {
         self.gate.pass().await;
+        let connections = self.gate.connections();
         let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
         // A table a millisecond or two away.
         let near = self.faults.draws().below(&self.actor, "latency", ordinal, 2000);
@@ -73,7 +82,7 @@ impl FaultyTable {
             let retry_after = Draws::duration(id, Duration::from_millis(200));
             return Err(TableError::Throttled { retry_after });
         }
-        Ok(ordinal)
+        Ok(Sent { ordinal, connections })
     }
 
     fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
@@ -86,33 +95,33 @@ impl FaultyTable {
         self.faults.haunts(Kind::Outage, "table", window, 80)
     }
 
-    async fn reply<T>(&self, reply: Result<T, TableError>) -> Result<T, TableError> {
+    async fn reply<T>(&self, to: Sent, reply: Result<T, TableError>) -> Result<T, TableError> {
         let ordinal = self.ordinal.load(Ordering::Relaxed);
         if let Some(id) = self.strike(Kind::Delayed, ordinal ^ (1 << 40), 10) {
             self.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
         }
-        let connections = self.gate.connections();
         self.gate.pass().await;
-        if self.gate.connections() != connections {
+        if self.gate.connections() != to.connections {
             return Err(TableError::Unknown("the machine slept".into()));
         }
         reply
     }
 
     async fn send(&self, request: Request) -> Result<CasOutcome, TableError> {
-        let ordinal = self.arrive().await?;
+        let sent = self.arrive().await?;
+        let ordinal = sent.ordinal;
         let unknown = || Err(TableError::Unknown("no reply".into()));
         if self.strike(Kind::Conflict, ordinal, 20).is_some() {
-            return self.reply(Err(TableError::Conflict)).await;
+            return self.reply(sent, Err(TableError::Conflict)).await;
         }
         if self.strike(Kind::LostRequest, ordinal, 15).is_some() {
             self.clock.sleep(TIMEOUT).await;
-            return self.reply(unknown()).await;
+            return self.reply(sent, unknown()).await;
         }
         if let Some(id) = self.strike(Kind::AppliedLate, ordinal, 15) {
             self.apply_later(&request, Draws::duration(id, LATEST));
             self.clock.sleep(TIMEOUT).await;
-            return self.reply(unknown()).await;
+            return self.reply(sent, unknown()).await;
         }
         let outcome = self.apply(&request).await;
         if let Some(id) = self.strike(Kind::AppliedTwice, ordinal, 15) {
@@ -120,9 +129,9 @@ impl FaultyTable {
         }
         if self.strike(Kind::LostReply, ordinal, 15).is_some() {
             self.clock.sleep(TIMEOUT).await;
-            return self.reply(unknown()).await;
+            return self.reply(sent, unknown()).await;
         }
-        self.reply(outcome).await
+        self.reply(sent, outcome).await
     }
 
     fn apply_later(&self, request: &Request, delay: Duration) {
@@ -156,19 +165,20 @@ impl LeaseTable for FaultyTable {
         self.inner.prepare().await
     }
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
-        let ordinal = self.arrive().await?;
+        let sent = self.arrive().await?;
         let mut rows = self.inner.scan(scope).await;
-        if let (Some(id), Ok(early)) = (self.strike(Kind::StaleScan, ordinal, 60), &mut rows) {
+        let stale = self.strike(Kind::StaleScan, sent.ordinal, 60);
+        if let (Some(id), Ok(early)) = (stale, &mut rows) {
             self.clock.sleep(Draws::duration(id, SLOWEST_SCAN)).await;
             let late = self.inner.scan(scope).await?;
             *early = torn(id, std::mem::take(early), late);
         }
-        self.reply(rows).await
+        self.reply(sent, rows).await
     }
     async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
-        self.arrive().await?;
+        let sent = self.arrive().await?;
         let row = self.inner.read(key).await;
-        self.reply(row).await
+        self.reply(sent, row).await
     }
     async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
         self.send(Request { writes: vec![write.clone()], effects: None }).await
@@ -187,3 +197,6 @@ impl LeaseTable for FaultyTable {
         self.send(Request { writes: vec![write.clone()], effects: Some(effects.clone()) }).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,21 +168,29 @@ impl World {
             } else if let Some(id) = strike(Kind::Suspend, 6) {
                 place.suspend();
                 place.still_for = 2 + id % 30;
-            } else if let Some(id) = strike(Kind::Command, 20) {
-                place.command(id).await;
+            } else if let Some(id) = self.faults.drawn(Kind::Command, place.name(), ordinal, 20)
+                && place.command(id).await
+            {
+                self.faults.note(Kind::Command, place.name(), id);
             }
-            if let Some(id) = self.faults.strike(Kind::Twin, place.name(), ordinal, 6) {
-                place.double(&self.yard, 2 + id % 20);
+            if let Some(id) = self.faults.drawn(Kind::Twin, place.name(), ordinal, 6)
+                && place.double(&self.yard, 2 + id % 20)
+            {
+                self.faults.note(Kind::Twin, place.name(), id);
             }
         }
-        if let Some(id) = self.faults.strike(Kind::Reshard, "stream", ordinal, 40) {
-            self.reshard(id).await;
+        if let Some(id) = self.faults.drawn(Kind::Reshard, "stream", ordinal, 40)
+            && self.reshard(id).await
+        {
+            self.faults.note(Kind::Reshard, "stream", id);
         }
         if self.faults.is_on(Kind::RowDeleted) {
             self.note_rows().await;
         }
-        if let Some(id) = self.faults.strike(Kind::RowDeleted, "table", ordinal, 8) {
-            self.delete_row(id).await;
+        if let Some(id) = self.faults.drawn(Kind::RowDeleted, "table", ordinal, 8)
+            && self.delete_row(id).await
+        {
+            self.faults.note(Kind::RowDeleted, "table", id);
         }
     }
 
@@ -237,21 +245,22 @@ impl World {
         }
     }
 
-    async fn reshard(&mut self, id: u64) {
+    /// True if the engine took it: a shard may be too narrow to split.
+    async fn reshard(&mut self, id: u64) -> bool {
         let mut open: Vec<_> =
             self.shards().await.into_iter().filter(|shard| shard.is_open).collect();
         open.sort_by_key(|shard| shard.range);
         let at = usize::try_from(id >> 8).unwrap_or(0) % open.len();
-        // A reshard that the engine refuses (a shard too narrow to split) is none.
-        if id.is_multiple_of(2) && open.len() > 2 {
+        let is_done = if id.is_multiple_of(2) && open.len() > 2 {
             let pair = at.min(open.len() - 2);
-            let _ = self.stream.merge_shards(&open[pair].id, &open[pair + 1].id);
+            self.stream.merge_shards(&open[pair].id, &open[pair + 1].id).is_ok()
         } else {
             let range = open[at].range;
             let middle = range.start + (range.end - range.start) / 2 + 1;
-            let _ = self.stream.split_shard(&open[at].id, middle);
-        }
+            self.stream.split_shard(&open[at].id, middle).is_ok()
+        };
         self.note_shards().await;
+        is_done
     }
 
     /// Notes since when each lease has a row.
@@ -264,7 +273,8 @@ impl World {
         }
     }
 
-    async fn delete_row(&mut self, id: u64) {
+    /// True if there was one.
+    async fn delete_row(&mut self, id: u64) -> bool {
         let scope = if id.is_multiple_of(2) { Scan::Leases } else { Scan::Coordination };
         let rows = self.table.scan(scope).await.unwrap_or_default();
         let synced = self.table.scan(Scan::Coordination).await.unwrap_or_default();
@@ -283,12 +293,13 @@ impl World {
         };
         let rows: Vec<_> = rows.iter().filter(may_go).collect();
         let Some(row) = rows.get(usize::try_from(id >> 8).unwrap_or(0) % rows.len().max(1)) else {
-            return;
+            return false;
         };
         if let Row::Lease(lease) = row {
             self.recorder.row_deleted(&lease.key);
             self.rows_since.remove(&lease.key);
         }
         self.table.delete_row(&row.key());
+        true
     }
 }

@@ -1,0 +1,164 @@
+//! Each kind of fault, alone in a request, does to readers what its name says. The seeds are
+//! searched: what strikes them is drawn as in any run.
+
+use kcl_core::TokioClock;
+use kcl_core::protocol::Position;
+use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
+
+use super::*;
+use crate::history::What;
+
+/// In one of so many seeds every kind strikes the first request alone.
+const SEEDS: u64 = 20_000;
+const RECORDS: usize = 20;
+const ALL: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
+
+/// A stream of one shard with records in it, seen on a bad day.
+struct Bad {
+    stream: Stream,
+    seen: FaultySource,
+}
+
+impl Bad {
+    fn of(seed: u64) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(0));
+        let engine = Engine::new(clock.clone());
+        let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
+        for number in 0..RECORDS {
+            stream.put(NewRecord::new("k", number.to_string())).unwrap();
+        }
+        let until = clock.monotonic() + Duration::from_secs(600);
+        let seen = FaultySource {
+            inner: Arc::new(stream.source()),
+            clock: clock.clone(),
+            faults: Faults::new(Draws::new(seed), clock.clone(), until),
+            actor: "w0.1".to_owned(),
+            gate: Gate::new(),
+            ordinal: Arc::default(),
+            seen: Arc::default(),
+            recorder: Recorder::new(clock),
+        };
+        Self { stream, seen }
+    }
+    fn shard(&self) -> ShardId {
+        kcl_stream_local::ShardNumber(0).id()
+    }
+    async fn open(&self) -> Result<Box<dyn ShardReader>, SourceError> {
+        self.seen.open(&self.shard(), ReadFrom::TrimHorizon).await
+    }
+    fn is_struck_by(&self, kind: Kind) -> bool {
+        self.seen.faults.by_kind().into_iter().eq([(kind, 1)])
+    }
+    /// Everything that a reader past the faults finds.
+    async fn positions(&self) -> Vec<Position> {
+        let (source, shard) = (self.stream.source(), self.shard());
+        read(&mut *source.open(&shard, ReadFrom::TrimHorizon).await.unwrap()).await
+    }
+}
+
+/// The next records; faults that strike these reads are passed over.
+async fn read(reader: &mut dyn ShardReader) -> Vec<Position> {
+    for _ in 0..100 {
+        if let Ok(ReadOutcome::Records { records, .. }) = reader.next(ALL).await {
+            return records.iter().map(|record| record.position).collect();
+        }
+    }
+    panic!("a hundred reads brought nothing")
+}
+
+/// A reader whose first read this kind alone struck, what that read came to, and how long it took.
+async fn first_read(
+    kind: Kind,
+) -> (Box<dyn ShardReader>, Result<ReadOutcome, SourceError>, Duration, Bad) {
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed);
+        let Ok(mut reader) = bad.open().await else { continue };
+        let start = bad.seen.clock.monotonic();
+        let outcome = reader.next(ALL).await;
+        if bad.is_struck_by(kind) {
+            let took = bad.seen.clock.monotonic().since(start);
+            return (reader, outcome, took, bad);
+        }
+    }
+    panic!("{kind:?} never struck a read")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_or_expired_read_and_an_empty_page_lose_nothing() {
+    for kind in [Kind::SourceThrottled, Kind::ReaderExpired, Kind::EmptyPage] {
+        let (mut reader, outcome, _, bad) = first_read(kind).await;
+        let is_told = match kind {
+            Kind::SourceThrottled => matches!(outcome, Err(SourceError::Throttled { .. })),
+            Kind::ReaderExpired => outcome == Err(SourceError::Expired),
+            _ => outcome == Ok(ReadOutcome::CaughtUp),
+        };
+        assert!(is_told, "{kind:?}: {outcome:?}");
+        assert_eq!(read(&mut *reader).await, bad.positions().await, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_read_takes_long_and_brings_all() {
+    let (_, outcome, took, _) = first_read(Kind::SlowRead).await;
+    let Ok(ReadOutcome::Records { records, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(records.len(), RECORDS);
+    assert!(took > Duration::ZERO, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_that_passes_a_reader_takes_what_it_would_have_read_next_and_it_is_noted() {
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed);
+        let Ok(mut reader) = bad.open().await else { continue };
+        if !bad.is_struck_by(Kind::Trim) {
+            continue;
+        }
+        let mut gone = Vec::new();
+        for entry in bad.seen.recorder.take() {
+            if let What::Trimmed { positions, .. } = entry.what {
+                gone.extend(positions);
+            }
+        }
+        assert!((1..=8).contains(&gone.len()), "{gone:?}");
+        let (all, rest) = (bad.positions().await, read(&mut *reader).await);
+        assert_eq!([gone, rest].concat(), all);
+        return;
+    }
+    panic!("nothing was trimmed")
+}
+
+#[tokio::test(start_paused = true)]
+async fn listings_are_throttled_lag_behind_the_newest_shard_and_show_children_late() {
+    let mut shown = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed);
+        bad.stream.split_shard(&bad.shard(), 1 << 127).unwrap();
+        let listed = bad.seen.list_shards().await;
+        let struck: Vec<_> = bad.seen.faults.by_kind().into_keys().collect();
+        match (struck.as_slice(), listed) {
+            ([Kind::SourceThrottled], listed) => {
+                assert!(matches!(listed, Err(SourceError::Throttled { .. })), "{listed:?}");
+            }
+            ([Kind::StaleListing], listed) => assert_eq!(listed.unwrap().len(), 2),
+            ([Kind::LateChildren], Ok(listed)) => {
+                assert!(listed.len() < 3 && listed[0].id == bad.shard(), "{listed:?}");
+                tokio::time::sleep(LATE).await;
+                let later = bad.seen.list_shards().await;
+                if bad.seen.faults.by_kind().len() > 1 {
+                    continue;
+                }
+                assert_eq!(later.unwrap().len(), 3);
+            }
+            ([], listed) => {
+                assert_eq!(listed.unwrap().len(), 3);
+                continue;
+            }
+            _ => continue,
+        }
+        shown.extend(struck);
+        if shown.len() == 3 {
+            return;
+        }
+    }
+    panic!("only {shown:?} struck a listing alone")
+}

@@ -1,0 +1,202 @@
+//! Each kind of fault, alone in a request, does to the table what its name says. The seeds are
+//! searched: what strikes them is drawn as in any run.
+
+use kcl_core::TokioClock;
+use kcl_core::protocol::{
+    LeaseTiming, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
+};
+use kcl_lease_local::MemoryLeaseTable;
+
+use super::*;
+
+/// In one of so many seeds every kind strikes the first request alone.
+const SEEDS: u64 = 20_000;
+/// So many rows, or else a torn scan may look whole.
+const ROWS: usize = 20;
+
+/// A table of workers' rows, seen through a bad network.
+struct Bad {
+    inner: MemoryLeaseTable,
+    seen: FaultyTable,
+}
+
+fn id(number: usize) -> WorkerId {
+    WorkerId::new(format!("w{number}"))
+}
+
+/// One more heartbeat, whatever the row says: it can be seen how often it applied.
+fn beat(number: usize) -> ConditionalWrite {
+    let (when, change) = (Vec::<WorkerCondition>::new(), vec![WorkerChange::Beat]);
+    ConditionalWrite::Worker(WorkerWrite::Update { id: id(number), when, change })
+}
+
+impl Bad {
+    /// With the faults of this seed, which strike for so long.
+    async fn of(seed: u64, faults: Duration) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(0));
+        let inner = MemoryLeaseTable::new();
+        for number in 0..ROWS {
+            let timing = LeaseTiming::new(Duration::from_secs(3), Duration::ZERO);
+            let row = WorkerRow::live(id(number), timing);
+            inner.write(&ConditionalWrite::Worker(WorkerWrite::Create(row))).await.unwrap();
+        }
+        let seen = FaultyTable {
+            inner: Arc::new(inner.clone()),
+            clock: clock.clone(),
+            faults: Faults::new(Draws::new(seed), clock.clone(), clock.monotonic() + faults),
+            actor: "w0.1".to_owned(),
+            gate: Gate::new(),
+            ordinal: Arc::default(),
+            recorder: Recorder::new(clock),
+        };
+        Self { inner, seen }
+    }
+    /// How often the row of the first worker was written beyond its creation.
+    async fn beats(&self) -> u64 {
+        match self.inner.read(&RowKey::Worker(id(0))).await {
+            Ok(Some(Row::Worker(row))) => row.heartbeat - 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    /// The same, once no request can be on its way any more.
+    async fn beats_later(&self) -> u64 {
+        tokio::time::sleep(LATEST + Duration::from_secs(1)).await;
+        self.beats().await
+    }
+}
+
+/// What a heartbeat came to that this kind alone struck, how long it took, and the table.
+async fn struck(kind: Kind) -> (Result<CasOutcome, TableError>, Duration, Bad) {
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed, Duration::from_secs(60)).await;
+        let start = bad.seen.clock.monotonic();
+        let outcome = bad.seen.write(&beat(0)).await;
+        let took = bad.seen.clock.monotonic().since(start);
+        if bad.seen.faults.by_kind().into_iter().eq([(kind, 1)]) {
+            return (outcome, took, bad);
+        }
+    }
+    panic!("{kind:?} never struck")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_lost_never_applies_and_its_sender_does_not_know() {
+    let (outcome, took, bad) = struck(Kind::LostRequest).await;
+    assert!(matches!(outcome, Err(TableError::Unknown(_))), "{outcome:?}");
+    assert!(took >= TIMEOUT, "{took:?}");
+    assert_eq!(bad.beats_later().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_reply_is_lost_has_applied_and_its_sender_does_not_know() {
+    let (outcome, _, bad) = struck(Kind::LostReply).await;
+    assert!(matches!(outcome, Err(TableError::Unknown(_))), "{outcome:?}");
+    assert_eq!((bad.beats().await, bad.beats_later().await), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_request_applies_after_its_sender_gave_up() {
+    let mut late = 0;
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed, Duration::from_secs(60)).await;
+        let outcome = bad.seen.write(&beat(0)).await;
+        if !bad.seen.faults.by_kind().into_iter().eq([(Kind::AppliedLate, 1)]) {
+            continue;
+        }
+        assert!(matches!(outcome, Err(TableError::Unknown(_))), "{outcome:?}");
+        late += u32::from(bad.beats().await == 0);
+        assert_eq!(bad.beats_later().await, 1);
+        if late == 3 {
+            return;
+        }
+    }
+    panic!("no request was late")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_applies_twice_is_answered_once() {
+    let (outcome, _, bad) = struck(Kind::AppliedTwice).await;
+    assert!(outcome.is_ok_and(|outcome| outcome.is_won()));
+    assert_eq!((bad.beats().await, bad.beats_later().await), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_request_takes_longer_than_any_other() {
+    let (outcome, took, bad) = struck(Kind::Delayed).await;
+    assert!(outcome.is_ok_and(|outcome| outcome.is_won()));
+    assert!(took > Duration::from_micros(2500), "{took:?}");
+    assert_eq!(bad.beats_later().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttles_conflicts_and_outages_change_nothing_and_say_so() {
+    for kind in [Kind::Throttled, Kind::Conflict, Kind::Outage] {
+        let (outcome, _, bad) = struck(kind).await;
+        let is_told = match kind {
+            Kind::Throttled => matches!(outcome, Err(TableError::Throttled { .. })),
+            Kind::Conflict => matches!(outcome, Err(TableError::Conflict)),
+            _ => matches!(outcome, Err(TableError::Unavailable(_))),
+        };
+        assert!(is_told, "{kind:?}: {outcome:?}");
+        assert_eq!(bad.beats_later().await, 0, "{kind:?}");
+    }
+}
+
+/// The heartbeats of all rows in one scan, while all rows are written again and again.
+async fn scanned(bad: &Bad) -> Vec<u64> {
+    let writer = async {
+        loop {
+            for number in 0..ROWS {
+                bad.inner.write(&beat(number)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let rows = tokio::select! { biased;
+        rows = bad.seen.scan(Scan::Coordination) => rows.unwrap_or_default(),
+        () = writer => unreachable!(),
+    };
+    rows.into_iter().filter_map(Row::into_worker).map(|row| row.heartbeat).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_scan_shows_each_row_once_and_some_older_than_others() {
+    let bad = Bad::of(0, Duration::ZERO).await;
+    let whole = scanned(&bad).await;
+    assert!(whole.len() == ROWS && whole.iter().all(|beats| beats == &whole[0]), "{whole:?}");
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed, Duration::from_secs(60)).await;
+        let mut beats = scanned(&bad).await;
+        if bad.seen.faults.by_kind().into_iter().eq([(Kind::StaleScan, 1)]) {
+            assert_eq!(beats.len(), ROWS);
+            beats.sort_unstable();
+            beats.dedup();
+            assert_eq!(beats.len(), 2, "rows of two moments");
+            return;
+        }
+    }
+    panic!("no scan was stale")
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_wait_for_a_worker_that_stands_still_and_are_cut_off_from_one_that_sleeps() {
+    for sleeps in [false, true] {
+        let bad = Bad::of(0, Duration::ZERO).await;
+        let seen = bad.seen.clone();
+        let request = tokio::spawn(async move { seen.write(&beat(0)).await });
+        tokio::task::yield_now().await;
+        bad.seen.gate.set_open(false);
+        if sleeps {
+            bad.seen.gate.cut();
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!request.is_finished(), "its reply is queued");
+        assert_eq!(bad.beats().await, 1, "the table does not stand still");
+        bad.seen.gate.set_open(true);
+        let outcome = request.await.unwrap();
+        match outcome {
+            Ok(outcome) => assert!(outcome.is_won() && !sleeps),
+            Err(error) => assert!(matches!(error, TableError::Unknown(_)) && sleeps, "{error}"),
+        }
+    }
+}
