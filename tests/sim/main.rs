@@ -1,6 +1,7 @@
 //! The gate: simulated fleets under faults keep every promise.
 
 mod application;
+mod failing;
 mod healing;
 mod mutants;
 mod struck;

@@ -15,6 +15,7 @@ mod gate;
 mod habits;
 mod judge;
 mod producer;
+mod replay;
 mod run;
 mod source;
 mod table;

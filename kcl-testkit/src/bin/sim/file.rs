@@ -8,42 +8,21 @@ use std::time::Duration;
 use kcl_testkit::sim::{Campaign, Failed, Kind, Options, Outcome};
 use serde_json::{Map, Value, json};
 
-const DAY_S: u64 = 86_400;
-
-/// The options of a run, to replay it.
-pub fn run_to_json(options: &Options) -> Value {
-    let mut fields = common(options);
-    fields.insert("seed".into(), options.seed.into());
-    let without: Vec<_> = options.without.iter().map(|id| Value::from(*id)).collect();
-    fields.insert("without".into(), without.into());
-    Value::Object(fields)
-}
-
 /// Reads a run to replay.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn read_run(file: &Path) -> Result<Options, String> {
-    let value = read(file)?;
-    let within = |key: &str, least: u64, most: u64| match number(&value, key) {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        Ok(number) => {
-            Err(named(file, &format!("`{key}` is {number}, and must be {least} to {most}")))
-        }
-        Err(error) => Err(named(file, &error)),
-    };
-    let seed = within("seed", 0, u64::MAX)?;
-    let without = value["without"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let without: Option<Vec<_>> = without.iter().map(Value::as_u64).collect();
-    Ok(Options {
-        workers: usize::try_from(within("workers", 1, 200)?).unwrap_or(usize::MAX),
-        shards: u32::try_from(within("shards", 1, 1000)?).unwrap_or(u32::MAX),
-        rate: u32::try_from(within("rate", 0, 1000)?).unwrap_or(u32::MAX),
-        faults: Duration::from_secs(within("faults_s", 0, DAY_S)?),
-        healing: Duration::from_secs(within("healing_s", 1, DAY_S)?),
-        without: without.ok_or_else(|| named(file, "`without` is not a list of numbers"))?,
-        ..Options::seed(seed)
-    })
+    Options::from_json(&read(file)?).map_err(|error| named(file, &error))
+}
+
+/// Writes a run to replay.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_run(file: &Path, options: &Options) -> Result<(), String> {
+    let text = format!("{:#}\n", Value::Object(options.to_json()));
+    fs::write(file, text).map_err(|error| named(file, &error.to_string()))
 }
 
 /// How far a campaign has come, kept in a file so that it can go on.
@@ -55,7 +34,8 @@ pub struct State {
 impl State {
     /// Of this campaign, in this file.
     pub fn new(file: &Path, campaign: &Campaign) -> Self {
-        let mut fields = common(&campaign.options);
+        let mut fields = campaign.options.to_json();
+        fields.retain(|key, _| !["seed", "without"].contains(&key.as_str()));
         fields.insert("first".into(), campaign.first.into());
         Self { file: file.to_owned(), campaign: fields }
     }
@@ -113,17 +93,6 @@ pub fn faults_by_kind(outcome: &Outcome) -> Map<String, Value> {
     outcome.faults.iter().map(|(kind, count)| (format!("{kind:?}"), (*count).into())).collect()
 }
 
-fn common(options: &Options) -> Map<String, Value> {
-    let fields = [
-        ("workers", options.workers as u64),
-        ("shards", options.shards.into()),
-        ("rate", options.rate.into()),
-        ("faults_s", options.faults.as_secs()),
-        ("healing_s", options.healing.as_secs()),
-    ];
-    fields.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect()
-}
-
 fn outcome(done: &Value) -> Option<(Outcome, Duration)> {
     let number = |key: &str| done[key].as_u64();
     let by_name: BTreeMap<_, _> = Kind::ALL.map(|kind| (format!("{kind:?}"), kind)).into();
@@ -153,10 +122,6 @@ fn outcome(done: &Value) -> Option<(Outcome, Duration)> {
         trace_hash: number("trace_hash")?,
     };
     Some((outcome, Duration::from_millis(number("wall_ms")?)))
-}
-
-fn number(value: &Value, key: &str) -> Result<u64, String> {
-    value[key].as_u64().ok_or_else(|| format!("`{key}` is missing, or no number"))
 }
 
 fn read(file: &Path) -> Result<Value, String> {

@@ -1,6 +1,8 @@
 //! Simulates fleets under faults, one seed after the other.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -199,8 +201,7 @@ fn explain(options: &Options, directory: &Path) -> Result<(), String> {
     };
     println!("{failure}\na test to keep:\n{}", failure.test());
     let file = directory.join(format!("sim-seed-{}.json", options.seed));
-    let text = format!("{:#}\n", file::run_to_json(&failure.options));
-    std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    file::write_run(&file, &failure.options)?;
     println!("to see what happens: sim --replay {}", file.display());
     Ok(())
 }
