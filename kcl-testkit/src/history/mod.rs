@@ -4,6 +4,7 @@
 mod acked;
 mod checkpoints;
 mod delivered;
+mod drained;
 mod effects;
 mod held;
 mod order;
@@ -20,11 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kcl_core::protocol::{
     Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, Prepared, ShardId,
 };
-use kcl_core::{Clock, Event, Observer, Record, ShardStart};
+use kcl_core::{Checkpointer, Clock, Event, Observer, Record, ShardStart};
 
 pub use acked::no_checkpoint_passes_an_unacked_record;
 pub use checkpoints::checkpoints_only_rise;
 pub use delivered::every_record_is_delivered;
+pub use drained::every_backlog_is_done;
 pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
 pub use held::every_open_shard_is_held_evenly;
 pub use order::records_come_in_order;
@@ -111,6 +113,10 @@ pub enum What {
         lease: LeaseKey,
         /// The fence it was made for.
         fence: Fence,
+        /// When, by its worker's clock.
+        at: Moment,
+        /// Until when its worker might act then, by the same clock.
+        valid_until: Moment,
     },
     /// Somebody deleted a row by hand: the shard may start over.
     RowDeleted {
@@ -153,7 +159,7 @@ impl fmt::Display for What {
             Self::Trimmed { shard, positions } => {
                 write!(f, "{shard} was trimmed of {}", ends(positions))
             }
-            Self::Polled { lease, fence } => write!(f, "{lease} was polled at fence {fence}"),
+            Self::Polled { lease, fence, .. } => write!(f, "{lease} was polled at fence {fence}"),
             Self::RowDeleted { lease } => write!(f, "somebody deletes the row of {lease}"),
             Self::ShardMade { shard, parents } => write!(f, "{shard} is made, of {parents:?}"),
         }
@@ -231,9 +237,11 @@ impl Recorder {
     pub fn trimmed(&self, shard: &ShardId, positions: Vec<Position>) {
         self.note(What::Trimmed { shard: shard.clone(), positions });
     }
-    /// Notes that a processor was polled in the middle of a batch.
-    pub fn polled(&self, lease: &LeaseKey, fence: Fence) {
-        self.note(What::Polled { lease: lease.clone(), fence });
+    /// Notes that a processor with this checkpointer was polled in the middle of a batch; `clock`
+    /// is its worker's.
+    pub fn polled(&self, lease: &LeaseKey, with: &Checkpointer, clock: &dyn Clock) {
+        let (fence, at, valid_until) = (with.fence(), clock.monotonic(), with.valid_until());
+        self.note(What::Polled { lease: lease.clone(), fence, at, valid_until });
     }
     /// Notes that a row was deleted by hand.
     pub fn row_deleted(&self, lease: &LeaseKey) {

@@ -8,8 +8,8 @@ use kcl_core::protocol::{Fence, LeaseKey, WorkerId};
 
 use super::{Entry, Violation, What};
 
-/// No batch of a lease starts, and none is polled, at a fence below one that was delivered under;
-/// and each batch starts within its worker's validity.
+/// No batch of a lease starts, and none is polled, at a fence below one that was delivered under,
+/// nor outside of its worker's validity.
 pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
     let mut highest: BTreeMap<LeaseKey, (Fence, WorkerId)> = BTreeMap::new();
     let mut violations = Vec::new();
@@ -18,7 +18,10 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
             violations.push(Violation { property: "P3", at: entry.at, what });
         };
         match &entry.what {
-            What::Polled { lease, fence } => {
+            What::Polled { lease, fence, at, valid_until } => {
+                if at >= valid_until {
+                    broken(format!("{lease} was polled at fence {fence} past its validity"));
+                }
                 if let Some((newer, other)) = highest.get(lease).filter(|(top, _)| top > fence) {
                     broken(format!(
                         "{lease} was polled at fence {fence} after {other} started at {newer}"

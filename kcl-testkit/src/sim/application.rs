@@ -65,7 +65,8 @@ impl<A: Application> Work for Users<A> {
     }
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let inner = self.0.processor(start, &bench.host);
-        Box::new(Observed { inner, start: start.clone(), bench: bench.clone() })
+        let lease = LeaseKey::new(start.shard.as_str());
+        Box::new(Observed { inner, lease, bench: bench.clone() })
     }
     fn wants_put(&self) -> bool {
         true
@@ -78,7 +79,7 @@ impl<A: Application> Work for Users<A> {
 /// A user's processor, with notes of what it is given, and with what befalls its process.
 struct Observed<P> {
     inner: P,
-    start: ShardStart,
+    lease: LeaseKey,
     bench: Bench,
 }
 
@@ -120,9 +121,9 @@ impl<P: RecordProcessor> RecordProcessor for Observed<P> {
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        self.bench.recorder.given(&LeaseKey::new(self.start.shard.as_str()), &batch.records);
+        self.bench.recorder.given(&self.lease, &batch.records);
         let ordinal = self.bench.next();
-        self.bench.dawdle(&self.start, ordinal).await;
+        self.bench.dawdle(&self.lease, checkpointer, ordinal).await;
         let killed = self.bench.strike(Kind::Crash, ordinal, KILLED_PERMILLE);
         let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
         let call = self.inner.process_records(batch, checkpointer);

@@ -18,7 +18,7 @@ use super::draw::Draws;
 use super::faults::Kind;
 use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
-use crate::history::What;
+use crate::history::{What, every_backlog_is_done};
 
 thread_local! {
     /// The keys of all records, hashed once for the runs of a thread. Threads that shared them
@@ -46,18 +46,24 @@ impl Work for Everyday {
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor> {
         let lease = LeaseKey::new(start.shard.as_str());
         bench.recorder.found(&lease, start);
-        let (bench, start) = (bench.clone(), start.clone());
+        let (bench, fence) = (bench.clone(), start.fence);
         let Habits { acking, in_two_phases, .. } = self.0;
-        Box::new(SimProcessor { bench, acking, in_two_phases, fence: start.fence, lease, start })
+        Box::new(SimProcessor { bench, acking, in_two_phases, fence, lease })
     }
     fn wants_put(&self) -> bool {
         // The history tells it as much as it needs.
         false
     }
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
+        // Whatever is acked late here is acked before the run is over.
+        let left = every_backlog_is_done(end.at, end.leases, end.history);
+        let left = left.into_iter().map(|violation| (violation.property, violation.what));
         match self.0.acking {
-            Acking::WithEffects => sums_amiss(end).into_iter().map(|what| ("P5", what)).collect(),
-            Acking::OnReturn | Acking::Explicit => Vec::new(),
+            Acking::WithEffects => {
+                let amiss = sums_amiss(end).into_iter().map(|what| ("P5", what));
+                left.chain(amiss).collect()
+            }
+            Acking::OnReturn | Acking::Explicit => left.collect(),
         }
     }
 }
@@ -74,7 +80,6 @@ struct SimProcessor {
     /// When records count as done.
     acking: Acking,
     in_two_phases: bool,
-    start: ShardStart,
     lease: LeaseKey,
     fence: Fence,
 }
@@ -102,13 +107,13 @@ impl SimProcessor {
         ProcessorError::at(at, why)
     }
 
-    async fn misbehave(&self, ordinal: u64) {
+    async fn misbehave(&self, with: &Checkpointer, ordinal: u64) {
         let bench = &self.bench;
-        bench.dawdle(&self.start, ordinal).await;
+        bench.dawdle(&self.lease, with, ordinal).await;
         if bench.strike(Kind::StuckProcessor, ordinal, 2).is_some() {
             bench.faults.clock().sleep_until(bench.faults.until()).await;
             bench.gate.pass().await;
-            bench.recorder.polled(&self.lease, self.fence);
+            bench.polled(&self.lease, with);
         }
     }
 
@@ -122,7 +127,7 @@ impl SimProcessor {
         self.bench.recorder.preparing(&self.lease, last);
         let prepared = to.prepare(last, last.to_string()).await.map_err(ProcessorError::new)?;
         self.bench.gate.pass().await;
-        self.bench.recorder.polled(&self.lease, self.fence);
+        self.bench.polled(&self.lease, to);
         Ok(self.bench.next().is_multiple_of(2).then_some(prepared))
     }
 
@@ -185,7 +190,7 @@ impl RecordProcessor for SimProcessor {
         let bench = &self.bench;
         let ordinal = bench.next();
         bench.recorder.given(&self.lease, &batch.records);
-        self.misbehave(ordinal).await;
+        self.misbehave(checkpointer, ordinal).await;
         if let Some(at) = self.poison(&batch.records) {
             return Err(self.fail(&batch.records, at, "poisoned"));
         }

@@ -76,6 +76,7 @@ impl World {
             put.retain(|put| !trimmed.contains(&(put.shard.clone(), put.position)));
         }
         let end = End {
+            at: end,
             put: &put,
             dead_letters: &letters,
             table: &self.table,

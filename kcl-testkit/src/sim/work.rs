@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kcl_core::protocol::{Lease, LeaseKey, Position, ShardId};
-use kcl_core::{Clock, Config, DeadLetter, RecordProcessor, ShardStart};
+use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, ShardId};
+use kcl_core::{Checkpointer, Clock, Config, DeadLetter, RecordProcessor, ShardStart};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::NewRecord;
 
@@ -39,6 +39,8 @@ pub struct Put {
 
 /// A run that is over, healed and drained.
 pub struct End<'a> {
+    /// When.
+    pub at: Moment,
     /// Every record that the stream took, those of one shard in their order; without those that
     /// retention passed before anybody had read them.
     pub put: &'a [Put],
@@ -91,15 +93,18 @@ impl Bench {
     pub fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
         self.faults.strike(kind, &self.actor, ordinal, permille)
     }
+    /// The call is polled, and may be.
+    pub fn polled(&self, lease: &LeaseKey, with: &Checkpointer) {
+        self.recorder.polled(lease, with, &*self.host.clock);
+    }
     /// The call takes long, now and then; it is noted that it is polled meanwhile.
-    pub async fn dawdle(&self, start: &ShardStart, ordinal: u64) {
+    pub async fn dawdle(&self, lease: &LeaseKey, with: &Checkpointer, ordinal: u64) {
         let Some(id) = self.strike(Kind::SlowProcessor, ordinal, 30) else { return };
         let took = Draws::duration(id, std::time::Duration::from_secs(6));
-        let lease = LeaseKey::new(start.shard.as_str());
         for _ in 0..8 {
             self.faults.clock().sleep(took / 8).await;
             self.gate.pass().await;
-            self.recorder.polled(&lease, start.fence);
+            self.polled(lease, with);
         }
     }
 }
