@@ -1,0 +1,316 @@
+//! Every checker of histories and rows, on what it must pass and on what it must not: a checker
+//! that finds nothing anywhere proves nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kcl_core::event::{EventKind, HoldReason, Span};
+use kcl_core::protocol::{
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, LeaseTiming, Moment, Ordinal, Parked,
+    Position, Prepared, SequenceNumber, ShardId, WorkerId, WorkerRow, WorkerState,
+};
+use kcl_core::{Event, Shard};
+use kcl_testkit::history::{
+    Entry, Violation, What, check_safety, checkpoints_only_rise,
+    effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
+    every_open_shard_is_held_evenly, every_ownership_has_a_higher_fence, every_record_is_delivered,
+    leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record,
+    no_two_workers_deliver_one_shard, nothing_moves, prepared_checkpoints_are_found_until_reached,
+    records_come_in_order,
+};
+
+fn s(seconds: u64) -> Moment {
+    Moment(Duration::from_secs(seconds))
+}
+fn lease() -> LeaseKey {
+    LeaseKey::from("a")
+}
+fn shard() -> ShardId {
+    ShardId::from("a")
+}
+fn p(number: u64) -> Position {
+    SequenceNumber::from_parts(0, u128::from(number)).into()
+}
+fn ps(numbers: &[u64]) -> Vec<Position> {
+    numbers.iter().copied().map(p).collect()
+}
+fn up_to(number: u64) -> Checkpoint {
+    Checkpoint::At(p(number))
+}
+
+/// One entry a second.
+fn history(what: impl IntoIterator<Item = What>) -> Vec<Entry> {
+    (1..).zip(what).map(|(at, what)| Entry { at: s(at), what }).collect()
+}
+fn event(worker: &str, at: u64, kind: EventKind) -> What {
+    What::Event(Event { worker: WorkerId::new(worker), at: s(at), kind })
+}
+fn put(numbers: &[u64]) -> What {
+    What::Put { shard: shard(), positions: ps(numbers) }
+}
+fn given(numbers: &[u64]) -> What {
+    What::Given { lease: lease(), positions: ps(numbers) }
+}
+fn acked(fence: u64, numbers: &[u64]) -> What {
+    What::Acked { lease: lease(), fence: Fence(fence), positions: ps(numbers) }
+}
+fn trimmed(numbers: &[u64]) -> What {
+    What::Trimmed { shard: shard(), positions: ps(numbers) }
+}
+fn started(fence: u64, checkpoint: Checkpoint) -> What {
+    event("w", 0, EventKind::ConsumerStarted { lease: lease(), fence: Fence(fence), checkpoint })
+}
+fn checkpointed(fence: u64, checkpoint: Checkpoint) -> What {
+    let (fence, ordinal) = (Fence(fence), Ordinal(1));
+    event("w", 0, EventKind::Checkpointed { lease: lease(), fence, checkpoint, ordinal })
+}
+/// By a worker whose clock shows `at` and whose validity ends at `until`.
+fn batch(worker: &str, fence: u64, at: u64, until: u64) -> What {
+    let span = Span { first: p(1), last: p(1), count: 1 };
+    let (fence, valid_until) = (Fence(fence), s(until));
+    event(worker, at, EventKind::BatchStarted { lease: lease(), fence, span, valid_until })
+}
+fn polled(fence: u64, at: u64, until: u64) -> What {
+    What::Polled { lease: lease(), fence: Fence(fence), at: s(at), valid_until: s(until) }
+}
+fn held(worker: &str, fence: u64) -> What {
+    let (fence, from, reason) = (Fence(fence), None, HoldReason::Started);
+    event(worker, 0, EventKind::LeaseHeld { lease: lease(), fence, from, reason })
+}
+
+type Checker = fn(&[Entry]) -> Vec<Violation>;
+
+fn passes(check: Checker, what: impl IntoIterator<Item = What>) {
+    assert_eq!(check(&history(what)), []);
+}
+/// Finds one violation of this property, and says this of it.
+fn finds(check: Checker, property: &str, words: &str, what: impl IntoIterator<Item = What>) {
+    is_found(&check(&history(what)), property, words);
+}
+fn is_found(found: &[Violation], property: &str, words: &str) {
+    let [one] = found else { panic!("{found:?}, not one that says {words}") };
+    assert_eq!(one.property, property);
+    assert!(one.what.contains(words), "{one}, not {words}");
+}
+
+#[test]
+fn a_record_that_nobody_was_given_is_found() {
+    let check: Checker = every_record_is_delivered;
+    passes(check, [put(&[1, 2, 3]), given(&[1, 2]), given(&[2]), trimmed(&[3])]);
+    finds(check, "P1", "1 records of a were never", [put(&[1, 2, 3]), given(&[1, 3])]);
+    // Of another shard it is another record.
+    let other = What::Given { lease: LeaseKey::from("b"), positions: ps(&[2]) };
+    finds(check, "P1", "never delivered", [put(&[1, 2]), given(&[1]), other]);
+}
+
+#[test]
+fn a_shard_whose_checkpoint_did_not_reach_its_last_record_is_found() {
+    let row = |checkpoint| BTreeMap::from([(lease(), leased("a", None, checkpoint))]);
+    let check = |leases: &BTreeMap<LeaseKey, Lease>, what: Vec<What>| {
+        every_backlog_is_done(s(9), leases, &history(what))
+    };
+    let (all, last) = (vec![put(&[1, 2, 3])], up_to(3));
+    assert_eq!(check(&row(last), all.clone()), []);
+    assert_eq!(check(&row(Checkpoint::ShardEnd), all.clone()), []);
+    assert_eq!(check(&row(up_to(2)), vec![put(&[1, 2, 3]), trimmed(&[3])]), []);
+    assert_eq!(check(&row(Checkpoint::TrimHorizon), Vec::new()), []);
+    let made = What::ShardMade { shard: "b".into(), parents: vec![shard()] };
+    assert_eq!(check(&BTreeMap::new(), vec![put(&[1]), made]), []);
+    is_found(&check(&row(up_to(2)), all.clone()), "P1", "not up to");
+    is_found(&check(&row(Checkpoint::TrimHorizon), all.clone()), "P1", "not up to");
+    is_found(&check(&BTreeMap::new(), all), "P1", "no lease");
+}
+
+#[test]
+fn records_out_of_order_and_children_before_their_parents_are_found() {
+    let check: Checker = records_come_in_order;
+    passes(check, [put(&[1, 2, 3]), given(&[1, 2]), given(&[2, 3])]);
+    passes(check, [put(&[1, 2, 3]), trimmed(&[2]), given(&[1]), given(&[3])]);
+    finds(check, "P2", "not in order", [put(&[1, 2]), given(&[1, 2, 1])]);
+    finds(check, "P2", "was not delivered", [put(&[1, 2, 3]), given(&[1]), given(&[3])]);
+    let made = || What::ShardMade { shard: "b".into(), parents: vec![shard()] };
+    let child = || What::Given { lease: LeaseKey::from("b"), positions: ps(&[7]) };
+    let put_both = || [made(), put(&[1, 2])];
+    passes(check, put_both().into_iter().chain([given(&[1, 2]), child()]));
+    finds(
+        check,
+        "P2",
+        "before its parent a was done",
+        put_both().into_iter().chain([given(&[1]), child()]),
+    );
+}
+
+#[test]
+fn two_workers_on_one_shard_and_a_batch_or_a_poll_past_validity_are_found() {
+    let check: Checker = no_two_workers_deliver_one_shard;
+    passes(check, [batch("v", 1, 1, 3), polled(1, 2, 3), batch("w", 2, 3, 6), polled(2, 4, 6)]);
+    finds(check, "P3", "after w at 2", [batch("w", 2, 1, 3), batch("v", 1, 2, 4)]);
+    finds(check, "P3", "after v at 1", [batch("v", 1, 1, 3), batch("w", 1, 2, 4)]);
+    finds(check, "P3", "past its validity", [batch("v", 1, 3, 3)]);
+    let late = [batch("v", 1, 1, 3), batch("w", 2, 2, 5), polled(1, 2, 3)];
+    finds(check, "P3", "was polled at fence 1 after w started", late);
+    finds(
+        check,
+        "P3",
+        "polled at fence 1 past its validity",
+        [batch("v", 1, 1, 3), polled(1, 3, 3)],
+    );
+}
+
+#[test]
+fn checkpoints_that_fall_or_pass_what_was_delivered_and_starts_below_them_are_found() {
+    let check: Checker = checkpoints_only_rise;
+    let start = || started(1, Checkpoint::TrimHorizon);
+    let two = || [start(), given(&[1, 2]), checkpointed(1, up_to(2))];
+    passes(check, two().into_iter().chain([started(2, up_to(2))]));
+    finds(check, "P4", "went back", two().into_iter().chain([checkpointed(1, up_to(1))]));
+    finds(check, "P4", "never delivered", [start(), given(&[1]), checkpointed(1, up_to(2))]);
+    finds(check, "P4", "started at", two().into_iter().chain([started(2, up_to(1))]));
+    let deleted = What::RowDeleted { lease: lease() };
+    passes(check, two().into_iter().chain([deleted, started(2, up_to(1))]));
+}
+
+#[test]
+fn a_checkpoint_past_a_record_that_is_not_acked_is_found() {
+    let check: Checker = no_checkpoint_passes_an_unacked_record;
+    let two = || [started(1, Checkpoint::TrimHorizon), given(&[1, 2])];
+    passes(check, two().into_iter().chain([acked(1, &[1, 2]), checkpointed(1, up_to(2))]));
+    passes(check, two().into_iter().chain([acked(1, &[1]), checkpointed(1, up_to(1))]));
+    let skips = || two().into_iter().chain([acked(1, &[2])]);
+    finds(check, "P4", "past unacked", skips().chain([checkpointed(1, up_to(2))]));
+    finds(check, "P4", "past unacked", skips().chain([checkpointed(1, Checkpoint::ShardEnd)]));
+    let at = p(1);
+    let letter = event("w", 0, EventKind::DeadLettered { lease: lease(), fence: Fence(1), at });
+    passes(check, skips().chain([letter, checkpointed(1, up_to(2))]));
+}
+
+#[test]
+fn an_effect_below_an_accepted_fence_or_applied_twice_is_found() {
+    let check: Checker = effects_apply_once_and_never_below_an_accepted_fence;
+    let effect = |fence, ordinal| What::Effects {
+        lease: lease(),
+        fence: Fence(fence),
+        ordinal: Ordinal(ordinal),
+    };
+    passes(check, [effect(1, 1), effect(1, 2), effect(2, 1)]);
+    finds(check, "P5", "applied after one at 2", [effect(2, 1), effect(1, 1)]);
+    finds(check, "P5", "applied twice", [effect(1, 1), effect(1, 1)]);
+}
+
+#[test]
+fn one_fence_with_two_holders_is_found() {
+    let check: Checker = every_ownership_has_a_higher_fence;
+    passes(check, [held("v", 1), held("v", 1), held("w", 2)]);
+    finds(check, "P5", "v and w both held a at fence 1", [held("v", 1), held("w", 1)]);
+}
+
+#[test]
+fn a_prepared_checkpoint_that_is_not_found_again_is_found() {
+    let check: Checker = prepared_checkpoints_are_found_until_reached;
+    let found = |fence, checkpoint, at: Option<u64>| What::Found {
+        lease: lease(),
+        fence: Fence(fence),
+        checkpoint,
+        prepared: at.map(|at| Prepared {
+            checkpoint: up_to(at),
+            state: p(at).to_string().into_bytes().into(),
+        }),
+    };
+    let stands = || {
+        let prepared = EventKind::Prepared { lease: lease(), fence: Fence(1), at: p(5) };
+        let asked = What::Preparing { lease: lease(), position: p(5) };
+        [found(1, up_to(1), None), asked, event("w", 0, prepared)]
+    };
+    passes(check, stands().into_iter().chain([found(2, up_to(2), Some(5))]));
+    passes(check, stands().into_iter().chain([found(2, up_to(5), None)]));
+    let lost = || stands().into_iter().chain([found(2, up_to(2), None)]);
+    finds(check, "P4", "prepared, not Some(", lost());
+    let other = stands().into_iter().chain([found(2, up_to(2), Some(4))]);
+    finds(check, "P4", "prepared, not Some(", other);
+    let state = "of another".into();
+    let foreign = What::Found {
+        lease: lease(),
+        fence: Fence(2),
+        checkpoint: up_to(2),
+        prepared: Some(Prepared { checkpoint: up_to(5), state }),
+    };
+    finds(check, "P4", "of another", stands().into_iter().chain([foreign]));
+    // The whole of the safety checks has it too, as it has all that look at a history alone.
+    assert_eq!(check_safety(&history(lost())).len(), 1);
+}
+
+#[test]
+fn a_lease_that_moves_in_a_quiet_time_is_found() {
+    let moved = history([held("v", 1), held("w", 2)]);
+    assert_eq!(nothing_moves(&moved, s(3), s(9)), []);
+    is_found(&nothing_moves(&moved, s(2), s(9)), "P7", "1 leases changed hands");
+}
+
+fn leased(key: &str, owner: Option<&str>, checkpoint: Checkpoint) -> Lease {
+    let mut lease = Lease::unowned(LeaseKey::from(key), checkpoint, HashKeyRange::FULL);
+    lease.owner = owner.map(WorkerId::new);
+    lease
+}
+fn rows(owners: &[(&str, Option<&str>)]) -> BTreeMap<LeaseKey, Lease> {
+    let leased = |(key, owner): &(&str, Option<&str>)| leased(key, *owner, Checkpoint::TrimHorizon);
+    owners.iter().map(leased).map(|lease| (lease.key.clone(), lease)).collect()
+}
+fn worker(id: &str, state: WorkerState) -> WorkerRow {
+    let timing = LeaseTiming::new(Duration::from_secs(3), Duration::ZERO);
+    WorkerRow { state, ..WorkerRow::live(WorkerId::new(id), timing) }
+}
+fn shards(ids: &[&str]) -> Vec<Shard> {
+    let shard = |id: &&str| Shard {
+        id: ShardId::from(*id),
+        parents: Default::default(),
+        range: HashKeyRange::FULL,
+        is_open: true,
+        tip: None,
+    };
+    ids.iter().map(shard).collect()
+}
+
+#[test]
+fn a_shard_that_nobody_alive_holds_and_an_uneven_fleet_are_found() {
+    let fleet = [worker("v", WorkerState::Live), worker("w", WorkerState::Live)];
+    let judge = |workers: &[WorkerRow], leases: &BTreeMap<LeaseKey, Lease>, ids: &[&str]| {
+        every_open_shard_is_held_evenly(s(9), workers, leases, &shards(ids))
+    };
+    let (v, w) = (Some("v"), Some("w"));
+    let three = rows(&[("a", v), ("b", w), ("c", v)]);
+    assert_eq!(judge(&fleet, &three, &["a", "b", "c"]), []);
+    let orphan = rows(&[("a", v), ("b", None)]);
+    is_found(&judge(&fleet, &orphan, &["a", "b"]), "P6", "nobody alive holds the open shard b");
+    is_found(&judge(&fleet, &rows(&[("a", v)]), &["a", "b"]), "P6", "the open shard b");
+    let dead = [worker("v", WorkerState::Live), worker("w", WorkerState::Fenced)];
+    is_found(&judge(&dead, &rows(&[("a", v), ("b", w)]), &["a", "b"]), "P6", "open shard b");
+    let mut uneven = rows(&[("a", v), ("b", v)]);
+    is_found(&judge(&fleet, &uneven, &["a", "b"]), "P6", "loads differ by 2");
+    // One that is parked is held, and is no load.
+    for lease in uneven.values_mut().take(1) {
+        lease.parked = Some(Parked { reason: "poisoned".into(), at: None });
+    }
+    assert_eq!(judge(&fleet, &uneven, &["a", "b"]), []);
+}
+
+#[test]
+fn a_hole_and_an_overlap_in_the_hash_space_are_found() {
+    const HALF: u128 = 1 << 127;
+    let with = |ranges: &[(&str, u128, u128)]| -> BTreeMap<LeaseKey, Lease> {
+        let lease = |(key, start, end): &(&str, u128, u128)| {
+            let range = HashKeyRange { start: *start, end: *end };
+            let lease = Lease::unowned(LeaseKey::from(*key), Checkpoint::TrimHorizon, range);
+            (lease.key.clone(), lease)
+        };
+        ranges.iter().map(lease).collect()
+    };
+    let judge = |leases| leases_tile_the_hash_space(s(9), &leases, &shards(&["a", "b"]));
+    assert_eq!(judge(with(&[("a", 0, HALF - 1), ("b", HALF, u128::MAX)])), []);
+    let hole = judge(with(&[("a", 0, HALF - 2), ("b", HALF, u128::MAX)]));
+    is_found(&hole, "P8", "covered 0 times");
+    is_found(&judge(with(&[("a", 0, HALF), ("b", HALF, u128::MAX)])), "P8", "covered 2 times");
+    let mut waits = with(&[("a", 0, u128::MAX), ("b", 0, u128::MAX)]);
+    let child = waits.get_mut(&LeaseKey::from("b")).unwrap();
+    child.parents.insert(shard());
+    assert_eq!(judge(waits), [], "a child that waits for its parent overlaps with nothing");
+}
