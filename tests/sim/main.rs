@@ -3,6 +3,7 @@
 mod application;
 mod failing;
 mod healing;
+mod left_out;
 mod mutants;
 mod struck;
 

@@ -70,7 +70,8 @@ impl Failure {
                 fewer.without.extend(best.faults[at..end].iter().map(|struck| struck.id));
                 let tried = run(&fewer);
                 runs += 1;
-                // Without these other faults may strike: go on with what struck this time.
+                // Without these the same is drawn, but for requests that may be others: go on with
+                // what struck this time.
                 match Self::of(fewer, tried).filter(|failure| failure.breaks(property)) {
                     Some(failure) => (best, removed) = (failure, true),
                     None => at = end,
