@@ -1,14 +1,15 @@
 //! The coordination protocol, explored exhaustively within the bounds of `docs/model.md`.
 //!
-//! `MODEL_QUICK=1`, or a build without optimisation, explores smaller bounds.
+//! `MODEL_QUICK=1`, or a build without optimisation, explores smaller bounds. `KCL_GATES=1` also
+//! asserts how long it takes.
 
 mod mutants;
 
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kcl_protocol::Rules;
-use kcl_testkit::model::checks::MOVES;
+use kcl_testkit::model::checks::{MOVES, P3};
 use kcl_testkit::model::latest::FirstSync;
 use kcl_testkit::model::outage::Fleet;
 use kcl_testkit::model::{Case, cases};
@@ -16,6 +17,9 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 /// How many states all cases together must visit to be worth the name.
 const STATES: usize = 5_000_000;
+
+/// How long that may take, where `KCL_GATES` is set.
+const LONGEST: Duration = Duration::from_secs(150);
 
 #[test]
 fn every_promise_holds_in_every_case() {
@@ -28,6 +32,7 @@ fn every_promise_holds_in_every_case() {
         cases::deleted(size(3, 4)),
         cases::reborn(size(2, 3)),
         cases::force(size(3, 5)),
+        cases::slow_force(size(3, 4)),
         cases::force_or_grant(size(2, 4)),
         cases::unheard(size(3, 5)),
         cases::put_back(size(3, 4)),
@@ -41,6 +46,30 @@ fn every_promise_holds_in_every_case() {
     states += explore("latest", FirstSync { workers: 3, records: 3, rules: Rules::ALL });
     println!("| all | {states} | {:.1} s |", start.elapsed().as_secs_f64());
     assert!(is_quick() || states >= STATES, "only {states} states");
+    // Times are for a machine that does nothing else.
+    let is_timed = !is_quick() && std::env::var_os("KCL_GATES").is_some();
+    assert!(!is_timed || start.elapsed() < LONGEST, "it took {:?}", start.elapsed());
+}
+
+/// Clocks that run apart are in the model, and slack is what makes up for them: without it, a clock
+/// that misses one tick lets two workers act on one lease, taken or forced.
+#[test]
+fn a_clock_that_misses_a_tick_breaks_p3_without_slack() {
+    for case in [cases::takeover(4), cases::slow_force(4)] {
+        let name = case.name;
+        assert_eq!(breaks(&case, 0, 1), Some(P3), "{name}");
+        assert_eq!(breaks(&case, 0, 0), None, "{name}: without slack, with true clocks");
+        assert_eq!(breaks(&case, 1, 1), None, "{name}: with slack");
+    }
+}
+
+/// The promise that breaks first with so much slack and so many ticks missed.
+fn breaks(case: &Case, slack: u32, drifts: u8) -> Option<&'static str> {
+    let mut case = case.clone();
+    (case.slack, case.budget.drifts) = (slack, drifts);
+    let done = case.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let found = done.discoveries().into_iter().filter(|(promise, _)| *promise != MOVES);
+    found.map(|(promise, path)| (path.into_actions().len(), promise)).min().map(|it| it.1)
 }
 
 /// How long the exploration itself takes; nothing in a model knows of it.

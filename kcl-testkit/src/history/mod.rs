@@ -16,6 +16,8 @@ mod tiled;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::protocol::{
@@ -167,22 +169,19 @@ impl fmt::Display for What {
 }
 
 impl What {
-    /// A number for each kind of entry, and for how many records it is about.
+    /// A number for each kind of entry or event, and for how many records it is about.
     pub(crate) fn kind(&self) -> u64 {
-        let (kind, records) = match self {
-            Self::Event(_) => (0, 0),
-            Self::Put { positions, .. } => (1, positions.len()),
-            Self::Given { positions, .. } => (2, positions.len()),
-            Self::Acked { positions, .. } => (3, positions.len()),
-            Self::Effects { .. } => (4, 0),
-            Self::Trimmed { positions, .. } => (5, positions.len()),
-            Self::Polled { .. } => (6, 0),
-            Self::RowDeleted { .. } => (7, 0),
-            Self::ShardMade { .. } => (8, 0),
-            Self::Preparing { .. } => (9, 0),
-            Self::Found { .. } => (10, 0),
-        };
-        kind | (records as u64) << 4
+        let mut hasher = DefaultHasher::new();
+        discriminant(self).hash(&mut hasher);
+        match self {
+            Self::Event(event) => discriminant(&event.kind).hash(&mut hasher),
+            Self::Put { positions, .. }
+            | Self::Given { positions, .. }
+            | Self::Acked { positions, .. }
+            | Self::Trimmed { positions, .. } => positions.len().hash(&mut hasher),
+            _ => {}
+        }
+        hasher.finish()
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Case {
     pub name: &'static str,
     /// Lease durations in ticks, one a worker; 0 is a worker that is valid for ever.
     pub durations: Vec<u32>,
+    /// What is taken off a worker's own validity for clocks that run apart, in ticks: as much as
+    /// its clock may miss.
+    pub slack: u32,
     /// How long the clock runs, in ticks; 0 leaves out time: all workers are valid for ever.
     pub ticks: u64,
     /// How often each thing may happen.
@@ -83,6 +86,7 @@ impl Case {
         Self {
             name,
             durations: durations.to_vec(),
+            slack: 1,
             ticks: 0,
             budget: Left::default(),
             watchers: Vec::new(),
@@ -114,7 +118,7 @@ impl Case {
     pub(super) fn breaks(&self, mutant: Mutant) -> bool {
         self.rules.breaks(mutant)
     }
-    /// The durations this worker lives by: one tick of slack, which is all its clock may miss.
+    /// The durations this worker lives by.
     pub fn timing(&self, worker: usize) -> LeaseTiming {
         let forever = 1 << 20;
         let ticks = match self.durations[worker] {
@@ -124,7 +128,7 @@ impl Case {
         LeaseTiming {
             duration: TICK * ticks,
             grace: std::time::Duration::ZERO,
-            slack: TICK,
+            slack: TICK * self.slack,
             drift_parts: u32::MAX,
         }
     }

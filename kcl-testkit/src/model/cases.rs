@@ -54,6 +54,12 @@ pub fn force(ticks: u64) -> Case {
     Case { budget, grants: false, ..moved("force", ticks, Some(0)) }
 }
 
+/// As [`force`], and one clock misses a tick: the owner's, or the one by which the asker waits.
+pub fn slow_force(ticks: u64) -> Case {
+    let force = force(ticks);
+    Case { name: "force, slow clock", budget: Left { drifts: 1, ..force.budget }, ..force }
+}
+
 /// As [`force`], while the lease may be given and answers may be lost.
 pub fn force_or_grant(ticks: u64) -> Case {
     let budget = Left { lost: 1, asks: 1, takes: 1, reads: 1, beats: 3, ..Left::default() };

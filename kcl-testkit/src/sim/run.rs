@@ -118,3 +118,29 @@ pub(super) fn run_work(options: &Options, work: Option<Arc<dyn Work>>) -> Report
         .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"));
     runtime.block_on(async { World::new(options, work, clock).await.run().await })
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_core::Event;
+    use kcl_core::event::EventKind;
+    use kcl_core::protocol::{Moment, WorkerId};
+
+    use super::*;
+
+    fn outline(kind: EventKind, at: u64) -> u64 {
+        let at = Moment(Duration::from_secs(at));
+        let what = What::Event(Event { worker: WorkerId::new("w"), at, kind });
+        let history = vec![Entry { at, what }];
+        let (seed, records, simulated) = (1, 0, Duration::ZERO);
+        let (violations, faults, struck) = Default::default();
+        Report { seed, violations, faults, struck, records, simulated, history }.outline_hash()
+    }
+
+    #[test]
+    fn an_outline_tells_what_happened_and_when() {
+        let registered = outline(EventKind::Registered, 1);
+        assert_eq!(registered, outline(EventKind::Registered, 1));
+        assert_ne!(registered, outline(EventKind::Deregistered, 1));
+        assert_ne!(registered, outline(EventKind::Registered, 2));
+    }
+}
