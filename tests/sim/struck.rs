@@ -27,7 +27,7 @@ fn after(report: &Report, struck: &Struck, within: u64, is: impl Fn(&EventKind) 
     events.any(|(at, event)| at >= struck.at && at <= until && is(&event.kind))
 }
 
-fn entries<'a>(report: &'a Report, at: Moment) -> impl Iterator<Item = &'a Entry> {
+fn entries(report: &Report, at: Moment) -> impl Iterator<Item = &Entry> {
     report.history.iter().filter(move |entry| entry.at == at)
 }
 

@@ -6,9 +6,9 @@ use kcl_core::protocol::{Checkpoint, Lease, LeaseKey, Moment, Position, ShardId}
 
 use super::{Entry, Violation, What, lineage};
 
-/// Judges the rows of a fleet that has healed and drained: the checkpoint of every shard has reached
-/// the last record put into it. With P4, which lets no checkpoint pass a record that is not acked,
-/// this says that every call came to an end.
+/// Judges the rows of a fleet that has healed and drained: the checkpoint of every shard has
+/// reached the last record put into it. With P4, which lets no checkpoint pass a record that is
+/// not acked, this says that every call came to an end.
 pub fn every_backlog_is_done(
     at: Moment,
     leases: &BTreeMap<LeaseKey, Lease>,

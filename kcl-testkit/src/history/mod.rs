@@ -11,6 +11,7 @@ mod order;
 mod overlap;
 mod ownership;
 mod prepared;
+mod recorder;
 mod rest;
 mod tiled;
 
@@ -18,12 +19,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kcl_core::Event;
 use kcl_core::protocol::{
     Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, Prepared, ShardId,
 };
-use kcl_core::{Checkpointer, Clock, Event, Observer, Record, ShardStart};
 
 pub use acked::no_checkpoint_passes_an_unacked_record;
 pub use checkpoints::checkpoints_only_rise;
@@ -35,6 +35,7 @@ pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};
 pub use prepared::prepared_checkpoints_are_found_until_reached;
+pub use recorder::Recorder;
 pub use rest::nothing_moves;
 pub use tiled::leases_tile_the_hash_space;
 
@@ -190,89 +191,6 @@ fn ends(positions: &[Position]) -> String {
         [] => "nothing".to_owned(),
         [one] => one.to_string(),
         [first, .., last] => format!("{} records {first}..={last}", positions.len()),
-    }
-}
-
-/// Records a history from any number of workers, in the order in which things happened.
-#[derive(Clone)]
-pub struct Recorder {
-    clock: Arc<dyn Clock>,
-    entries: Arc<Mutex<Vec<Entry>>>,
-}
-
-impl Recorder {
-    /// An empty history on this clock.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entries: Arc::default() }
-    }
-    /// Notes that records are in the stream.
-    pub fn put(&self, shard: &ShardId, positions: impl IntoIterator<Item = Position>) {
-        let positions = positions.into_iter().collect();
-        self.note(What::Put { shard: shard.clone(), positions });
-    }
-    /// Notes that a processor was given records.
-    pub fn given(&self, lease: &LeaseKey, records: &[Record]) {
-        let positions = records.iter().map(|record| record.position).collect();
-        self.note(What::Given { lease: lease.clone(), positions });
-    }
-    /// Notes that a processor is done with records.
-    pub fn acked(&self, lease: &LeaseKey, fence: Fence, positions: Vec<Position>) {
-        self.note(What::Acked { lease: lease.clone(), fence, positions });
-    }
-    /// Notes that effects were applied.
-    pub fn effects(&self, lease: &LeaseKey, fence: Fence, ordinal: Ordinal) {
-        self.note(What::Effects { lease: lease.clone(), fence, ordinal });
-    }
-    /// Notes that a processor is about to prepare a checkpoint.
-    pub fn preparing(&self, lease: &LeaseKey, position: Position) {
-        self.note(What::Preparing { lease: lease.clone(), position });
-    }
-    /// Notes what a processor was told as it was made.
-    pub fn found(&self, lease: &LeaseKey, start: &ShardStart) {
-        let ShardStart { fence, checkpoint, prepared, .. } = start.clone();
-        self.note(What::Found { lease: lease.clone(), fence, checkpoint, prepared });
-    }
-    /// Notes that records are gone before they were read.
-    pub fn trimmed(&self, shard: &ShardId, positions: Vec<Position>) {
-        self.note(What::Trimmed { shard: shard.clone(), positions });
-    }
-    /// Notes that a processor with this checkpointer was polled in the middle of a batch; `clock`
-    /// is its worker's.
-    pub fn polled(&self, lease: &LeaseKey, with: &Checkpointer, clock: &dyn Clock) {
-        let (fence, at, valid_until) = (with.fence(), clock.monotonic(), with.valid_until());
-        self.note(What::Polled { lease: lease.clone(), fence, at, valid_until });
-    }
-    /// Notes that a row was deleted by hand.
-    pub fn row_deleted(&self, lease: &LeaseKey) {
-        self.note(What::RowDeleted { lease: lease.clone() });
-    }
-    /// Notes a new shard.
-    pub fn shard_made(&self, shard: &ShardId, parents: impl IntoIterator<Item = ShardId>) {
-        let parents = parents.into_iter().collect();
-        self.note(What::ShardMade { shard: shard.clone(), parents });
-    }
-    /// The history so far.
-    pub fn history(&self) -> Vec<Entry> {
-        self.entries().clone()
-    }
-
-    /// Takes the history so far; what follows is a new one.
-    pub fn take(&self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries())
-    }
-
-    fn note(&self, what: What) {
-        let at = self.clock.monotonic();
-        self.entries().push(Entry { at, what });
-    }
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Observer for Recorder {
-    fn observe(&self, event: &Event) {
-        self.note(What::Event(event.clone()));
     }
 }
 

@@ -15,6 +15,7 @@ pub mod cases;
 pub mod checks;
 mod data;
 pub mod latest;
+mod moving;
 pub mod outage;
 pub mod shared;
 mod step;

@@ -63,8 +63,8 @@ pub fn simulate(campaign: &Campaign, progress: impl FnMut(&Outcome)) -> Outcome 
 /// failing seed, with as few faults as can be found, is the error.
 ///
 /// # Errors
-/// [`SearchError::Fails`] if a seed fails, and [`SearchError::NotReproducible`] if one does not come
-/// to the same when it is run again.
+/// [`SearchError::Fails`] if a seed fails, and [`SearchError::NotReproducible`] if one does not
+/// come to the same when it is run again.
 pub fn search<A: Application>(
     campaign: &Campaign,
     make: impl Fn() -> A + Sync,

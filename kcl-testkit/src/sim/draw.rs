@@ -1,6 +1,6 @@
-//! Every random choice of a simulation, drawn from a hash of what it is about: leaving one fault out
-//! changes no other draw. It may change what is drawn for: a worker that need not repeat a request
-//! makes its later ones under other ordinals, and one that was not killed keeps its name.
+//! Every random choice of a simulation, drawn from a hash of what it is about: leaving one fault
+//! out changes no other draw. It may change what is drawn for: a worker that need not repeat a
+//! request makes its later ones under other ordinals, and one that was not killed keeps its name.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -198,8 +198,8 @@ impl Faults {
         self.note_once(kind, actor, id);
         true
     }
-    /// Like [`Faults::strike`] for what may turn out to be impossible: whoever asks notes it once it
-    /// was done.
+    /// Like [`Faults::strike`] for what may turn out to be impossible: whoever asks notes it once
+    /// it was done.
     pub(super) fn drawn(
         &self,
         kind: Kind,

@@ -24,6 +24,8 @@ use crate::history::Recorder;
 
 /// Clocks run apart by at most this (parts in a million), below the protocol's one in a thousand.
 const MOST_DRIFT_PPM: u64 = 900;
+/// Steps until the place of a worker that died in the middle of a call is filled again.
+const EMPTY_AFTER_CALL: u64 = 4;
 
 /// What every worker of a run is made from.
 #[derive(Clone)]
@@ -60,11 +62,11 @@ pub struct Place {
     /// Another one of the same name, for a while.
     twin: Option<Worker>,
     /// Steps until the place is filled again, while it is empty.
-    pub empty_for: u64,
+    empty_for: u64,
     /// Steps until the worker goes on, while it stands still.
-    pub still_for: u64,
+    still_for: u64,
     /// Steps until the twin leaves.
-    pub twin_for: u64,
+    twin_for: u64,
 }
 
 struct Worker {
@@ -89,8 +91,36 @@ impl Place {
         self.worker.as_ref().is_some_and(|worker| !worker.task.is_finished())
     }
 
-    /// Starts a worker.
-    pub fn fill(&mut self, yard: &Yard) {
+    /// A step passes. The place is filled, its worker goes on and its twin leaves when their time
+    /// has come, or now. Gives back why the worker stopped, if it could not go on.
+    pub async fn tend(&mut self, yard: &Yard, now: bool) -> Option<WorkerError> {
+        if self.is_doomed() {
+            self.crash(EMPTY_AFTER_CALL);
+        }
+        let failure = self.failure().await;
+        if self.still_for > 0 {
+            self.still_for = if now { 0 } else { self.still_for - 1 };
+            if self.still_for == 0 {
+                self.set_still(false);
+            }
+        }
+        if now {
+            self.resume_all().await;
+        }
+        self.twin_for = if now { 0 } else { self.twin_for.saturating_sub(1) };
+        if self.twin_for == 0 {
+            self.part();
+        }
+        if !self.is_filled() {
+            self.empty_for = if now { 0 } else { self.empty_for.saturating_sub(1) };
+            if self.empty_for == 0 {
+                self.fill(yard);
+            }
+        }
+        failure
+    }
+
+    fn fill(&mut self, yard: &Yard) {
         self.worker = Some(self.start(yard));
         self.still_for = 0;
     }
@@ -167,40 +197,47 @@ impl Place {
     }
 
     /// True if a fault has stopped the worker for good in the middle of a call: it is to be killed.
-    pub fn is_doomed(&self) -> bool {
+    fn is_doomed(&self) -> bool {
         self.worker.as_ref().is_some_and(|worker| worker.gate.is_doomed())
     }
-    /// Kills the worker without a word.
-    pub fn crash(&mut self) {
+    /// Kills the worker without a word; its place stays empty for so many steps.
+    pub fn crash(&mut self, steps: u64) {
         if let Some(worker) = self.worker.take() {
             worker.task.abort();
         }
+        self.empty_for = steps;
     }
     /// Kills its twin too.
     pub fn crash_all(&mut self) {
-        self.crash();
+        self.crash(0);
         if let Some(twin) = self.twin.take() {
             twin.task.abort();
         }
     }
-    /// Makes the worker leave on purpose.
-    pub fn leave(&mut self) {
+    /// Makes the worker leave on purpose; its place then stays empty for so many steps.
+    pub fn leave(&mut self, steps: u64) {
         self.worker.iter().for_each(Worker::leave);
+        self.empty_for = steps;
     }
     /// Makes the twin leave.
-    pub fn part(&mut self) {
+    fn part(&mut self) {
         self.twin.take().iter().for_each(Worker::leave);
     }
-    /// Stops the worker in its tracks, or lets it go on.
-    pub fn set_still(&self, still: bool) {
+    /// Stops the worker in its tracks for so many steps.
+    pub fn pause(&mut self, steps: u64) {
+        self.set_still(true);
+        self.still_for = steps;
+    }
+    fn set_still(&self, still: bool) {
         if let Some(worker) = &self.worker {
             worker.gate.set_open(!still);
         }
     }
-    /// Puts the worker's machine to sleep: it stands still, and its connections are cut.
-    pub fn suspend(&self) {
+    /// Puts the worker's machine to sleep for so many steps: it stands still, and its connections
+    /// are cut.
+    pub fn suspend(&mut self, steps: u64) {
+        self.pause(steps);
         if let Some(worker) = &self.worker {
-            worker.gate.set_open(false);
             worker.gate.cut();
         }
     }
@@ -220,7 +257,7 @@ impl Place {
         true
     }
     /// Lets every paused or parked shard go on.
-    pub async fn resume_all(&self) {
+    async fn resume_all(&self) {
         let Some(worker) = &self.worker else { return };
         for shard in worker.handle.status().shards {
             if matches!(shard.consumer.state, ConsumerState::Paused | ConsumerState::Parked) {
@@ -229,7 +266,7 @@ impl Place {
         }
     }
     /// Why the worker stopped, if it could not go on.
-    pub async fn failure(&mut self) -> Option<WorkerError> {
+    async fn failure(&mut self) -> Option<WorkerError> {
         let worker = self.worker.take_if(|worker| worker.task.is_finished())?;
         worker.task.await.ok()?.err()
     }

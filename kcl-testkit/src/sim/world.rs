@@ -30,8 +30,6 @@ const WALL_MILLIS: u64 = 1_700_000_000_000;
 const DRAIN: Duration = Duration::from_secs(30);
 /// No request comes again later than this after it was sent.
 const LATEST_APPLY: Duration = Duration::from_secs(10);
-/// Seconds until the place of a worker that died in the middle of a call is filled again.
-const EMPTY_AFTER_CALL: u64 = 4;
 /// Dead letters are kept up to here; more are refused and offered again.
 const MOST_LETTERS: usize = 10_000;
 
@@ -157,17 +155,13 @@ impl World {
                 continue;
             }
             if let Some(id) = strike(Kind::Crash, 15) {
-                place.crash();
-                place.empty_for = 1 + id % 10;
+                place.crash(1 + id % 10);
             } else if let Some(id) = strike(Kind::Leave, 8) {
-                place.leave();
-                place.empty_for = 1 + id % 10;
+                place.leave(1 + id % 10);
             } else if let Some(id) = strike(Kind::Pause, 15) {
-                place.set_still(true);
-                place.still_for = 1 + id % 20;
+                place.pause(1 + id % 20);
             } else if let Some(id) = strike(Kind::Suspend, 6) {
-                place.suspend();
-                place.still_for = 2 + id % 30;
+                place.suspend(2 + id % 30);
             } else if let Some(id) = self.faults.drawn(Kind::Command, place.name(), ordinal, 20)
                 && place.command(id).await
             {
@@ -194,39 +188,13 @@ impl World {
         }
     }
 
-    /// Fills empty places, and lets workers go on whose time has come.
+    /// Fills empty places, and lets workers go on whose time has come; or all of them.
     async fn tend(&mut self, all: bool) {
         for place in &mut self.places {
-            if place.is_doomed() {
-                place.crash();
-                place.empty_for = EMPTY_AFTER_CALL;
-            }
-            if let Some(error) = place.failure().await {
+            if let Some(error) = place.tend(&self.yard, all).await {
                 let what = format!("{} could not go on: {error}", place.name());
-                self.violations.push(Violation {
-                    property: "P6",
-                    at: self.clock.monotonic(),
-                    what,
-                });
-            }
-            if place.still_for > 0 {
-                place.still_for = if all { 0 } else { place.still_for - 1 };
-                if place.still_for == 0 {
-                    place.set_still(false);
-                }
-            }
-            if all {
-                place.resume_all().await;
-            }
-            place.twin_for = if all { 0 } else { place.twin_for.saturating_sub(1) };
-            if place.twin_for == 0 {
-                place.part();
-            }
-            if !place.is_filled() {
-                place.empty_for = if all { 0 } else { place.empty_for.saturating_sub(1) };
-                if place.empty_for == 0 {
-                    place.fill(&self.yard);
-                }
+                let at = self.clock.monotonic();
+                self.violations.push(Violation { property: "P6", at, what });
             }
         }
     }
