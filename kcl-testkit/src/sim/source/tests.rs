@@ -59,7 +59,9 @@ impl Bad {
 /// The next records; faults that strike these reads are passed over.
 async fn read(reader: &mut dyn ShardReader) -> Vec<Position> {
     for _ in 0..100 {
-        if let Ok(ReadOutcome::Records { records, .. }) = reader.next(ALL).await {
+        // At the tip a read waits for records, and here come none.
+        let outcome = tokio::time::timeout(Duration::from_secs(60), reader.next(ALL)).await;
+        if let Ok(Ok(ReadOutcome::Records { records, .. })) = outcome {
             return records.iter().map(|record| record.position).collect();
         }
     }
