@@ -253,6 +253,7 @@ fn a_checkpoint_below_a_prepared_one_leaves_it_and_one_that_reaches_it_ends_it()
     for (done, left) in [(4, prepared(5)), (5, None), (6, None)] {
         let progress = gate.progress(at(done).checkpoint, None);
         let write = gate.send(progress, Carries::CheckpointOnly);
+        assert_eq!(gate.prepared(), row.prepared.as_ref(), "the row has it until this applies");
         gate.answered(apply(&write, &mut row), now(0));
         assert_eq!((row.checkpoint, &row.prepared), (at(done).checkpoint, &left));
     }
