@@ -73,7 +73,7 @@ async fn a_server_with_a_folder_restarts_where_it_was_with_what_was_in_it() {
     if endpoint().is_none() {
         return;
     }
-    let folder = std::env::temp_dir().join(unique("kcl-starter"));
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique("kcl-starter"));
     std::fs::create_dir(&folder).unwrap();
     let start = {
         let folder = folder.clone();

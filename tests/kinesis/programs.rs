@@ -124,7 +124,14 @@ impl Running {
     fn leave(mut self) {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert!(self.0.wait().unwrap().success());
+        for _ in 0..600 {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return assert!(status.success(), "{status}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.0.kill().unwrap();
+        panic!("it did not leave within 30 s");
     }
 }
 

@@ -98,6 +98,7 @@ fn an_application_with_two_histories_of_one_seed_is_no_success() {
     let error = search(&campaign, || Whimsical(Arc::clone(&asked))).unwrap_err();
     assert!(matches!(error, SearchError::NotReproducible { seed: 100, .. }), "{error}");
 }
+
 #[test]
 fn runs_of_one_seed_at_one_time_do_not_hear_each_other() {
     let run = |_| {

@@ -1,6 +1,7 @@
 //! Every kind of fault that strikes workers, processors, shards and rows shows in what happened.
 //! (What strikes single requests is shown beside the wrappers that do it, in kcl-testkit.)
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kcl_core::Event;
@@ -9,8 +10,21 @@ use kcl_core::protocol::{LeaseKey, Moment};
 use kcl_testkit::history::{Entry, What};
 use kcl_testkit::sim::{Kind, Options, Report, Struck, run, silence_simulated_panics};
 
-/// Within so many seeds every kind is drawn and shows.
+/// Within so many seeds every kind is drawn often enough to judge it.
 const SEEDS: u64 = 60;
+/// Of these kinds so large a share of the strikes shows; 13 s after each, where no strike is, at
+/// most a quarter seems to. (Of the others one strike is enough: quiet seconds and polls have other
+/// causes too, and what they do is tested beside the code that does it.)
+const SURE: [Kind; 7] = [
+    Kind::Crash,
+    Kind::Leave,
+    Kind::Twin,
+    Kind::Command,
+    Kind::FailingProcessor,
+    Kind::PanickingProcessor,
+    Kind::Reshard,
+];
+const SHOWN: f64 = 0.8;
 
 /// Events of the workers that filled this place, with true times.
 fn events<'a>(report: &'a Report, place: &str) -> impl Iterator<Item = (Moment, &'a Event)> {
@@ -90,7 +104,7 @@ fn shows(report: &Report, struck: &Struck) -> bool {
 #[test]
 fn what_strikes_workers_processors_and_shards_shows_in_what_happened() {
     silence_simulated_panics();
-    let mut wanted = vec![
+    let mut kinds: BTreeMap<Kind, (u32, u32)> = [
         Kind::Crash,
         Kind::Leave,
         Kind::Pause,
@@ -104,7 +118,9 @@ fn what_strikes_workers_processors_and_shards_shows_in_what_happened() {
         Kind::PanickingProcessor,
         Kind::PoisonedRecord,
         Kind::Reshard,
-    ];
+    ]
+    .map(|kind| (kind, (0, 0)))
+    .into();
     for seed in 0..SEEDS {
         let report = run(&Options::seed(seed));
         // Each reshard that counts is one: a split makes two shards at a time, a merge one.
@@ -112,15 +128,17 @@ fn what_strikes_workers_processors_and_shards_shows_in_what_happened() {
         let mut made: Vec<_> = report.history.iter().filter(|entry| is_child(entry)).collect();
         made.dedup_by_key(|entry| entry.at);
         assert_eq!(reshards, made.len(), "seed {seed}");
-        wanted.retain(|kind| {
-            let mut struck = report.struck.iter().filter(|struck| struck.kind == *kind);
-            !struck.any(|struck| shows(&report, struck))
-        });
-        if wanted.is_empty() {
-            return;
+        for struck in &report.struck {
+            if let Some((all, shown)) = kinds.get_mut(&struck.kind) {
+                *all += 1;
+                *shown += u32::from(shows(&report, struck));
+            }
         }
     }
-    panic!("in {SEEDS} seeds these did not show: {wanted:?}");
+    for (kind, (all, shown)) in kinds {
+        let least = if SURE.contains(&kind) { f64::from(all) * SHOWN } else { 1.0 };
+        assert!(shown > 0 && f64::from(shown) >= least, "{kind:?}: {shown} of {all} show");
+    }
 }
 
 fn is_child(entry: &Entry) -> bool {

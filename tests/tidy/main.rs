@@ -62,6 +62,9 @@ fn no_file_names_a_path_of_one_machine() {
         "coverage",
         "mutation",
         "drills",
+        "stream",
+        "bench-endpoint",
+        "bench-producer",
         ".py",
     ] {
         check(ending, text);

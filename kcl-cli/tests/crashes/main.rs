@@ -84,7 +84,7 @@ async fn kills_at_any_moment_lose_nothing_acknowledged_and_keep_order() {
     let files = files(folder.path());
     eprintln!("{files} files of records");
     // A start begins one file at most.
-    assert!(files >= starts + kills / 2, "hardly a step to a next file: {files}, {starts} starts");
+    assert!(files >= starts + kills / 4, "hardly a step to a next file: {files}, {starts} starts");
 }
 
 /// Files of records in the folder.

