@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::kinds::{Profile, Scenario};
+use crate::limits::{FROZEN_HANDLER_MS, SLOW_HANDLER_MS};
 use crate::proxy::Rule;
 
 /// Drills a fleet of worker processes: they are killed, stopped, cut off and replaced while
@@ -98,14 +99,6 @@ pub const WORKER_COMMAND: &str = "drill-worker";
 
 /// Runs a program that ends when its starter does, and how it is called.
 pub const CHILD_COMMAND: &str = "drill-child";
-
-/// What a record takes in `slow` (milliseconds): at 50 a second, half as much again as there is
-/// time for.
-const SLOW_HANDLER_MS: u32 = 30;
-
-/// What a record takes at a blocking handler that is frozen: at 50 a second, half of the time, so
-/// that every second freeze of a shard strikes within a call.
-const FROZEN_HANDLER_MS: u32 = 10;
 
 impl Args {
     pub(crate) fn lease_duration(&self) -> Duration {

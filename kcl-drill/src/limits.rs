@@ -41,6 +41,14 @@ pub const PROXY_BODY: usize = 8 << 20;
 /// Grace of the built-in worker's blocking handlers.
 pub const BLOCKING_GRACE: Duration = Duration::from_millis(250);
 
+/// What a record takes in `slow` (milliseconds): at 50 a second, half as much again as there is
+/// time for.
+pub const SLOW_HANDLER_MS: u32 = 30;
+
+/// What a record takes at a blocking handler that is frozen: at 50 a second, half of the time, so
+/// that every second freeze of a shard strikes within a call.
+pub const FROZEN_HANDLER_MS: u32 = 10;
+
 /// Things shown in the live view that were done to the workers.
 pub const NOTES_SHOWN: usize = 5;
 
