@@ -248,13 +248,23 @@ impl LivenessLoop {
     async fn look_at(&self, id: WorkerId) {
         match self.table.read(&RowKey::Worker(id.clone())).await {
             Ok(Some(Row::Worker(row))) => {
-                let now = self.registration.clock.monotonic();
-                self.state().watch.observe(&row, now);
+                if self.registration.sees_all() {
+                    let now = self.registration.clock.monotonic();
+                    self.state().watch.observe(&row, now);
+                } else {
+                    // No scan will tell the control loop, of a death above all.
+                    self.saw(row);
+                }
             }
-            // Nobody acts on it until a person has looked.
-            Err(error) if !error.is_transient() => self.state().watch.forget(&id),
+            Err(TableError::BadRow { .. }) => self.cannot_read(&id),
             Ok(_) | Err(_) => {}
         }
+    }
+
+    /// Nobody acts on it until a person has looked.
+    fn cannot_read(&self, id: &WorkerId) {
+        self.state().watch.forget(id);
+        self.registration.cannot_read(id);
     }
 
     /// In a large fleet every third look is a scan: one every `D`.
@@ -310,6 +320,9 @@ impl LivenessLoop {
                 () = stop.cancelled() => return,
                 answer = answer => answer,
             };
+            if let (Some(Err(TableError::BadRow { .. })), RowKey::Worker(id)) = (&answer, &key) {
+                self.cannot_read(id);
+            }
             let Some(Ok(outcome)) = answer else { continue };
             if let (CasOutcome::Lost(None), RowKey::Worker(id)) = (&outcome, &key) {
                 self.state().watch.forget(id);
@@ -342,10 +355,6 @@ impl LivenessLoop {
     fn saw(&self, row: WorkerRow) {
         let now = self.registration.clock.monotonic();
         self.state().watch.observe(&row, now);
-        self.registration.change_view(|view| {
-            let mut workers: BTreeMap<WorkerId, WorkerRow> = (*view.workers).clone();
-            workers.insert(row.id.clone(), row);
-            view.workers = Arc::new(workers);
-        });
+        self.registration.saw(row);
     }
 }

@@ -1,5 +1,7 @@
 //! One registration of a worker: the state its loops share, and how it comes to be.
 
+mod sight;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +71,8 @@ pub(crate) struct View {
     pub(crate) mine: WorkerRow,
     /// Every worker row of the last scan, this worker's among them.
     pub(crate) workers: Arc<BTreeMap<WorkerId, WorkerRow>>,
+    /// Those of them whose rows do not decode; as if they were leaving.
+    pub(crate) undecodable: BTreeSet<WorkerId>,
     /// True once a scan was answered.
     pub(crate) scanned: bool,
     /// When the last answered scan was sent.
@@ -155,36 +159,17 @@ impl Registration {
         self.news.notify_one();
     }
 
-    /// The rows of the workers were read: the view has them.
-    pub(crate) fn looked(&self, change: impl FnOnce(&mut View)) {
-        locked(&self.unreadable).take();
-        self.change_view(|view| {
-            view.scanned = true;
-            change(view);
-        });
-    }
-    /// They could not be read. What trying again does not mend is told, once.
-    pub(crate) fn cannot_look(&self, error: TableError) {
-        tracing::warn!(%error, "the worker rows cannot be read");
-        if error.is_transient() {
-            return;
-        }
-        let told = locked(&self.unreadable).replace(error.clone());
-        if told.as_ref() != Some(&error) {
-            self.observe(EventKind::WorkersUnreadable { error: error.to_string() });
-            self.news.notify_one();
-        }
-    }
-    /// Why this worker will never see the others, if it has not yet.
-    pub(crate) fn never_sees(&self) -> Option<TableError> {
-        locked(&self.unreadable).clone().filter(|_| !locked(&self.view).scanned)
-    }
-
     /// Tells a worker to look now, if it can be reached.
     pub(crate) fn hint(&self, to: &WorkerId, hint: Hint) -> Told {
         let workers = Arc::clone(&locked(&self.view).workers);
         let address = workers.get(to).and_then(|row| row.address.as_deref());
         self.hints.send(to, address, hint)
+    }
+
+    /// Says goodbye for a worker that has held nothing.
+    pub(crate) async fn leave_at_once(&self) {
+        self.drop_all();
+        self.within(self.timing.own(), leave_at_once(&*self.table, &self.me)).await;
     }
 
     /// The streams this worker reads.
@@ -334,6 +319,7 @@ impl Registrar {
             view: Mutex::new(View {
                 workers: Arc::new(BTreeMap::from([(me, row.clone())])),
                 mine: row,
+                undecodable: BTreeSet::new(),
                 scanned: false,
                 scanned_at: now,
                 table,
@@ -357,23 +343,11 @@ impl Registrar {
         let read = self.table.read(&RowKey::Table);
         match within(&*self.clock, self.timing.own(), read).await {
             Some(Ok(Some(Row::Table(table)))) if table.resetting => {
-                self.leave_at_once(me).await;
+                leave_at_once(&*self.table, me).await;
                 Err(under_reset())
             }
             Some(Ok(Some(Row::Table(table)))) => Ok(Some(table)),
             _ => Ok(None),
-        }
-    }
-
-    /// If it fails, the row stands still until somebody fences it: nothing was done under it.
-    async fn leave_at_once(&self, me: &WorkerId) {
-        let gone = WorkerWrite::Update {
-            id: me.clone(),
-            when: vec![WorkerCondition::StateIs(WorkerState::Live)],
-            change: vec![WorkerChange::State(WorkerState::Gone)],
-        };
-        if let Err(error) = self.table.write(&ConditionalWrite::Worker(gone)).await {
-            tracing::warn!(%error, "leaving for a reset failed; the row stands until it is fenced");
         }
     }
 
@@ -411,6 +385,18 @@ impl Registrar {
                 Err(TableError::Unavailable("the table row vanished as it was made".into()))
             }
         }
+    }
+}
+
+/// If it fails, the row stands still until somebody fences it: nothing was done under it.
+async fn leave_at_once(table: &dyn LeaseTable, me: &WorkerId) {
+    let gone = WorkerWrite::Update {
+        id: me.clone(),
+        when: vec![WorkerCondition::StateIs(WorkerState::Live)],
+        change: vec![WorkerChange::State(WorkerState::Gone)],
+    };
+    if let Err(error) = table.write(&ConditionalWrite::Worker(gone)).await {
+        tracing::warn!(%error, "leaving at once failed; the row stands until it is fenced");
     }
 }
 

@@ -7,6 +7,7 @@ use super::ops::{Claim, Done, LetGo, operation};
 use super::{After, Control};
 use crate::consumer::StopReason;
 use crate::event::{EventKind, HoldReason};
+use crate::table::TableError;
 
 /// An ask this worker is deciding.
 pub(super) struct AskInHand {
@@ -59,7 +60,11 @@ impl Control<'_> {
         }
         let to = to.clone();
         self.operations.push(operation(&self.registration, |registration| async move {
-            let row = registration.read_worker(&to).await?;
+            let row = match registration.read_worker(&to).await {
+                // Nothing is given to whom nobody can read.
+                Err(TableError::BadRow { .. }) => None,
+                row => row?,
+            };
             Ok(Done::Asker { ask: id, row })
         }));
     }

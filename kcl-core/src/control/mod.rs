@@ -194,6 +194,13 @@ impl<'a> Control<'a> {
             if let Some(end) = self.end() {
                 return end;
             }
+            if let Some(error) = registration.never_sees() {
+                // Without a first look there is no plan, and no other way to leave.
+                if self.consumers.is_empty() {
+                    registration.leave_at_once().await;
+                }
+                return ControlEnd::Failed(WorkerError::Table(error));
+            }
             let wake = self.next_wake();
             tokio::select! { biased;
                 () = registration.news.notified() => self.on_news(),
@@ -222,10 +229,6 @@ impl<'a> Control<'a> {
         }
         if self.registration.view().ended.is_some() {
             return Some(ControlEnd::Over);
-        }
-        if let Some(error) = self.registration.never_sees() {
-            // Without a first look there is no plan, and no way to leave either.
-            return Some(ControlEnd::Failed(WorkerError::Table(error)));
         }
         self.has_left()
             .then(|| self.parting_error.take().map_or(ControlEnd::Left, ControlEnd::Failed))

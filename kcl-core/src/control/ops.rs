@@ -199,20 +199,23 @@ impl Registration {
 
     /// If not, the view learns it now and not at the next scan: the next choice is another one.
     async fn is_receiving(&self, to: &WorkerId, key: &LeaseKey) -> Result<bool, TableError> {
-        let row = self.read_worker(to).await?;
+        let row = match self.read_worker(to).await {
+            Err(TableError::BadRow { .. }) => {
+                self.cannot_read(to);
+                return Ok(false);
+            }
+            row => row?,
+        };
         let receives = |row: &WorkerRow| {
             row.state == WorkerState::Live && !row.draining && row.reads.reads(key)
         };
         if row.as_ref().is_some_and(receives) {
             return Ok(true);
         }
-        self.change_view(|view| {
-            let workers = Arc::make_mut(&mut view.workers);
-            match row {
-                Some(row) => drop(workers.insert(to.clone(), row)),
-                None => drop(workers.remove(to)),
-            }
-        });
+        match row {
+            Some(row) => self.saw(row),
+            None => self.change_view(|view| drop(Arc::make_mut(&mut view.workers).remove(to))),
+        }
         Ok(false)
     }
 
@@ -314,11 +317,25 @@ impl Registration {
         });
     }
 
-    /// Puts an entry into another worker's inbox. `Ok(false)`: its row refused it. A repeat puts
-    /// the same entry again, which changes nothing.
+    /// Puts an entry into another worker's inbox. `Ok(false)`: its row refused it, or nobody can
+    /// read the row. A repeat puts the same entry again, which changes nothing.
     pub(crate) async fn write_worker(&self, write: WorkerWrite) -> Result<bool, TableError> {
         let write = ConditionalWrite::Worker(write);
-        Ok(self.insist(|| self.table.write(&write)).await?.is_won())
+        let RowKey::Worker(id) = write.key() else { return Ok(false) };
+        let once = || async {
+            match self.table.write(&write).await {
+                Err(TableError::BadRow { .. }) => {
+                    self.cannot_read(&id);
+                    Ok(CasOutcome::Lost(None))
+                }
+                // It applied, but its replies have the row in them: none will ever decode.
+                Err(error) if error.may_have_applied() && self.is_undecodable(&id) => {
+                    Ok(CasOutcome::Lost(None))
+                }
+                answer => answer,
+            }
+        };
+        Ok(self.insist(once).await?.is_won())
     }
 
     /// Tells `to` which leases it was given; a full inbox gets the mark to compare rows instead.

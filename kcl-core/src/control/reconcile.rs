@@ -87,6 +87,10 @@ impl Control<'_> {
 
     pub(super) fn reconcile_first(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
         self.sync_streams();
+        if !self.registration.sees_all() {
+            // Rows that are old would be told that they disagree.
+            return;
+        }
         let view = self.registration.view();
         let now = self.now();
         let wall = self.registration.clock.wall_millis();
@@ -130,8 +134,11 @@ impl Control<'_> {
 
     /// Seen twice, `2H` apart: the owner really holds something else than its rows say.
     pub(super) fn reconcile_again(&mut self, leases: &BTreeMap<LeaseKey, Lease>) {
-        let view = self.registration.view();
         let suspects = std::mem::take(&mut self.reconcile.suspects);
+        if !self.registration.sees_all() {
+            return;
+        }
+        let view = self.registration.view();
         let disagrees = |row: &&WorkerRow| reconcile::disagrees(row, leases);
         let all_agree = !view.workers.values().any(|row| reconcile::disagrees(row, leases));
         if all_agree {
