@@ -1,5 +1,6 @@
 //! A row of a worker that nobody can read: told by its key, and the watch over the others goes on.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -153,6 +154,10 @@ fn told(fleet: &Fleet, who: &WorkerId) -> Vec<String> {
     told.collect()
 }
 
+fn is_fence(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::FencedOther { .. })
+}
+
 async fn owned_by(fleet: &Fleet, owner: &WorkerId) -> usize {
     let leases = fleet.leases().await.into_iter();
     leases.filter(|lease| lease.owner.as_ref() == Some(owner)).count()
@@ -249,11 +254,12 @@ async fn a_row_that_nobody_can_read_is_told_once_until_it_is_mended() {
 #[tokio::test(start_paused = true)]
 async fn who_did_not_declare_it_dead_takes_leases_of_the_dead_beside_a_bad_row() {
     // One has no room, the other has: whichever of them declares it dead.
+    let (mut judges, mut full_ones) = (BTreeSet::new(), BTreeSet::new());
     for offset in 0..8 {
         let mut fleet = Fleet::new(6);
         let table = Scribbled::new(&fleet);
-        let [victim, third, free] = [(); 3].map(|()| start(&mut fleet, &table));
-        // Their looks are not at the same moments.
+        // It looks just before the victim beats, and the full one soon after.
+        let [free, victim, third] = [(); 3].map(|()| start(&mut fleet, &table));
         fleet.pass(D / 9).await;
         let full = fleet.config().max_leases_per_worker(1);
         let full = start_with(&fleet, &table, full);
@@ -267,8 +273,11 @@ async fn who_did_not_declare_it_dead_takes_leases_of_the_dead_beside_a_bad_row()
         assert_eq!(owned_by(&fleet, &dead).await, 0, "after {offset}: nobody took them");
         assert_eq!(shards(&full), 1);
         assert!(shards(&free) > 2);
+        judges.extend(events(&fleet).filter(|(_, kind)| is_fence(kind)).map(|(judge, _)| judge));
+        full_ones.insert(id(&full));
         assert_eq!(check_safety(&fleet.recorder.history()), []);
     }
+    assert!(!judges.is_disjoint(&full_ones), "it is always the free one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,7 +296,6 @@ async fn leases_of_the_dead_are_taken_beside_a_bad_row_if_who_declared_it_dead_l
         fleet.pass(D * 2 / 5).await;
         let dead = id(&victim);
         victim.1.abort();
-        let is_fence = |kind: &EventKind| matches!(kind, EventKind::FencedOther { .. });
         let judge = async {
             loop {
                 fleet.pass(D / 200).await;
