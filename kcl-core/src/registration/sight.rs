@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kcl_protocol::{RowKey, WorkerId, WorkerRow};
+use kcl_protocol::{WorkerId, WorkerRow};
 
 use super::{Registration, View, locked};
 use crate::event::EventKind;
@@ -24,20 +24,11 @@ impl Registration {
         if error.is_transient() {
             return;
         }
-        if let Some(id) = self.worker_of(&error) {
-            self.cannot_read(&id);
-        }
         let told = locked(&self.unreadable).replace(error.clone());
         if told.as_ref() != Some(&error) {
             self.observe(EventKind::WorkersUnreadable { error: error.to_string() });
             self.news.notify_one();
         }
-    }
-    /// The worker whose row does not decode. Stores put the table's name before the key.
-    fn worker_of(&self, error: &TableError) -> Option<WorkerId> {
-        let TableError::BadRow { key, .. } = error else { return None };
-        let workers = Arc::clone(&locked(&self.view).workers);
-        workers.keys().find(|id| key.ends_with(&RowKey::Worker((*id).clone()).to_string())).cloned()
     }
 
     /// Why this worker will never see the others, if it has not yet.
