@@ -81,6 +81,17 @@ fn rounds_and_generations_follow_the_one_that_was_seen() {
 }
 
 #[test]
+fn a_reset_begins_a_generation_once_and_ends_the_one_it_began() {
+    let begin = |seen| on_table(TableWrite::BeginReset { seen }, Some(table()));
+    let begun = TableRow { generation: 4, resetting: true, ..table() };
+    assert_eq!(begin(3), Some(begun.clone()));
+    assert_eq!(begin(2), None);
+    let end = |generation| on_table(TableWrite::EndReset { generation }, Some(begun.clone()));
+    assert_eq!(end(4), Some(TableRow { generation: 4, ..table() }));
+    assert_eq!(end(3), None, "another reset has begun since");
+}
+
+#[test]
 fn the_first_to_make_a_streams_row_decides_and_only_an_operator_restarts_it() {
     let other = StreamRow { start: StreamStart::AtTimestamp(5), ..stream() };
     assert_eq!(on_stream(StreamWrite::Create(stream()), None), Some(stream()));
