@@ -38,7 +38,8 @@ fn a_processor_that_checkpoints_after_its_effect_loses_nothing() {
 /// Finds fault with the first run that it sees, and with no other.
 struct FirstOnly(Arc<AtomicBool>);
 
-struct Takes;
+/// Takes whatever comes.
+pub(crate) struct Takes;
 
 #[async_trait]
 impl RecordProcessor for Takes {

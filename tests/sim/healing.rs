@@ -3,28 +3,15 @@
 use std::time::Duration;
 
 use kcl_core::protocol::Moment;
-use kcl_core::{
-    Checkpointer, Config, ProcessorError, RecordBatch, RecordProcessor, ShardStart, async_trait,
-};
+use kcl_core::{Config, ShardStart};
 use kcl_testkit::sim::{
     Application, End, Host, Options, run_application, silence_simulated_panics,
 };
 
+use crate::application::Takes;
+
 /// Takes whatever comes, in a fleet whose rounds are this far apart.
 struct Rounds(Duration);
-
-struct Takes;
-
-#[async_trait]
-impl RecordProcessor for Takes {
-    async fn process_records(
-        &mut self,
-        _: &RecordBatch,
-        _: &Checkpointer,
-    ) -> Result<(), ProcessorError> {
-        Ok(())
-    }
-}
 
 impl Application for Rounds {
     type Processor = Takes;
