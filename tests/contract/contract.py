@@ -75,9 +75,10 @@ def load():
 def scope(page):
     """The operations that the page says are done, and those it says are out of scope."""
     text = open(page, encoding="utf-8").read()
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    done, rest = text.split("**Done**")[1].split("**Out of scope**")
+    rows = [line for line in done.splitlines() if line.startswith("| ")]
     names = lambda text: set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][A-Za-z]*)+\b", text))
-    out = text.split("**Out of scope**")[1].split("\n\n")[0]
+    out = rest.split("\n\n")[0]
     return names("\n".join(rows)), names(out) - {"UnknownOperationException"}
 
 
