@@ -122,9 +122,9 @@ impl<P: RecordProcessor> RecordProcessor for Observed<P> {
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
         self.bench.recorder.given(&self.lease, &batch.records);
-        let ordinal = self.bench.next();
-        self.bench.dawdle(&self.lease, checkpointer, ordinal).await;
-        let killed = self.bench.strike(Kind::Crash, ordinal, KILLED_PERMILLE);
+        let call = self.bench.calls.next("process", self.lease.as_str());
+        self.bench.dawdle(&self.lease, checkpointer, call).await;
+        let killed = self.bench.strike(Kind::Crash, call, KILLED_PERMILLE);
         let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
         let call = self.inner.process_records(batch, checkpointer);
         Mortal { call, polls, bench: &self.bench }.await

@@ -1,8 +1,10 @@
 //! Every random choice of a simulation, drawn from a hash of what it is about: leaving one fault
 //! out changes no other draw. It may change what is drawn for: a worker that need not repeat a
-//! request makes its later ones under other ordinals, and one that was not killed keeps its name.
+//! write of a row makes its later writes of that row under other ordinals, and one that was not
+//! killed keeps its name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kcl_core::protocol::hash;
@@ -25,7 +27,8 @@ impl Draws {
         self.removed.extend(faults);
         self
     }
-    /// A number that depends on the seed, who acts, what it does, and how often it did so before.
+    /// A number that depends on the seed, who acts, what is drawn, and what it is drawn for: a
+    /// call of [`Calls`], a second, a record.
     pub fn number(&self, actor: &str, what: &str, ordinal: u64) -> u64 {
         let who = hash::of_bytes(self.seed, actor.as_bytes());
         hash::mix(hash::of_bytes(who, what.as_bytes()) ^ hash::mix(ordinal))
@@ -46,9 +49,40 @@ impl Draws {
     }
 }
 
+/// Counts what an actor does, each operation on each thing by itself, so that one call more of one
+/// moves no draw of another.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<BTreeMap<u64, u64>>>);
+
+impl Calls {
+    /// The next call of this operation on this thing, as a number of the two and of how often it
+    /// was called before.
+    pub fn next(&self, operation: &str, thing: &str) -> u64 {
+        let operation = hash::of_bytes(hash::of_name(operation), thing.as_bytes());
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(operation).or_default();
+        *count += 1;
+        hash::mix(operation ^ hash::mix(*count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_call_more_moves_no_call_of_another_operation_or_thing() {
+        let of = |calls: &Calls| {
+            let others = [("read", "a"), ("write", "b"), ("scan", "")].repeat(3);
+            others.into_iter().map(|(what, thing)| calls.next(what, thing)).collect::<Vec<_>>()
+        };
+        let (calls, more) = (Calls::default(), Calls::default());
+        let written = [more.next("write", "a"), more.next("write", "a")];
+        let numbers = of(&calls);
+        assert_eq!(numbers, of(&more));
+        let all: BTreeSet<_> = numbers.iter().chain(&written).collect();
+        assert_eq!(all.len(), 11, "each call has a number of its own");
+    }
 
     #[test]
     fn without_one_fault_every_other_draw_is_the_same() {

@@ -107,10 +107,10 @@ impl SimProcessor {
         ProcessorError::at(at, why)
     }
 
-    async fn misbehave(&self, with: &Checkpointer, ordinal: u64) {
+    async fn misbehave(&self, with: &Checkpointer, call: u64) {
         let bench = &self.bench;
-        bench.dawdle(&self.lease, with, ordinal).await;
-        if bench.strike(Kind::StuckProcessor, ordinal, 2).is_some() {
+        bench.dawdle(&self.lease, with, call).await;
+        if bench.strike(Kind::StuckProcessor, call, 2).is_some() {
             bench.faults.clock().sleep_until(bench.faults.until()).await;
             bench.gate.pass().await;
             bench.polled(&self.lease, with);
@@ -128,7 +128,12 @@ impl SimProcessor {
         let prepared = to.prepare(last, last.to_string()).await.map_err(ProcessorError::new)?;
         self.bench.gate.pass().await;
         self.bench.polled(&self.lease, to);
-        Ok(self.bench.next().is_multiple_of(2).then_some(prepared))
+        Ok(self
+            .bench
+            .calls
+            .next("prepare", self.lease.as_str())
+            .is_multiple_of(2)
+            .then_some(prepared))
     }
 
     async fn done(&self, records: &[Record], to: &Checkpointer) -> Result<(), ProcessorError> {
@@ -188,18 +193,18 @@ impl RecordProcessor for SimProcessor {
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
         let bench = &self.bench;
-        let ordinal = bench.next();
+        let call = bench.calls.next("process", self.lease.as_str());
         bench.recorder.given(&self.lease, &batch.records);
-        self.misbehave(checkpointer, ordinal).await;
+        self.misbehave(checkpointer, call).await;
         if let Some(at) = self.poison(&batch.records) {
             return Err(self.fail(&batch.records, at, "poisoned"));
         }
-        if let Some(id) = bench.strike(Kind::FailingProcessor, ordinal, 20) {
+        if let Some(id) = bench.strike(Kind::FailingProcessor, call, 20) {
             let index = usize::try_from(id).unwrap_or(0) % batch.records.len();
             let at = batch.records[index].position;
             return Err(self.fail(&batch.records, at, "simulated failure"));
         }
-        let panics = bench.strike(Kind::PanickingProcessor, ordinal, 5);
+        let panics = bench.strike(Kind::PanickingProcessor, call, 5);
         assert!(panics.is_none(), "simulated panic");
         self.done(&batch.records, checkpointer).await
     }

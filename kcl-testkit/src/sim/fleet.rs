@@ -1,7 +1,6 @@
 //! The workers of a simulation: started, killed, paused, and made to leave.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use kcl_core::{
 use kcl_lease_local::MemoryLeaseTable;
 use tokio::task::JoinHandle;
 
+use super::draw::Calls;
 use super::faults::{Faults, Kind};
 use super::gate::{Gate, WorkerClock};
 use super::source::FaultySource;
@@ -152,7 +152,7 @@ impl Place {
             faults: yard.faults.clone(),
             actor: actor.clone(),
             gate: gate.clone(),
-            ordinal: Arc::new(AtomicU64::new(0)),
+            calls: Calls::default(),
             recorder: yard.recorder.clone(),
         });
         let source = Arc::new(FaultySource {
@@ -161,7 +161,7 @@ impl Place {
             faults: yard.faults.clone(),
             actor: actor.clone(),
             gate: gate.clone(),
-            ordinal: Arc::new(AtomicU64::new(0)),
+            calls: Calls::default(),
             seen: Arc::clone(&yard.seen),
             recorder: yard.recorder.clone(),
         });
@@ -175,7 +175,7 @@ impl Place {
             faults: yard.faults.clone(),
             gate: gate.clone(),
             actor,
-            ordinal: Arc::new(AtomicU64::new(0)),
+            calls: Calls::default(),
         };
         let config = yard.work.config(Config::new("simulated"));
         let config = config

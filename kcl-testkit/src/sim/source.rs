@@ -1,7 +1,6 @@
 //! A stream as one worker sees it on a bad day.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use kcl_core::{
     StreamSource,
 };
 
-use super::draw::Draws;
+use super::draw::{Calls, Draws};
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
 use crate::history::Recorder;
@@ -31,7 +30,7 @@ pub struct FaultySource {
     /// Holds answers back while the worker stands still.
     pub gate: Gate,
     /// Requests so far.
-    pub ordinal: Arc<AtomicU64>,
+    pub calls: Calls,
     /// Since when each shard is there, for all workers.
     pub seen: Arc<Mutex<BTreeMap<ShardId, Moment>>>,
     /// Hears of records that are gone.
@@ -44,9 +43,8 @@ const LATE: Duration = Duration::from_secs(20);
 const TRIMMED: u64 = 8;
 
 impl FaultySource {
-    fn strike(&self, kind: Kind, permille: u64) -> Option<u64> {
-        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
-        self.faults.strike(kind, &self.actor, ordinal, permille)
+    fn strike(&self, kind: Kind, call: u64, permille: u64) -> Option<u64> {
+        self.faults.strike(kind, &self.actor, call, permille)
     }
 }
 
@@ -58,11 +56,12 @@ impl StreamSource for FaultySource {
     }
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
         self.gate.pass().await;
-        if self.strike(Kind::SourceThrottled, 50).is_some() {
+        let call = self.calls.next("list", "");
+        if self.strike(Kind::SourceThrottled, call, 50).is_some() {
             return Err(SourceError::Throttled { retry_after: Duration::from_millis(100) });
         }
         let mut shards = self.inner.list_shards().await?;
-        if self.strike(Kind::StaleListing, 100).is_some() {
+        if self.strike(Kind::StaleListing, call, 100).is_some() {
             // The newest shard is not in the listing yet.
             shards.pop();
         }
@@ -89,14 +88,15 @@ impl StreamSource for FaultySource {
         from: ReadFrom,
     ) -> Result<Box<dyn ShardReader>, SourceError> {
         self.gate.pass().await;
-        if self.strike(Kind::SourceThrottled, 50).is_some() {
+        let call = self.calls.next("open", shard.as_str());
+        if self.strike(Kind::SourceThrottled, call, 50).is_some() {
             return Err(SourceError::Throttled { retry_after: Duration::from_millis(100) });
         }
         let mut inner = self.inner.open(shard, from).await?;
-        if let Some(id) = self.strike(Kind::Trim, 20) {
+        if let Some(id) = self.strike(Kind::Trim, call, 20) {
             self.trim(shard, &mut *inner, 1 + id % TRIMMED).await?;
         }
-        Ok(Box::new(FaultyReader { inner, source: self.clone() }))
+        Ok(Box::new(FaultyReader { inner, shard: shard.clone(), source: self.clone() }))
     }
 }
 
@@ -119,6 +119,7 @@ impl FaultySource {
 
 struct FaultyReader {
     inner: Box<dyn ShardReader>,
+    shard: ShardId,
     source: FaultySource,
 }
 
@@ -127,16 +128,17 @@ impl ShardReader for FaultyReader {
     async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
         let source = &self.source;
         source.gate.pass().await;
-        if source.strike(Kind::SourceThrottled, 10).is_some() {
+        let call = source.calls.next("read", self.shard.as_str());
+        if source.strike(Kind::SourceThrottled, call, 10).is_some() {
             return Err(SourceError::Throttled { retry_after: Duration::from_millis(200) });
         }
-        if source.strike(Kind::ReaderExpired, 5).is_some() {
+        if source.strike(Kind::ReaderExpired, call, 5).is_some() {
             return Err(SourceError::Expired);
         }
-        if source.strike(Kind::EmptyPage, 20).is_some() {
+        if source.strike(Kind::EmptyPage, call, 20).is_some() {
             return Ok(ReadOutcome::CaughtUp);
         }
-        if let Some(id) = source.strike(Kind::SlowRead, 20) {
+        if let Some(id) = source.strike(Kind::SlowRead, call, 20) {
             source.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
         }
         self.inner.next(limit).await

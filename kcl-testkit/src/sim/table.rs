@@ -1,14 +1,13 @@
 //! A lease table as one worker sees it through a bad network.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, hash};
 use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
 
-use super::draw::Draws;
+use super::draw::{Calls, Draws};
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
 use crate::history::Recorder;
@@ -43,7 +42,7 @@ pub struct FaultyTable {
     /// Holds replies back while the worker stands still.
     pub gate: Gate,
     /// Requests so far.
-    pub ordinal: Arc<AtomicU64>,
+    pub calls: Calls,
     /// Hears of every effect as it is applied.
     pub recorder: Recorder,
 }
@@ -55,38 +54,52 @@ struct Request {
     effects: Option<Effects>,
 }
 
+impl Request {
+    fn operation(&self) -> &'static str {
+        match (self.writes.as_slice(), &self.effects) {
+            (_, Some(_)) => "write with effects",
+            ([_], None) => "write",
+            _ => "write all",
+        }
+    }
+    /// The row it is about, or the first of several.
+    fn thing(&self) -> String {
+        self.writes.first().map(|write| write.key().to_string()).unwrap_or_default()
+    }
+}
+
 /// A request on its way.
 #[derive(Clone, Copy)]
 struct Sent {
-    ordinal: u64,
+    call: u64,
     /// As they were when it was sent: its reply comes on none that was made later.
     connections: u64,
 }
 
 impl FaultyTable {
-    async fn arrive(&self) -> Result<Sent, TableError> {
+    async fn arrive(&self, operation: &str, thing: &str) -> Result<Sent, TableError> {
         self.gate.pass().await;
         let connections = self.gate.connections();
-        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
+        let call = self.calls.next(operation, thing);
         // A table a millisecond or two away.
-        let near = self.faults.draws().below(&self.actor, "latency", ordinal, 2000);
+        let near = self.faults.draws().below(&self.actor, "latency", call, 2000);
         self.clock.sleep(Duration::from_micros(500 + near)).await;
-        if let Some(id) = self.strike(Kind::Delayed, ordinal, 20) {
+        if let Some(id) = self.strike(Kind::Delayed, call, 20) {
             self.clock.sleep(Draws::duration(id, Duration::from_secs(2))).await;
         }
         if self.is_out() {
             self.clock.sleep(TIMEOUT).await;
             return Err(TableError::Unavailable("outage".into()));
         }
-        if let Some(id) = self.strike(Kind::Throttled, ordinal, 50) {
+        if let Some(id) = self.strike(Kind::Throttled, call, 50) {
             let retry_after = Draws::duration(id, Duration::from_millis(200));
             return Err(TableError::Throttled { retry_after });
         }
-        Ok(Sent { ordinal, connections })
+        Ok(Sent { call, connections })
     }
 
-    fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
-        self.faults.strike(kind, &self.actor, ordinal, permille)
+    fn strike(&self, kind: Kind, call: u64, permille: u64) -> Option<u64> {
+        self.faults.strike(kind, &self.actor, call, permille)
     }
 
     /// Outages hit everybody: they follow from the time alone.
@@ -96,8 +109,8 @@ impl FaultyTable {
     }
 
     async fn reply<T>(&self, to: Sent, reply: Result<T, TableError>) -> Result<T, TableError> {
-        let ordinal = self.ordinal.load(Ordering::Relaxed);
-        if let Some(id) = self.strike(Kind::Delayed, ordinal ^ (1 << 40), 10) {
+        // The way back is another draw than the way there.
+        if let Some(id) = self.strike(Kind::Delayed, !to.call, 10) {
             self.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
         }
         self.gate.pass().await;
@@ -108,26 +121,26 @@ impl FaultyTable {
     }
 
     async fn send(&self, request: Request) -> Result<CasOutcome, TableError> {
-        let sent = self.arrive().await?;
-        let ordinal = sent.ordinal;
+        let sent = self.arrive(request.operation(), &request.thing()).await?;
+        let call = sent.call;
         let unknown = || Err(TableError::Unknown("no reply".into()));
-        if self.strike(Kind::Conflict, ordinal, 20).is_some() {
+        if self.strike(Kind::Conflict, call, 20).is_some() {
             return self.reply(sent, Err(TableError::Conflict)).await;
         }
-        if self.strike(Kind::LostRequest, ordinal, 15).is_some() {
+        if self.strike(Kind::LostRequest, call, 15).is_some() {
             self.clock.sleep(TIMEOUT).await;
             return self.reply(sent, unknown()).await;
         }
-        if let Some(id) = self.strike(Kind::AppliedLate, ordinal, 15) {
+        if let Some(id) = self.strike(Kind::AppliedLate, call, 15) {
             self.apply_later(&request, Draws::duration(id, LATEST));
             self.clock.sleep(TIMEOUT).await;
             return self.reply(sent, unknown()).await;
         }
         let outcome = self.apply(&request).await;
-        if let Some(id) = self.strike(Kind::AppliedTwice, ordinal, 15) {
+        if let Some(id) = self.strike(Kind::AppliedTwice, call, 15) {
             self.apply_later(&request, Draws::duration(id, LATEST));
         }
-        if self.strike(Kind::LostReply, ordinal, 15).is_some() {
+        if self.strike(Kind::LostReply, call, 15).is_some() {
             self.clock.sleep(TIMEOUT).await;
             return self.reply(sent, unknown()).await;
         }
@@ -161,13 +174,13 @@ impl FaultyTable {
 #[async_trait]
 impl LeaseTable for FaultyTable {
     async fn prepare(&self) -> Result<String, TableError> {
-        self.arrive().await?;
+        self.arrive("prepare", "").await?;
         self.inner.prepare().await
     }
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
-        let sent = self.arrive().await?;
+        let sent = self.arrive("scan", &format!("{scope:?}")).await?;
         let mut rows = self.inner.scan(scope).await;
-        let stale = self.strike(Kind::StaleScan, sent.ordinal, 60);
+        let stale = self.strike(Kind::StaleScan, sent.call, 60);
         if let (Some(id), Ok(early)) = (stale, &mut rows) {
             self.clock.sleep(Draws::duration(id, SLOWEST_SCAN)).await;
             let late = self.inner.scan(scope).await?;
@@ -176,7 +189,7 @@ impl LeaseTable for FaultyTable {
         self.reply(sent, rows).await
     }
     async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
-        let sent = self.arrive().await?;
+        let sent = self.arrive("read", &key.to_string()).await?;
         let row = self.inner.read(key).await;
         self.reply(sent, row).await
     }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, ShardId};
 use kcl_core::{Checkpointer, Clock, Config, DeadLetter, RecordProcessor, ShardStart};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::NewRecord;
 
-use super::draw::Draws;
+use super::draw::{Calls, Draws};
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
 use crate::history::{Entry, Recorder};
@@ -81,25 +80,21 @@ pub(super) struct Bench {
     /// Whose they are.
     pub actor: String,
     /// Calls so far.
-    pub ordinal: Arc<AtomicU64>,
+    pub calls: Calls,
 }
 
 impl Bench {
-    /// Counts a call.
-    pub fn next(&self) -> u64 {
-        self.ordinal.fetch_add(1, Ordering::Relaxed)
-    }
     /// Does this kind of fault strike the call?
-    pub fn strike(&self, kind: Kind, ordinal: u64, permille: u64) -> Option<u64> {
-        self.faults.strike(kind, &self.actor, ordinal, permille)
+    pub fn strike(&self, kind: Kind, call: u64, permille: u64) -> Option<u64> {
+        self.faults.strike(kind, &self.actor, call, permille)
     }
     /// The call is polled, and may be.
     pub fn polled(&self, lease: &LeaseKey, with: &Checkpointer) {
         self.recorder.polled(lease, with, &*self.host.clock);
     }
     /// The call takes long, now and then; it is noted that it is polled meanwhile.
-    pub async fn dawdle(&self, lease: &LeaseKey, with: &Checkpointer, ordinal: u64) {
-        let Some(id) = self.strike(Kind::SlowProcessor, ordinal, 30) else { return };
+    pub async fn dawdle(&self, lease: &LeaseKey, with: &Checkpointer, call: u64) {
+        let Some(id) = self.strike(Kind::SlowProcessor, call, 30) else { return };
         let took = Draws::duration(id, std::time::Duration::from_secs(6));
         for _ in 0..8 {
             self.faults.clock().sleep(took / 8).await;

@@ -34,7 +34,7 @@ impl Bad {
             faults: Faults::new(Draws::new(seed), clock.clone(), until),
             actor: "w0.1".to_owned(),
             gate: Gate::new(),
-            ordinal: Arc::default(),
+            calls: Calls::default(),
             seen: Arc::default(),
             recorder: Recorder::new(clock),
         };

@@ -46,7 +46,7 @@ impl Bad {
             faults: Faults::new(Draws::new(seed), clock.clone(), clock.monotonic() + faults),
             actor: "w0.1".to_owned(),
             gate: Gate::new(),
-            ordinal: Arc::default(),
+            calls: Calls::default(),
             recorder: Recorder::new(clock),
         };
         Self { inner, seen }
