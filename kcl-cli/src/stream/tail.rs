@@ -97,10 +97,10 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         news,
         readers: JoinSet::new(),
         lineage: Lineage::default(),
+        from: args.from,
+        first: BTreeSet::new(),
     };
-    for shard in follower.lineage.begin(first_shards(client, args).await?) {
-        follower.read(shard, args.from);
-    }
+    follower.begin(first_shards(client, args).await?);
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         tokio::select! { biased;
@@ -132,8 +132,18 @@ async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Child>, Failur
             .timestamp(DateTime::from_secs_f64(seconds)),
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
-    let shards = shards(client, &args.stream, Some(filter)).await?;
+    let mut shards = shards(client, &args.stream, Some(filter)).await?;
+    if args.from == From::Latest {
+        // Some engines list all shards, whatever the filter. A child of a closed one would be read
+        // from what is latest when that has ended, which is later than now.
+        shards.retain(is_open);
+    }
     Ok(shards.into_iter().map(Child::of).collect())
+}
+
+fn is_open(shard: &Shard) -> bool {
+    let numbers = shard.sequence_number_range.as_ref();
+    numbers.is_none_or(|numbers| numbers.ending_sequence_number.is_none())
 }
 
 /// Of a listing, those that came out of this shard.
@@ -148,10 +158,22 @@ struct Follower {
     news: mpsc::Sender<News>,
     readers: JoinSet<Result<Ended, Failure>>,
     lineage: Lineage,
+    from: From,
+    /// The shards of the first listing: what they hold may be older than what is asked for, also
+    /// in a child that waits for its parents.
+    first: BTreeSet<String>,
 }
 
 impl Follower {
-    fn read(&mut self, shard: String, from: From) {
+    fn begin(&mut self, shards: Vec<Child>) {
+        self.first = shards.iter().map(|child| child.shard.clone()).collect();
+        for shard in self.lineage.begin(shards) {
+            self.read(shard);
+        }
+    }
+
+    fn read(&mut self, shard: String) {
+        let from = if self.first.contains(&shard) { self.from } else { From::TrimHorizon };
         let (client, stream, news) = (self.client.clone(), self.stream.clone(), self.news.clone());
         self.readers.spawn(async move {
             let reader = Reader { client, stream, shard, from, began: None, last: None };
@@ -161,7 +183,7 @@ impl Follower {
 
     fn go_on(&mut self, ended: Ended) {
         for shard in self.lineage.end(&ended.shard, ended.children) {
-            self.read(shard, From::TrimHorizon);
+            self.read(shard);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! `kcl stream tail`, without a service.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use aws_sdk_kinesis::config::interceptors::FinalizerInterceptorContextMut;
+use aws_sdk_kinesis::config::interceptors::{
+    BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextMut,
+};
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::BoxError;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::operation::list_shards::ListShardsInput;
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::protocol::Moment;
 use kcl_endpoint::{Endpoint, EndpointConfig};
@@ -93,6 +96,92 @@ async fn children_that_the_last_page_does_not_name_are_followed_through_the_list
     let args = Args::parse_from(words);
     run(&Client::from_conf(config.build()), &Output::new(false), &args).await.unwrap();
     assert!(hidden.load(Ordering::Relaxed) >= 3, "the three that ended named theirs");
+}
+
+/// Lists all shards, whatever is asked for, as some engines do; and notes what is read.
+#[derive(Clone, Debug, Default)]
+struct IgnoresFilters(Arc<Mutex<Vec<String>>>);
+
+impl Intercept for IgnoresFilters {
+    fn name(&self) -> &'static str {
+        "IgnoresFilters"
+    }
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(asked) = context.input_mut().downcast_mut::<ListShardsInput>() {
+            asked.shard_filter = None;
+        }
+        Ok(())
+    }
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
+        if let Some(got) = output.downcast_mut::<GetRecordsOutput>() {
+            let text = |record: &Record| String::from_utf8_lossy(record.data().as_ref()).into();
+            self.0.lock().unwrap().extend(got.records().iter().map(text));
+        }
+        Ok(())
+    }
+}
+
+/// What a tail brings of a stream with two records of long ago, one in a shard that was split and
+/// one in a half of it, while records come that say "now". All shards are listed to it.
+async fn brought_after_a_split(from: impl FnOnce(f64) -> String) -> Vec<String> {
+    let clock = Arc::new(Moved(AtomicU64::new(0)));
+    let config = EndpointConfig {
+        streams: vec![("s".to_owned(), 1)],
+        clock: clock.clone(),
+        ..EndpointConfig::default()
+    };
+    let endpoint = Endpoint::start(config).await.unwrap();
+    let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+    let put = async |data: &str| {
+        let put = client.put_record().stream_name("s").partition_key("k");
+        put.data(Blob::new(data)).send().await.unwrap();
+    };
+    put("before the split").await;
+    let split = client.split_shard().stream_name("s").shard_to_split("shardId-000000000000");
+    split.new_starting_hash_key((1_u128 << 127).to_string()).send().await.unwrap();
+    put("in a half").await;
+    clock.0.store(100_000, Ordering::Relaxed);
+    let now = clock.wall_millis() as f64 / 1000.0;
+    let lists_all = IgnoresFilters::default();
+    let config = client.config().to_builder().interceptor(lists_all.clone());
+    let args = Args::parse_from(["tail", "s", "--count", "1", "--from", &from(now)]);
+    let (tail, output) = (Client::from_conf(config.build()), Output::new(false));
+    if args.from == From::Latest {
+        let first = first_shards(&tail, &args).await.unwrap();
+        assert_eq!(first.len(), 2, "nothing is waited for in the one that was split");
+    }
+    let puts = async {
+        loop {
+            put("now").await;
+            SystemClock.sleep(POLL_EVERY).await;
+        }
+    };
+    tokio::select! { biased;
+        ended = run(&tail, &output, &args) => ended.unwrap(),
+        () = puts => unreachable!(),
+    }
+    let brought = lists_all.0.lock().unwrap();
+    brought.clone()
+}
+
+#[tokio::test]
+async fn an_engine_that_lists_all_shards_shows_no_history() {
+    for from in [|_| "latest".to_owned(), |now| format!("{:.3}", now - 50.0)] {
+        let from: fn(f64) -> String = from;
+        let brought = brought_after_a_split(from).await;
+        assert!(!brought.is_empty() && brought.iter().all(|data| data == "now"), "{brought:?}");
+    }
 }
 
 /// A clock that begins now and that the test moves.
