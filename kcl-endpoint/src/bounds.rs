@@ -9,7 +9,7 @@ use crate::limits::{
 
 /// How long clients may take, and what all of them together may hold. The defaults are in
 /// [`crate::limits`]; a connection beyond one of the times is ended, at most a quarter of the
-/// shortest of them later.
+/// shortest of them later. None may be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// For the handshake of TLS.
@@ -43,5 +43,22 @@ impl Default for Bounds {
             connections: CONNECTIONS,
             requests: REQUESTS_PER_CONNECTION,
         }
+    }
+}
+
+impl Bounds {
+    /// The name of one that leaves clients nothing.
+    pub(crate) fn nothing(&self) -> Option<&'static str> {
+        let amounts = [
+            ("handshake", self.handshake.as_nanos()),
+            ("head", self.head.as_nanos()),
+            ("body", self.body.as_nanos()),
+            ("write", self.write.as_nanos()),
+            ("idle", self.idle.as_nanos()),
+            ("bodies_bytes", self.bodies_bytes as u128),
+            ("connections", self.connections as u128),
+            ("requests", self.requests.into()),
+        ];
+        amounts.into_iter().find(|(_, amount)| *amount == 0).map(|(name, _)| name)
     }
 }

@@ -80,6 +80,9 @@ pub enum StartError {
     /// No memory for records.
     #[error("memory_bytes is 0: no stream could take a record; give some")]
     NoMemory,
+    /// One of the bounds leaves clients nothing.
+    #[error("bounds: {0} is 0: no client could be served; give some")]
+    NoBound(&'static str),
     /// The files for TLS cannot be used.
     #[error("TLS: {}: {reason}", file.display())]
     Tls {

@@ -32,7 +32,7 @@ impl Endpoint {
     /// Starts listening. Needs a tokio runtime, and lives on it.
     ///
     /// # Errors
-    /// [`StartError`] names the address or the stream.
+    /// [`StartError`] names the address, the setting or the stream.
     pub async fn start(config: EndpointConfig) -> Result<Self, StartError> {
         let is_guarded = config.auth.is_some() && config.tls.is_some();
         if !config.bind.ip().is_loopback() && !is_guarded {
@@ -40,6 +40,9 @@ impl Endpoint {
         }
         if config.memory_bytes == 0 {
             return Err(StartError::NoMemory);
+        }
+        if let Some(name) = config.bounds.nothing() {
+            return Err(StartError::NoBound(name));
         }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let options = StreamOptions {

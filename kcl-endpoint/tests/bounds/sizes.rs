@@ -1,11 +1,13 @@
 //! How much: connections, requests, heads and bodies.
 
+use std::time::Duration;
+
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kcl_endpoint::{Bounds, Endpoint};
+use kcl_endpoint::{Bounds, Endpoint, EndpointConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -26,6 +28,25 @@ async fn a_connection_beyond_the_most_waits_until_another_ends() {
     drop(held);
     let count = timeout(LONG, third.read(&mut came)).await.expect("the place does not come back");
     assert_eq!(status(&came[..count.unwrap()]), "200");
+}
+
+#[tokio::test]
+async fn a_bound_of_nothing_is_refused_by_name() {
+    let (all, zero) = (Bounds::default(), Duration::ZERO);
+    for (name, bounds) in [
+        ("handshake", Bounds { handshake: zero, ..all }),
+        ("head", Bounds { head: zero, ..all }),
+        ("body", Bounds { body: zero, ..all }),
+        ("write", Bounds { write: zero, ..all }),
+        ("idle", Bounds { idle: zero, ..all }),
+        ("bodies_bytes", Bounds { bodies_bytes: 0, ..all }),
+        ("connections", Bounds { connections: 0, ..all }),
+        ("requests", Bounds { requests: 0, ..all }),
+    ] {
+        let config = EndpointConfig { bounds, ..EndpointConfig::default() };
+        let refused = Endpoint::start(config).await.err().map(|why| why.to_string());
+        assert!(refused.is_some_and(|why| why.starts_with(&format!("bounds: {name} is 0"))));
+    }
 }
 
 /// The settings with which the server begins a connection of HTTP/2.
