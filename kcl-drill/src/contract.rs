@@ -114,16 +114,9 @@ pub enum LineEvent {
 
 impl LineEvent {
     /// Its name, as in the line.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::ShardStart { .. } => "shard_start",
-            Self::Records { .. } => "records",
-            Self::ShardEnd { .. } => "shard_end",
-            Self::LeaseLost { .. } => "lease_lost",
-            Self::Overrun { .. } => "overrun",
-            Self::Shutdown => "shutdown",
-        }
+    pub fn name(&self) -> String {
+        let written = serde_json::to_value(self).unwrap_or_default();
+        written["event"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The shard it is about.
