@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_protocol::{CasOutcome, ConditionalWrite, Row, RowKey};
@@ -110,11 +109,8 @@ pub enum TableError {
     #[error("no reply from the lease table; the request may have applied: {0}")]
     Unknown(String),
     /// The table asks for fewer requests; this one did not apply.
-    #[error("the lease table is throttled; retry after {retry_after:?}")]
-    Throttled {
-        /// A hint of how long to wait.
-        retry_after: Duration,
-    },
+    #[error("the lease table is throttled; nothing was applied")]
+    Throttled,
     /// A transaction of somebody else's held the row; this one did not apply.
     #[error("another transaction held the row; nothing was applied")]
     Conflict,

@@ -8,8 +8,6 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use kcl_core::TableError;
 use kcl_core::causes::{in_one_line, never_connected};
 
-use crate::limits::THROTTLE_PAUSE;
-
 /// Whether a request can change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
@@ -64,7 +62,7 @@ fn by_code(code: &str, status: u16, intent: Intent, table: &str, message: &str) 
         | "ThrottledException"
         | "RequestLimitExceeded"
         | "LimitExceededException"
-        | "TooManyRequestsException" => TableError::Throttled { retry_after: THROTTLE_PAUSE },
+        | "TooManyRequestsException" => TableError::Throttled,
         "TransactionConflictException" | "ReplicatedWriteConflictException" => TableError::Conflict,
         // The same request is under way, sent twice by the network: that one decides.
         "TransactionInProgressException" => intent.no_answer(format!("{code}: {message}")),

@@ -5,8 +5,6 @@ use std::time::Duration;
 /// Longest a request may take if the builder names no other bound: far above the service's usual
 /// tail (tens of milliseconds), far below a lease duration that would wait for it.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait after a throttled request; the service names no time of its own.
-pub const THROTTLE_PAUSE: Duration = Duration::from_millis(200);
 /// Most user writes in one transaction with a checkpoint: the service takes 100 in all.
 pub const EFFECTS: usize = kcl_protocol::limits::WRITES_PER_TRANSACTION - 1;
 /// Attempts of a write that depends on a value read just before, each lost to a concurrent change

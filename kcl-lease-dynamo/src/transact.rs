@@ -16,7 +16,7 @@ use crate::attributes::text;
 use crate::counts::Kind;
 use crate::effects::DynamoEffects;
 use crate::errors::{Intent, classify};
-use crate::limits::{PIN_ATTEMPTS, THROTTLE_PAUSE};
+use crate::limits::PIN_ATTEMPTS;
 use crate::render::{Action, Alone, Rendered, key_attribute, needs_pin, place_of, render};
 use crate::requests::Requests;
 use crate::send::won;
@@ -108,7 +108,7 @@ impl Requests {
             return Err(TableError::Conflict);
         }
         if any(&["ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"]) {
-            return Err(TableError::Throttled { retry_after: THROTTLE_PAUSE });
+            return Err(TableError::Throttled);
         }
         let first = codes.iter().position(|code| code != "None");
         let which = match first {

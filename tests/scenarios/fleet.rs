@@ -69,7 +69,7 @@ impl Cable {
         calls[call] += 1;
         match calls[call].is_multiple_of(works_every) {
             true => Ok(()),
-            false => Err(TableError::Throttled { retry_after: Duration::from_millis(200) }),
+            false => Err(TableError::Throttled),
         }
     }
     fn check(&self) -> Result<(), TableError> {

@@ -264,7 +264,7 @@ async fn settle(table: &dyn LeaseTable, write: &ConditionalWrite) -> CasOutcome 
     loop {
         match table.write(write).await {
             Ok(outcome) => return outcome,
-            Err(TableError::Throttled { .. } | TableError::Conflict) => {
+            Err(TableError::Throttled | TableError::Conflict) => {
                 tokio::task::yield_now().await;
             }
             Err(error) => panic!("{write:?}: {error}"),

@@ -91,9 +91,8 @@ impl FaultyTable {
             self.clock.sleep(TIMEOUT).await;
             return Err(TableError::Unavailable("outage".into()));
         }
-        if let Some(id) = self.strike(Kind::Throttled, call, 50) {
-            let retry_after = Draws::duration(id, Duration::from_millis(200));
-            return Err(TableError::Throttled { retry_after });
+        if self.strike(Kind::Throttled, call, 50).is_some() {
+            return Err(TableError::Throttled);
         }
         Ok(Sent { call, connections })
     }

@@ -133,7 +133,7 @@ async fn throttles_conflicts_and_outages_change_nothing_and_say_so() {
     for kind in [Kind::Throttled, Kind::Conflict, Kind::Outage] {
         let (outcome, _, bad) = struck(kind).await;
         let is_told = match kind {
-            Kind::Throttled => matches!(outcome, Err(TableError::Throttled { .. })),
+            Kind::Throttled => matches!(outcome, Err(TableError::Throttled)),
             Kind::Conflict => matches!(outcome, Err(TableError::Conflict)),
             _ => matches!(outcome, Err(TableError::Unavailable(_))),
         };
