@@ -21,10 +21,13 @@ fn a_failing_seed_leaves_a_file_with_which_it_fails_again() {
     let options = failing();
     let directory = std::env::temp_dir().join(format!("kcl-sim-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    explain(&options, &directory).unwrap();
+    let explained = explain(&options, &directory);
     let file = directory.join(format!("sim-seed-{}.json", options.seed));
-    let kept = file::read_run(&file).unwrap();
+    let kept = file::read_run(&file);
+    // Before anything can fail: it is not left behind.
     std::fs::remove_dir_all(&directory).unwrap();
+    explained.unwrap();
+    let kept = kept.unwrap();
     let shrunk = Failure::shrunk(&options, run).unwrap();
     assert_eq!(kept, shrunk.options);
     assert_eq!(run(&kept).violations, shrunk.violations);
