@@ -90,6 +90,16 @@ impl<'a> Reader<'a> {
         needed(name, self.number_if_any(name)?)
     }
 
+    /// What only ever grows by one. Beyond what a Java `long` holds nobody counted it up, and one
+    /// more would overflow.
+    pub fn count_if_any(self, name: &str) -> Decoded<Option<u64>> {
+        Ok(self.number_if_any::<i64>(name)?.map(i64::unsigned_abs))
+    }
+
+    pub fn count(self, name: &str) -> Decoded<u64> {
+        needed(name, self.count_if_any(name)?)
+    }
+
     pub fn duration(self, name: &str) -> Decoded<Duration> {
         let nanos: u128 = self.number(name)?;
         let seconds = u64::try_from(nanos / 1_000_000_000)

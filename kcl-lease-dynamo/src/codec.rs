@@ -148,15 +148,15 @@ pub(crate) fn decode_lease(item: &Item) -> Decoded<Lease> {
     Ok(Lease {
         key: LeaseKey::new(row.text(s::LEASE_KEY)?),
         owner: row.text_if_any(s::LEASE_OWNER)?.map(WorkerId::new),
-        fence: Fence(row.number(s::LEASE_COUNTER)?),
-        ordinal: Ordinal(row.number_if_any(s::ORDINAL)?.unwrap_or(0)),
+        fence: Fence(row.count(s::LEASE_COUNTER)?),
+        ordinal: Ordinal(row.count_if_any(s::ORDINAL)?.unwrap_or(0)),
         checkpoint: checkpoint(row)?,
         prepared: prepared(row)?,
         parents: row.shards(s::PARENTS)?,
         children: row.shards(s::CHILDREN)?,
         range,
         parked,
-        owner_switches: row.number(s::OWNER_SWITCHES)?,
+        owner_switches: row.count(s::OWNER_SWITCHES)?,
         unlisted_since_millis: row.number_if_any(s::UNLISTED_SINCE)?,
     })
 }

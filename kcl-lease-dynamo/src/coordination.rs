@@ -34,12 +34,12 @@ pub(crate) fn encode_table(row: &TableRow) -> Item {
 fn decode_table(row: Reader<'_>) -> Decoded<TableRow> {
     Ok(TableRow {
         table_id: row.text(s::TABLE_ID)?.to_owned(),
-        generation: row.number(s::GENERATION)?,
+        generation: row.count(s::GENERATION)?,
         schema: row.number(s::SCHEMA_VERSION)?,
         max_duration: row.duration(s::MAX_DURATION)?,
         max_grace: row.duration(s::MAX_GRACE)?,
         resetting: row.flag_if_any(s::RESETTING)?,
-        round: row.number(s::ROUND)?,
+        round: row.count(s::ROUND)?,
         hint_key: hex(row.text(s::HINT_KEY)?, s::HINT_KEY)?,
     })
 }
@@ -161,7 +161,7 @@ pub(crate) fn encode_worker(row: &WorkerRow) -> Item {
 fn decode_worker(row: Reader<'_>, id: &str) -> Decoded<WorkerRow> {
     Ok(WorkerRow {
         id: WorkerId::new(id),
-        heartbeat: row.number(s::HEARTBEAT)?,
+        heartbeat: row.count(s::HEARTBEAT)?,
         state: parse_state(row.text(s::WORKER_STATE)?)?,
         draining: row.flag(s::DRAINING)?,
         duration: row.duration(s::DURATION)?,

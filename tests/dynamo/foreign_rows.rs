@@ -201,6 +201,7 @@ async fn a_row_that_does_not_decode_is_named_with_the_reason() {
         ("leaseCounter", None, "leaseCounter is missing"),
         ("leaseCounter", Some(s("7")), "expected N"),
         ("leaseCounter", Some(n("1.5")), "out of range"),
+        ("leaseCounter", Some(n("9223372036854775808")), "out of range"),
         ("checkpoint", Some(s("SOON")), "checkpoint: \"SOON\" is not a sequence number"),
         ("checkpoint", Some(s("AT_TIMESTAMP")), "checkpointTimestampMillis is missing"),
         ("pendingCheckpoint", Some(s("SOON")), "pendingCheckpoint: \"SOON\" is not a sequence"),
