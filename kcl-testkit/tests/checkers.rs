@@ -225,6 +225,13 @@ fn a_prepared_checkpoint_that_is_not_found_again_is_found() {
     passes(check, stands().into_iter().chain([found(2, up_to(5), None)]));
     let lost = || stands().into_iter().chain([found(2, up_to(2), None)]);
     finds(check, "P4", "prepared, not Some(", lost());
+    // Whoever slept through a take finds what stood there since: it is given nothing.
+    let slept = [found(3, up_to(2), Some(5)), found(2, up_to(2), None)];
+    passes(check, stands().into_iter().chain(slept));
+    // With the row goes what was prepared in it, and its owner may go on by it.
+    let deleted = || stands().into_iter().chain([What::RowDeleted { lease: lease() }]);
+    passes(check, deleted().chain([found(2, up_to(2), None)]));
+    passes(check, deleted().chain([found(2, up_to(2), Some(5))]));
     let other = stands().into_iter().chain([found(2, up_to(2), Some(4))]);
     finds(check, "P4", "prepared, not Some(", other);
     let state = "of another".into();

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use kcl_testkit::sim::{Campaign, Kind, Options, run, silence_simulated_panics, simulate};
 
-/// Every seed that ever failed, and what it found. Draws have changed since: what guards each of
-/// them is told in docs/simulation.md.
+/// Every seed that ever failed, and what it found. Draws have changed since: docs/simulation.md
+/// tells what guards a fix whose seed may pass it by.
 const FOUND: [(u64, &str); 19] = [
     (6725, "a lease that had failed on a worker waited for a round, since that worker had no room"),
     (11414, "a deleted row's owner went on by what stood prepared in it: no fault"),

@@ -37,7 +37,7 @@ const BROKEN: [(Mutant, u64); 23] = [
 
 /// Faults that are drawn otherwise one day move the seed, not the fact: then the search is wide,
 /// because the rarest mutant shows in one seed of thousands.
-const SEARCHED: u64 = 8_000;
+const SEARCHED: u64 = 20_000;
 
 #[test]
 fn a_fleet_that_breaks_a_rule_is_seen_to_break_a_promise() {

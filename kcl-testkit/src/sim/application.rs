@@ -126,8 +126,8 @@ impl<P: RecordProcessor> RecordProcessor for Observed<P> {
         self.bench.dawdle(&self.lease, checkpointer, call).await;
         let killed = self.bench.strike(Kind::Crash, call, KILLED_PERMILLE);
         let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
-        let call = self.inner.process_records(batch, checkpointer);
-        Mortal { call, polls, bench: &self.bench }.await
+        let processing = self.inner.process_records(batch, checkpointer);
+        Mortal { call: processing, polls, bench: &self.bench }.await
     }
     async fn shard_ended(&mut self, end: &ShardEnd) -> Result<(), ProcessorError> {
         self.inner.shard_ended(end).await

@@ -27,19 +27,19 @@ impl Draws {
         self.removed.extend(faults);
         self
     }
-    /// A number that depends on the seed, who acts, what is drawn, and what it is drawn for: a
-    /// call of [`Calls`], a second, a record.
-    pub fn number(&self, actor: &str, what: &str, ordinal: u64) -> u64 {
+    /// A number that depends on the seed, who acts, what is drawn, and for which call of
+    /// [`Calls`], which second or which record.
+    pub fn number(&self, actor: &str, what: &str, which: u64) -> u64 {
         let who = hash::of_bytes(self.seed, actor.as_bytes());
-        hash::mix(hash::of_bytes(who, what.as_bytes()) ^ hash::mix(ordinal))
+        hash::mix(hash::of_bytes(who, what.as_bytes()) ^ hash::mix(which))
     }
     /// A number below `bound`.
-    pub fn below(&self, actor: &str, what: &str, ordinal: u64, bound: u64) -> u64 {
-        self.number(actor, what, ordinal) % bound.max(1)
+    pub fn below(&self, actor: &str, what: &str, which: u64, bound: u64) -> u64 {
+        self.number(actor, what, which) % bound.max(1)
     }
     /// True in `permille` of a thousand cases; the number names the fault if so.
-    pub fn strikes(&self, actor: &str, what: &str, ordinal: u64, permille: u64) -> Option<u64> {
-        let id = self.number(actor, what, ordinal);
+    pub fn strikes(&self, actor: &str, what: &str, which: u64, permille: u64) -> Option<u64> {
+        let id = self.number(actor, what, which);
         (hash::mix(id) % 1000 < permille && !self.removed.contains(&id)).then_some(id)
     }
     /// A duration from zero to `most`, from the number of a fault.
@@ -58,11 +58,11 @@ impl Calls {
     /// The next call of this operation on this thing, as a number of the two and of how often it
     /// was called before.
     pub fn next(&self, operation: &str, thing: &str) -> u64 {
-        let operation = hash::of_bytes(hash::of_name(operation), thing.as_bytes());
+        let key = hash::of_bytes(hash::of_name(operation), thing.as_bytes());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(operation).or_default();
+        let count = counts.entry(key).or_default();
         *count += 1;
-        hash::mix(operation ^ hash::mix(*count))
+        hash::mix(key ^ hash::mix(*count))
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     fn without_one_fault_every_other_draw_is_the_same() {
         let cases = ["w0.1", "w0.2", "table"].into_iter().flat_map(|actor| {
             let whats = ["LostReply", "Crash"].into_iter();
-            whats.flat_map(move |what| (0..500).map(move |ordinal| (actor, what, ordinal)))
+            whats.flat_map(move |what| (0..500).map(move |which| (actor, what, which)))
         });
         let all = Draws::new(7);
         let drawn = |draws: &Draws| -> Vec<_> {

@@ -88,9 +88,9 @@ impl SimProcessor {
     /// The first record of the batch that nobody can process.
     fn poison(&self, records: &[Record]) -> Option<Position> {
         let is_poison = |position: &Position| {
-            let ordinal = position.sequence.parts().1 as u64;
+            let which = position.sequence.parts().1 as u64;
             let faults = &self.bench.faults;
-            faults.haunts(Kind::PoisonedRecord, self.lease.as_str(), ordinal, 1)
+            faults.haunts(Kind::PoisonedRecord, self.lease.as_str(), which, 1)
         };
         records.iter().map(|record| record.position).find(is_poison)
     }
@@ -128,12 +128,9 @@ impl SimProcessor {
         let prepared = to.prepare(last, last.to_string()).await.map_err(ProcessorError::new)?;
         self.bench.gate.pass().await;
         self.bench.polled(&self.lease, to);
-        Ok(self
-            .bench
-            .calls
-            .next("prepare", self.lease.as_str())
-            .is_multiple_of(2)
-            .then_some(prepared))
+        let call = self.bench.calls.next("prepare", self.lease.as_str());
+        let draws = self.bench.faults.draws();
+        Ok((draws.below(&self.bench.actor, "commits", call, 2) == 0).then_some(prepared))
     }
 
     async fn done(&self, records: &[Record], to: &Checkpointer) -> Result<(), ProcessorError> {
@@ -172,8 +169,8 @@ impl SimProcessor {
         for position in positions {
             let (bench, to) = (self.bench.clone(), to.clone());
             let (lease, fence) = (self.lease.clone(), self.fence);
-            let ordinal = position.sequence.parts().1 as u64;
-            let id = bench.faults.draws().number(&bench.actor, "ack", ordinal);
+            let which = position.sequence.parts().1 as u64;
+            let id = bench.faults.draws().number(&bench.actor, "ack", which);
             tokio::spawn(async move {
                 bench.faults.clock().sleep(Draws::duration(id, Duration::from_secs(2))).await;
                 bench.gate.pass().await;

@@ -178,14 +178,14 @@ impl Faults {
         self.switch(kind).is_on
     }
     /// Does this kind strike the actor now? The number names the fault.
-    pub fn strike(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> Option<u64> {
-        let id = self.drawn(kind, actor, ordinal, permille)?;
+    pub fn strike(&self, kind: Kind, actor: &str, which: u64, permille: u64) -> Option<u64> {
+        let id = self.drawn(kind, actor, which, permille)?;
         self.note(kind, actor, id);
         Some(id)
     }
     /// Like [`Faults::strike`] for what keeps striking the same thing: noted the first time only.
-    pub fn haunts(&self, kind: Kind, actor: &str, ordinal: u64, permille: u64) -> bool {
-        let Some(id) = self.drawn(kind, actor, ordinal, permille) else { return false };
+    pub fn haunts(&self, kind: Kind, actor: &str, which: u64, permille: u64) -> bool {
+        let Some(id) = self.drawn(kind, actor, which, permille) else { return false };
         self.note_once(kind, actor, id);
         true
     }
@@ -200,18 +200,12 @@ impl Faults {
     }
     /// Like [`Faults::strike`] for what may turn out to be impossible: whoever asks notes it once
     /// it was done.
-    pub(super) fn drawn(
-        &self,
-        kind: Kind,
-        actor: &str,
-        ordinal: u64,
-        permille: u64,
-    ) -> Option<u64> {
+    pub(super) fn drawn(&self, kind: Kind, actor: &str, which: u64, permille: u64) -> Option<u64> {
         let Switch { name, is_on } = self.switch(kind);
         if !is_on {
             return None;
         }
-        let id = self.draws.strikes(actor, name, ordinal, permille)?;
+        let id = self.draws.strikes(actor, name, which, permille)?;
         self.are_on().then_some(id)
     }
     fn switch(&self, kind: Kind) -> &Switch {

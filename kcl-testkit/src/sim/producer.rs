@@ -50,8 +50,8 @@ impl Producer {
         let mut groups = vec![Vec::new(); self.starts.len()];
         let mut order = Vec::new();
         for number in 0..count {
-            let ordinal = u64::from(step) << 32 | u64::from(number);
-            let draw = draws.number("producer", "key", ordinal);
+            let which = u64::from(step) << 32 | u64::from(number);
+            let draw = draws.number("producer", "key", which);
             let record = work.record(self.records as u64 + u64::from(number), draw);
             let key = record.hash_key();
             let after = self.starts.partition_point(|start| *start <= key);

@@ -96,7 +96,12 @@ impl StreamSource for FaultySource {
         if let Some(id) = self.strike(Kind::Trim, call, 20) {
             self.trim(shard, &mut *inner, 1 + id % TRIMMED).await?;
         }
-        Ok(Box::new(FaultyReader { inner, shard: shard.clone(), source: self.clone() }))
+        Ok(Box::new(FaultyReader {
+            inner,
+            shard: shard.clone(),
+            source: self.clone(),
+            answer: None,
+        }))
     }
 }
 
@@ -121,27 +126,45 @@ struct FaultyReader {
     inner: Box<dyn ShardReader>,
     shard: ShardId,
     source: FaultySource,
+    /// What has come while the worker stands still, with the connections it came on.
+    answer: Option<(u64, Result<ReadOutcome, SourceError>)>,
+}
+
+impl FaultyReader {
+    /// What a read comes to, and on which connections.
+    async fn ask(&mut self, limit: ReadLimit) -> (u64, Result<ReadOutcome, SourceError>) {
+        let source = &self.source;
+        source.gate.pass().await;
+        let connections = source.gate.connections();
+        let call = source.calls.next("read", self.shard.as_str());
+        if source.strike(Kind::SourceThrottled, call, 10).is_some() {
+            let retry_after = Duration::from_millis(200);
+            return (connections, Err(SourceError::Throttled { retry_after }));
+        }
+        if source.strike(Kind::ReaderExpired, call, 5).is_some() {
+            return (connections, Err(SourceError::Expired));
+        }
+        if source.strike(Kind::EmptyPage, call, 20).is_some() {
+            return (connections, Ok(ReadOutcome::CaughtUp));
+        }
+        if let Some(id) = source.strike(Kind::SlowRead, call, 20) {
+            source.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
+        }
+        (connections, self.inner.next(limit).await)
+    }
 }
 
 #[async_trait]
 impl ShardReader for FaultyReader {
     async fn next(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
-        let source = &self.source;
-        source.gate.pass().await;
-        let call = source.calls.next("read", self.shard.as_str());
-        if source.strike(Kind::SourceThrottled, call, 10).is_some() {
-            return Err(SourceError::Throttled { retry_after: Duration::from_millis(200) });
+        if self.answer.is_none() {
+            self.answer = Some(self.ask(limit).await);
         }
-        if source.strike(Kind::ReaderExpired, call, 5).is_some() {
-            return Err(SourceError::Expired);
+        self.source.gate.pass().await;
+        match self.answer.take() {
+            Some((connections, answer)) if connections == self.source.gate.connections() => answer,
+            _ => Err(SourceError::Expired),
         }
-        if source.strike(Kind::EmptyPage, call, 20).is_some() {
-            return Ok(ReadOutcome::CaughtUp);
-        }
-        if let Some(id) = source.strike(Kind::SlowRead, call, 20) {
-            source.clock.sleep(Draws::duration(id, Duration::from_secs(1))).await;
-        }
-        self.inner.next(limit).await
     }
     fn held(&self) -> ReadLimit {
         self.inner.held()

@@ -148,9 +148,9 @@ impl World {
 
     /// Lets faults of the second strike the fleet, the stream and the table.
     async fn disturb(&mut self, step: u32) {
-        let ordinal = u64::from(step);
+        let second = u64::from(step);
         for place in &mut self.places {
-            let strike = |kind, permille| self.faults.strike(kind, place.name(), ordinal, permille);
+            let strike = |kind, permille| self.faults.strike(kind, place.name(), second, permille);
             if !place.is_filled() {
                 continue;
             }
@@ -162,18 +162,18 @@ impl World {
                 place.pause(1 + id % 20);
             } else if let Some(id) = strike(Kind::Suspend, 6) {
                 place.suspend(2 + id % 30);
-            } else if let Some(id) = self.faults.drawn(Kind::Command, place.name(), ordinal, 20)
+            } else if let Some(id) = self.faults.drawn(Kind::Command, place.name(), second, 20)
                 && place.command(id).await
             {
                 self.faults.note(Kind::Command, place.name(), id);
             }
-            if let Some(id) = self.faults.drawn(Kind::Twin, place.name(), ordinal, 6)
+            if let Some(id) = self.faults.drawn(Kind::Twin, place.name(), second, 6)
                 && place.double(&self.yard, 2 + id % 20)
             {
                 self.faults.note(Kind::Twin, place.name(), id);
             }
         }
-        if let Some(id) = self.faults.drawn(Kind::Reshard, "stream", ordinal, 40)
+        if let Some(id) = self.faults.drawn(Kind::Reshard, "stream", second, 40)
             && self.reshard(id).await
         {
             self.faults.note(Kind::Reshard, "stream", id);
@@ -181,7 +181,7 @@ impl World {
         if self.faults.is_on(Kind::RowDeleted) {
             self.note_rows().await;
         }
-        if let Some(id) = self.faults.drawn(Kind::RowDeleted, "table", ordinal, 8)
+        if let Some(id) = self.faults.drawn(Kind::RowDeleted, "table", second, 8)
             && self.delete_row(id).await
         {
             self.faults.note(Kind::RowDeleted, "table", id);

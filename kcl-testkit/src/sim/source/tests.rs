@@ -164,3 +164,58 @@ async fn listings_are_throttled_lag_behind_the_newest_shard_and_show_children_la
     }
     panic!("only {shown:?} struck a listing alone")
 }
+
+/// What strikes readers of one shard, after so many listings and readers of another.
+async fn struck_after(others: usize, seed: u64) -> Vec<u64> {
+    let bad = Bad::of(seed);
+    bad.stream.split_shard(&bad.shard(), 1 << 127).unwrap();
+    for _ in 0..others {
+        let _ = bad.seen.list_shards().await;
+        let child = kcl_stream_local::ShardNumber(1).id();
+        if let Ok(mut reader) = bad.seen.open(&child, ReadFrom::TrimHorizon).await {
+            let _ = tokio::time::timeout(Duration::from_secs(1), reader.next(ALL)).await;
+        }
+    }
+    let before = bad.seen.faults.struck().len();
+    for _ in 0..50 {
+        let Ok(mut reader) = bad.open().await else { continue };
+        for _ in 0..4 {
+            let _ = reader.next(ALL).await;
+        }
+    }
+    bad.seen.faults.struck()[before..].iter().map(|struck| struck.id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_or_reader_more_moves_no_fault_of_another_shard() {
+    for seed in 0..5 {
+        let usual = struck_after(0, seed).await;
+        assert_eq!(struck_after(3, seed).await, usual, "seed {seed}");
+    }
+    assert!(!struck_after(0, 0).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_is_not_answered_to_a_worker_that_stands_still_nor_at_all_to_one_that_sleeps() {
+    for sleeps in [false, true] {
+        let mut bad = Bad::of(0);
+        bad.seen.faults = Faults::new(Draws::new(0), bad.seen.clock.clone(), Moment::default());
+        let mut reader = bad.open().await.unwrap();
+        assert_eq!(read(&mut *reader).await.len(), RECORDS);
+        let _ = reader.next(ALL).await;
+        let next = tokio::spawn(async move { reader.next(ALL).await });
+        tokio::task::yield_now().await;
+        bad.seen.gate.set_open(false);
+        if sleeps {
+            bad.seen.gate.cut();
+        }
+        bad.stream.put(NewRecord::new("k", "late")).unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!next.is_finished(), "it stands still");
+        bad.seen.gate.set_open(true);
+        match next.await.unwrap() {
+            Ok(ReadOutcome::Records { records, .. }) => assert!(records.len() == 1 && !sleeps),
+            outcome => assert!(outcome == Err(SourceError::Expired) && sleeps, "{outcome:?}"),
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use kcl_core::TokioClock;
 use kcl_core::protocol::{
-    LeaseTiming, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
+    LeaseTiming, Moment, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
 };
 use kcl_lease_local::MemoryLeaseTable;
 
@@ -198,5 +198,34 @@ async fn replies_wait_for_a_worker_that_stands_still_and_are_cut_off_from_one_th
             Ok(outcome) => assert!(outcome.is_won() && !sleeps),
             Err(error) => assert!(matches!(error, TableError::Unknown(_)) && sleeps, "{error}"),
         }
+    }
+}
+
+/// What strikes requests about one row, after so many heartbeats of another.
+async fn struck_after(beats: usize, seed: u64) -> Vec<u64> {
+    let bad = Bad::of(seed, Duration::from_secs(10_000)).await;
+    for _ in 0..beats {
+        let _ = bad.seen.write(&beat(0)).await;
+    }
+    let before = bad.seen.faults.struck().len();
+    for _ in 0..200 {
+        let _ = bad.seen.write(&beat(1)).await;
+        let _ = bad.seen.read(&RowKey::Worker(id(1))).await;
+        let _ = bad.seen.scan(Scan::Leases).await;
+    }
+    bad.seen.faults.struck()[before..].iter().map(|struck| struck.id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_more_of_one_row_moves_no_fault_of_another_or_of_a_scan() {
+    // Outages go by the time, which a request more takes.
+    let has_none = |seed: &u64| {
+        let clock = Arc::new(TokioClock::starting_at(0));
+        !Faults::new(Draws::new(*seed), clock, Moment::default()).is_on(Kind::Outage)
+    };
+    for seed in (0..).filter(has_none).take(3) {
+        let usual = struck_after(0, seed).await;
+        assert!(usual.len() > 5, "seed {seed}: {usual:?}");
+        assert_eq!(struck_after(3, seed).await, usual, "seed {seed}");
     }
 }
