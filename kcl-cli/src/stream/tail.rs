@@ -98,9 +98,10 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         readers: JoinSet::new(),
         lineage: Lineage::default(),
         from: args.from,
-        first: BTreeSet::new(),
     };
-    follower.begin(first_shards(client, args).await?);
+    for shard in follower.lineage.begin(first_shards(client, args).await?) {
+        follower.read(shard, args.from);
+    }
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         tokio::select! { biased;
@@ -159,21 +160,10 @@ struct Follower {
     readers: JoinSet<Result<Ended, Failure>>,
     lineage: Lineage,
     from: From,
-    /// The shards of the first listing: what they hold may be older than what is asked for, also
-    /// in a child that waits for its parents.
-    first: BTreeSet<String>,
 }
 
 impl Follower {
-    fn begin(&mut self, shards: Vec<Child>) {
-        self.first = shards.iter().map(|child| child.shard.clone()).collect();
-        for shard in self.lineage.begin(shards) {
-            self.read(shard);
-        }
-    }
-
-    fn read(&mut self, shard: String) {
-        let from = if self.first.contains(&shard) { self.from } else { From::TrimHorizon };
+    fn read(&mut self, shard: String, from: From) {
         let (client, stream, news) = (self.client.clone(), self.stream.clone(), self.news.clone());
         self.readers.spawn(async move {
             let reader = Reader { client, stream, shard, from, began: None, last: None };
@@ -182,8 +172,13 @@ impl Follower {
     }
 
     fn go_on(&mut self, ended: Ended) {
+        // A child that waited is younger than the start at latest, but it may be older than a time.
+        let from = match self.from {
+            From::Latest => From::TrimHorizon,
+            other => other,
+        };
         for shard in self.lineage.end(&ended.shard, ended.children) {
-            self.read(shard);
+            self.read(shard, from);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `kcl stream tail`, without a service.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_kinesis::config::interceptors::{
@@ -9,7 +9,7 @@ use aws_sdk_kinesis::config::interceptors::{
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::BoxError;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::operation::list_shards::ListShardsInput;
+use aws_sdk_kinesis::operation::list_shards::{ListShardsInput, ListShardsOutput};
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::protocol::Moment;
 use kcl_endpoint::{Endpoint, EndpointConfig};
@@ -119,6 +119,40 @@ impl Intercept for IgnoresFilters {
     }
 }
 
+/// Changes the first listing of the shards.
+#[derive(Debug)]
+struct FirstListing {
+    change: fn(&mut Vec<Shard>),
+    later: AtomicBool,
+}
+
+impl FirstListing {
+    fn with(change: fn(&mut Vec<Shard>)) -> Self {
+        Self { change, later: AtomicBool::new(false) }
+    }
+}
+
+impl Intercept for FirstListing {
+    fn name(&self) -> &'static str {
+        "FirstListing"
+    }
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
+        let listed = output.downcast_mut::<ListShardsOutput>();
+        if let Some(shards) = listed.and_then(|listed| listed.shards.as_mut())
+            && !self.later.swap(true, Ordering::Relaxed)
+        {
+            (self.change)(shards);
+        }
+        Ok(())
+    }
+}
+
 /// Notes what is read.
 #[derive(Clone, Debug, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
@@ -178,7 +212,11 @@ impl Split {
     async fn read(&self, engine: impl Intercept + 'static, from: &str) -> Vec<String> {
         let notes = Notes::default();
         let config = self.client.config().to_builder();
-        let config = config.interceptor(engine).interceptor(notes.clone()).build();
+        let config = config
+            .interceptor(IgnoresFilters)
+            .interceptor(engine)
+            .interceptor(notes.clone())
+            .build();
         let args = Args::parse_from(["tail", "s", "--count", "1", "--from", from]);
         let (tail, output) = (Client::from_conf(config), Output::new(false));
         let puts = async {
@@ -208,6 +246,17 @@ async fn from_a_time_after_a_split_its_history_is_not_shown() {
     let after = stream.clock.wall_millis() as f64 / 1000.0 - 50.0;
     let read = stream.read(IgnoresFilters, &format!("{after:.3}")).await;
     assert!(!read.is_empty() && read.iter().all(|data| data == "now"), "{read:?}");
+}
+
+#[tokio::test]
+async fn what_is_put_into_a_half_while_the_shards_are_listed_is_not_skipped() {
+    // The page with the parent was from before the split.
+    let parent_is_open = FirstListing::with(|shards| {
+        let numbers = shards[0].sequence_number_range.as_mut().unwrap();
+        numbers.ending_sequence_number = None;
+    });
+    let read = Split::long_ago().await.read(parent_is_open, "latest").await;
+    assert_eq!(read[0], "in a half");
 }
 
 /// A clock that begins now and that the test moves.
