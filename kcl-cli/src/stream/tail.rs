@@ -125,21 +125,32 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
 }
 
 async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Child>, Failure> {
+    let filter = ShardFilter::builder();
     let filter = match args.from {
-        From::Latest => ShardFilter::builder().r#type(ShardFilterType::AtLatest),
-        From::TrimHorizon => ShardFilter::builder().r#type(ShardFilterType::AtTrimHorizon),
-        From::Time(seconds) => ShardFilter::builder()
-            .r#type(ShardFilterType::AtTimestamp)
-            .timestamp(DateTime::from_secs_f64(seconds)),
+        From::Latest => {
+            // A filter for those open now would make a new choice for every page of the listing.
+            let mut shards = shards(client, &args.stream, None).await?;
+            let past = past(&shards);
+            shards.retain(|shard| !past.contains(shard.shard_id()));
+            return Ok(shards.into_iter().map(Child::of).collect());
+        }
+        From::TrimHorizon => filter.r#type(ShardFilterType::AtTrimHorizon),
+        From::Time(seconds) => {
+            filter.r#type(ShardFilterType::AtTimestamp).timestamp(DateTime::from_secs_f64(seconds))
+        }
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
-    let mut shards = shards(client, &args.stream, Some(filter)).await?;
-    if args.from == From::Latest {
-        // Some engines list all shards, whatever the filter. A child of a closed one would be read
-        // from what is latest when that has ended, which is later than now.
-        shards.retain(is_open);
-    }
+    let shards = shards(client, &args.stream, Some(filter)).await?;
     Ok(shards.into_iter().map(Child::of).collect())
+}
+
+/// The closed ones whose children are listed: they are history. One without is read to its end,
+/// which tells what came out of it.
+fn past(listed: &[Shard]) -> BTreeSet<String> {
+    let parents_of = |shard: &Shard| Child::of(shard.clone()).parents;
+    let parents: BTreeSet<_> = listed.iter().flat_map(parents_of).collect();
+    let closed = listed.iter().filter(|shard| !is_open(shard)).map(|shard| shard.shard_id.clone());
+    closed.filter(|shard| parents.contains(shard)).collect()
 }
 
 fn is_open(shard: &Shard) -> bool {

@@ -259,6 +259,13 @@ async fn what_is_put_into_a_half_while_the_shards_are_listed_is_not_skipped() {
     assert_eq!(read[0], "in a half");
 }
 
+#[tokio::test]
+async fn a_closed_shard_whose_children_are_not_listed_yet_is_followed() {
+    let no_halves = FirstListing::with(|shards| shards.truncate(1));
+    let read = Split::long_ago().await.read(no_halves, "latest").await;
+    assert_eq!(read[0], "in a half");
+}
+
 /// A clock that begins now and that the test moves.
 struct Moved(AtomicU64);
 
