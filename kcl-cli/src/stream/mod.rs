@@ -1,6 +1,7 @@
 //! `kcl stream`.
 
 mod admin;
+mod lineage;
 mod listing;
 mod output;
 mod put;

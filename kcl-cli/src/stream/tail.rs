@@ -1,7 +1,7 @@
 //! `kcl stream tail`: follows a stream through splits and merges. A child is read once all of its
 //! parents that are followed have ended, so that the records of one key come in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::lineage::{Child, Lineage};
 use super::listing::shards;
 use super::output::{Output, Printed};
 use super::{Failure, told};
@@ -75,18 +76,6 @@ enum News {
 struct Ended {
     shard: String,
     children: Vec<Child>,
-}
-
-struct Child {
-    shard: String,
-    parents: Vec<String>,
-}
-
-impl Child {
-    fn of(shard: Shard) -> Self {
-        let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
-        Self { shard: shard.shard_id, parents: parents.into_iter().flatten().collect() }
-    }
 }
 
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
@@ -191,46 +180,6 @@ impl Follower {
         for shard in self.lineage.end(&ended.shard, ended.children) {
             self.read(shard, from);
         }
-    }
-}
-
-/// Which shards are being read, and which wait for them.
-#[derive(Default)]
-struct Lineage {
-    reading: BTreeSet<String>,
-    known: BTreeSet<String>,
-    /// Children with their parents.
-    waiting: BTreeMap<String, Vec<String>>,
-}
-
-impl Lineage {
-    /// The first shards of all; returns those to read now. Some engines list children beside their
-    /// parents.
-    fn begin(&mut self, shards: Vec<Child>) -> Vec<String> {
-        self.go_on(shards)
-    }
-
-    /// A shard has ended; returns those to read now.
-    fn end(&mut self, shard: &str, children: Vec<Child>) -> Vec<String> {
-        self.reading.remove(shard);
-        self.go_on(children)
-    }
-
-    fn go_on(&mut self, children: Vec<Child>) -> Vec<String> {
-        for child in children {
-            if self.known.insert(child.shard.clone()) {
-                self.waiting.insert(child.shard, child.parents);
-            }
-        }
-        // A parent that is itself still waited for has not ended either.
-        let waited_for: BTreeSet<_> = self.waiting.keys().cloned().collect();
-        let is_ready = |_: &String, parents: &mut Vec<String>| {
-            let is_on = |parent| self.reading.contains(parent) || waited_for.contains(parent);
-            !parents.iter().any(is_on)
-        };
-        let ready: Vec<_> = self.waiting.extract_if(.., is_ready).map(|(child, _)| child).collect();
-        self.reading.extend(ready.iter().cloned());
-        ready
     }
 }
 
