@@ -14,45 +14,62 @@ impl Child {
         let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
         Self { shard: shard.shard_id, parents: parents.into_iter().flatten().collect() }
     }
+
+    pub fn came_out_of(&self, parent: &str) -> bool {
+        self.parents.iter().any(|id| id == parent)
+    }
 }
 
 /// Which shards are being read, and which wait for them.
 #[derive(Default)]
 pub struct Lineage {
     reading: BTreeSet<String>,
+    /// Those that are followed, ended or not.
     known: BTreeSet<String>,
-    /// Children with their parents.
-    waiting: BTreeMap<String, Vec<String>>,
+    waiting: BTreeSet<String>,
+    /// What all that were listed came out of, followed or not.
+    parents: BTreeMap<String, Vec<String>>,
 }
 
 impl Lineage {
-    /// The first shards of all; returns those to read now. Some engines list children beside their
-    /// parents.
-    pub fn begin(&mut self, shards: Vec<Child>) -> Vec<String> {
-        self.go_on(shards)
+    /// The first shards of all, and which of them are past and not to be followed; returns those
+    /// to read now. Children may be listed beside their parents.
+    pub fn begin(&mut self, listed: Vec<Child>, past: &BTreeSet<String>) -> Vec<String> {
+        self.go_on(listed, |child| !past.contains(&child.shard))
     }
 
-    /// A shard has ended; returns those to read now.
-    pub fn end(&mut self, shard: &str, children: Vec<Child>) -> Vec<String> {
-        self.reading.remove(shard);
-        self.go_on(children)
+    /// A shard has ended, and its children are among those listed; returns those to read now.
+    pub fn end(&mut self, ended: &str, listed: Vec<Child>) -> Vec<String> {
+        self.reading.remove(ended);
+        self.go_on(listed, |child| child.came_out_of(ended))
     }
 
-    fn go_on(&mut self, children: Vec<Child>) -> Vec<String> {
-        for child in children {
-            if self.known.insert(child.shard.clone()) {
-                self.waiting.insert(child.shard, child.parents);
+    fn go_on(&mut self, listed: Vec<Child>, is_followed: impl Fn(&Child) -> bool) -> Vec<String> {
+        for child in listed {
+            if is_followed(&child) && self.known.insert(child.shard.clone()) {
+                self.waiting.insert(child.shard.clone());
             }
+            self.parents.insert(child.shard, child.parents);
         }
-        // A parent that is itself still waited for has not ended either.
-        let waited_for: BTreeSet<_> = self.waiting.keys().cloned().collect();
-        let is_ready = |_: &String, parents: &mut Vec<String>| {
-            let is_on = |parent| self.reading.contains(parent) || waited_for.contains(parent);
-            !parents.iter().any(is_on)
-        };
-        let ready: Vec<_> = self.waiting.extract_if(.., is_ready).map(|(child, _)| child).collect();
+        let is_ready = |child: &&String| !self.parents[*child].iter().any(|id| self.is_on(id));
+        let ready: Vec<_> = self.waiting.iter().filter(is_ready).cloned().collect();
+        self.waiting.retain(|child| !ready.contains(child));
         self.reading.extend(ready.iter().cloned());
         ready
+    }
+
+    /// It has not ended, or may still come out of one that has not.
+    fn is_on(&self, shard: &str) -> bool {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![shard]);
+        while let Some(shard) = next.pop() {
+            if self.reading.contains(shard) || self.waiting.contains(shard) {
+                return true;
+            }
+            if !self.known.contains(shard) && seen.insert(shard) {
+                next.extend(self.parents.get(shard).into_iter().flatten().map(String::as_str));
+            }
+        }
+        false
     }
 }
 

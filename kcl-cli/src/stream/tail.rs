@@ -75,7 +75,8 @@ enum News {
 /// A shard read to its end.
 struct Ended {
     shard: String,
-    children: Vec<Child>,
+    /// Its children, and maybe others.
+    listed: Vec<Child>,
 }
 
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
@@ -88,7 +89,10 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         lineage: Lineage::default(),
         from: args.from,
     };
-    for shard in follower.lineage.begin(first_shards(client, args).await?) {
+    let listed = first_shards(client, args).await?;
+    let past = if args.from == From::Latest { past(&listed) } else { BTreeSet::new() };
+    let listed = listed.into_iter().map(Child::of).collect();
+    for shard in follower.lineage.begin(listed, &past) {
         follower.read(shard, args.from);
     }
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -113,24 +117,18 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
     Ok(())
 }
 
-async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Child>, Failure> {
+async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Shard>, Failure> {
     let filter = ShardFilter::builder();
     let filter = match args.from {
-        From::Latest => {
-            // A filter for those open now would make a new choice for every page of the listing.
-            let mut shards = shards(client, &args.stream, None).await?;
-            let past = past(&shards);
-            shards.retain(|shard| !past.contains(shard.shard_id()));
-            return Ok(shards.into_iter().map(Child::of).collect());
-        }
+        // A filter for those open now would make a new choice for every page of the listing.
+        From::Latest => return shards(client, &args.stream, None).await,
         From::TrimHorizon => filter.r#type(ShardFilterType::AtTrimHorizon),
         From::Time(seconds) => {
             filter.r#type(ShardFilterType::AtTimestamp).timestamp(DateTime::from_secs_f64(seconds))
         }
     };
     let filter = filter.build().map_err(|error| error.to_string())?;
-    let shards = shards(client, &args.stream, Some(filter)).await?;
-    Ok(shards.into_iter().map(Child::of).collect())
+    shards(client, &args.stream, Some(filter)).await
 }
 
 /// The closed ones whose children are listed: they are history. One without is read to its end,
@@ -145,12 +143,6 @@ fn past(listed: &[Shard]) -> BTreeSet<String> {
 fn is_open(shard: &Shard) -> bool {
     let numbers = shard.sequence_number_range.as_ref();
     numbers.is_none_or(|numbers| numbers.ending_sequence_number.is_none())
-}
-
-/// Of a listing, those that came out of this shard.
-fn children_of(parent: &str, listed: Vec<Shard>) -> Vec<Child> {
-    let listed = listed.into_iter().map(Child::of);
-    listed.filter(|child| child.parents.iter().any(|id| id == parent)).collect()
 }
 
 struct Follower {
@@ -177,7 +169,7 @@ impl Follower {
             From::Latest => From::TrimHorizon,
             other => other,
         };
-        for shard in self.lineage.end(&ended.shard, ended.children) {
+        for shard in self.lineage.end(&ended.shard, ended.listed) {
             self.read(shard, from);
         }
     }
@@ -232,27 +224,28 @@ impl Reader {
                         parents: child.parent_shards,
                     };
                     let named = got.child_shards.unwrap_or_default();
-                    let mut children: Vec<_> = named.into_iter().map(child).collect();
-                    if children.is_empty() {
-                        children = self.listed_children().await?;
+                    let mut listed: Vec<_> = named.into_iter().map(child).collect();
+                    // What the other parent of a merged one came out of is in the listing alone.
+                    if listed.is_empty() || listed.iter().any(|child| child.parents.len() != 1) {
+                        listed = self.listing().await?;
                     }
-                    return Ok(Ended { shard: self.shard, children });
+                    return Ok(Ended { shard: self.shard, listed });
                 }
             }
             SystemClock.sleep(if is_behind { POLL_EVERY / 2 } else { POLL_EVERY }).await;
         }
     }
 
-    /// Some engines end a shard without naming its children. A shard is closed by a split or a
-    /// merge alone, so there are some, and a listing without them came too early.
-    async fn listed_children(&self) -> Result<Vec<Child>, Failure> {
+    /// Of all shards. Some engines end one without naming its children. A shard is closed by a
+    /// split or a merge alone, so there are some, and a listing without them came too early.
+    async fn listing(&self) -> Result<Vec<Child>, Failure> {
         let mut missing = format!("{} has ended, but no children of it are listed", self.shard);
         for _ in 0..PATIENCE {
             match shards(&self.client, &self.stream, None).await {
                 Ok(shards) => {
-                    let children = children_of(&self.shard, shards);
-                    if !children.is_empty() {
-                        return Ok(children);
+                    let listed: Vec<_> = shards.into_iter().map(Child::of).collect();
+                    if listed.iter().any(|child| child.came_out_of(&self.shard)) {
+                        return Ok(listed);
                     }
                 }
                 Err(why) => missing = format!("the children of {}: {why}", self.shard),

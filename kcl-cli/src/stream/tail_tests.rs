@@ -237,6 +237,30 @@ async fn a_closed_shard_whose_children_are_not_listed_yet_is_followed() {
     assert_eq!(read[0], "in a half");
 }
 
+#[tokio::test]
+async fn a_merged_shard_waits_for_what_the_other_parent_came_out_of() {
+    let config = EndpointConfig {
+        streams: vec![("s".to_owned(), 2)],
+        throughput: Throughput::Unlimited,
+        ..EndpointConfig::default()
+    };
+    let endpoint = Endpoint::start(config).await.unwrap();
+    let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+    let [left, right, half] = [0, 1, 2].map(|number| format!("shardId-{number:012}"));
+    let split = client.split_shard().stream_name("s").shard_to_split(&right);
+    split.new_starting_hash_key((3_u128 << 126).to_string()).send().await.unwrap();
+    let merge = client.merge_shards().stream_name("s").shard_to_merge(&left);
+    merge.adjacent_shard_to_merge(half).send().await.unwrap();
+    let args = Args::parse_from(["tail", "s", "--from", "trim-horizon"]);
+    let mut lineage = Lineage::default();
+    let first = first_shards(&client, &args).await.unwrap().into_iter().map(Child::of);
+    assert_eq!(lineage.begin(first.collect(), &BTreeSet::new()), [&*left, &*right]);
+    let (stream, shard, from) = (args.stream, left, args.from);
+    let reader = Reader { client, stream, shard, from, began: None, last: None };
+    let ended = reader.run(mpsc::channel(1).0).await.unwrap();
+    assert!(lineage.end(&ended.shard, ended.listed).is_empty(), "the right one is still read");
+}
+
 /// A clock that begins now and that the test moves.
 struct Moved(AtomicU64);
 
