@@ -220,6 +220,12 @@ async fn from_a_time_after_a_split_its_history_is_not_shown() {
 }
 
 #[tokio::test]
+async fn from_the_trim_horizon_the_history_of_a_split_is_shown() {
+    let read = Split::long_ago().await.read(IgnoresFilters, "trim-horizon").await;
+    assert_eq!(read[0], "before the split");
+}
+
+#[tokio::test]
 async fn what_is_put_into_a_half_while_the_shards_are_listed_is_not_skipped() {
     // The page with the parent was from before the split.
     let parent_is_open = FirstListing::with(|shards| {
