@@ -1,27 +1,50 @@
-//! A worker of another make: it tells only what the contract asks for, and what runs is not the
-//! process that was started but one below it.
+//! Workers of another make, as scripts around ours: what runs is not the process that was started
+//! but one below it. SIGTERM goes to the whole group; only the worker heeds it.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use crate::play;
+use serde_json::{Value, json};
 
-/// Leaves out whatever is optional. SIGTERM goes to the whole group; only the worker heeds it.
-const SCRIPT: &str = r#"#!/bin/sh
-trap '' TERM
+use crate::short::number;
+use crate::{play, play_to};
+
+/// Leaves out whatever is optional.
+const TERSE: &str = r#"
 unset DRILL_SINK
 "$KCL" drill-worker | sed -u \
     -e 's/,"fence":[0-9]*//' -e 's/,"started":[0-9.e+]*//' -e 's/,"valid_until":[0-9.e+]*//' \
     -e 's/,"polled":[0-9.e+]*//'
 "#;
 
+/// Does not tell of every fifth batch, as if it had lost it.
+const FORGETFUL: &str = r#"
+told=0
+"$KCL" drill-worker | while read -r line; do
+    case $line in *'"event":"records"'*) told=$((told + 1)) ;; esac
+    if [ "$told" = 5 ]; then told=0; else printf '%s\n' "$line"; fi
+done
+"#;
+
+/// Hands over, but does not end as it should.
+const ILL_MANNERED: &str = r#"
+"$KCL" drill-worker
+exit 7
+"#;
+
+/// Puts a script into a folder; the command that runs it.
+fn command(folder: &Path, text: &str) -> String {
+    let text = text.replace("$KCL", env!("CARGO_BIN_EXE_kcl"));
+    let script = folder.join("a worker");
+    std::fs::write(&script, format!("#!/bin/sh\ntrap '' TERM{text}")).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("'{}'", script.display())
+}
+
 #[test]
 fn a_program_that_keeps_to_the_contract_can_be_drilled() {
     let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("a worker");
-    let text = SCRIPT.replace("$KCL", env!("CARGO_BIN_EXE_kcl"));
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let command = format!("'{}'", script.display());
+    let command = command(folder.path(), TERSE);
     let kills = play(&["kill", "--rounds", "2", "--worker-cmd", &command]);
     assert_eq!(kills["overlaps"], 0, "{kills:#}");
     assert_eq!(kills["lost"], 0, "{kills:#}");
@@ -31,6 +54,28 @@ fn a_program_that_keeps_to_the_contract_can_be_drilled() {
     }
     assert!(kills["failover_ms"]["n"].as_u64() > Some(0) || kills["invalid_rounds"] == 2);
     let stops = play(&["stop", "--rounds", "1", "--worker-cmd", &command]);
-    assert_eq!(stops["details"], serde_json::json!([]), "it hands over and exits with 0");
+    assert_eq!(stops["details"], json!([]), "it hands over and exits with 0");
     assert_eq!(stops["duplicates"], 0, "{stops:#}");
+}
+
+#[test]
+fn a_program_that_loses_records_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = command(folder.path(), FORGETFUL);
+    let report = play_to(&["stop", "--rounds", "1", "--worker-cmd", &command], &[1]);
+    let (lost, records) = (number(&report, "lost"), number(&report, "records"));
+    assert!(lost > 0.0 && lost < records / 2.0, "{report:#}");
+    assert!(number(&report, "bad_checkpoints") > 0.0, "they cover what is lost: {report:#}");
+}
+
+#[test]
+fn a_program_that_leaves_in_error_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = command(folder.path(), ILL_MANNERED);
+    let report = play_to(&["stop", "--rounds", "1", "--worker-cmd", &command], &[1]);
+    let details = report["details"].as_array().unwrap();
+    let left = |detail: &&Value| detail.as_str().unwrap().contains("left with exit status: 7");
+    // One that is stopped in the round, and the three that are left at the end.
+    assert_eq!((details.len(), details.iter().filter(left).count()), (4, 4), "{report:#}");
+    assert_eq!(number(&report, "lost"), 0.0, "{report:#}");
 }

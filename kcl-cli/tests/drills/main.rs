@@ -32,6 +32,11 @@ fn play(words: &[&str]) -> Value {
 
 /// Plays a drill that ends in one of these exit codes; its report.
 fn play_to(words: &[&str], codes: &[i32]) -> Value {
+    play_and_show(words, codes).0
+}
+
+/// Plays a drill that ends in one of these exit codes; its report, and what the terminal shows.
+fn play_and_show(words: &[&str], codes: &[i32]) -> (Value, String) {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (json, plot) = (folder.path().join("report.json"), folder.path().join("report.svg"));
@@ -42,14 +47,19 @@ fn play_to(words: &[&str], codes: &[i32]) -> Value {
         .arg(&json)
         .arg("--plot")
         .arg(&plot)
+        // The log of a drill that found something stays.
+        .env("TMPDIR", folder.path())
         .output()
         .unwrap();
-    println!("{}", String::from_utf8_lossy(&output.stdout));
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{shown}");
     let code = output.status.code();
-    let is_as_told = code.is_some_and(|code| codes.contains(&code));
-    assert!(is_as_told, "{code:?}: {}", said(&output));
+    if !code.is_some_and(|code| codes.contains(&code)) {
+        let kept = folder.keep();
+        panic!("{code:?}, logs are in {}: {}", kept.display(), said(&output));
+    }
     assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
-    serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap()
+    (serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap(), shown)
 }
 
 fn said(output: &Output) -> String {
