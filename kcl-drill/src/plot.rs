@@ -160,9 +160,14 @@ mod tests {
             lost: 3,
             ..Report::default()
         };
-        let svg = svg(&[report("kill", &[1500.0, 1600.0]), report("a < b", &[])]);
+        let mut kill = report("kill", &[1500.0, 1600.0]);
+        (kill.pauses, kill.duplicates) = (vec![20.0], 7);
+        let svg = svg(&[kill, report("a < b", &[])]);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("kill: ") && svg.contains("a &lt; b: ") && svg.contains("lost 3"));
-        assert_eq!(svg.matches("from the loss").count(), 1, "nothing is drawn of nothing");
+        assert!(svg.contains("duplicates 7") && svg.contains("duplicates 0"), "{svg}");
+        for title in ["from the loss", "pauses at changes"] {
+            assert_eq!(svg.matches(title).count(), 1, "nothing is drawn of nothing: {title}");
+        }
     }
 }

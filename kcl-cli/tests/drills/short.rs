@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::play;
+use crate::{play, play_and_show};
 
 pub fn number(report: &Value, key: &str) -> f64 {
     let value = key.split('.').fold(report, |value, key| &value[key]);
@@ -33,8 +33,14 @@ fn assert_at_most(report: &Value, key: &str, bound: f64) {
 
 #[test]
 fn twelve_kills_lose_nothing_and_the_work_goes_on_in_time() {
-    let report = play(&["kill", "--rounds", "12"]);
+    let (report, shown) = play_and_show(&["kill", "--rounds", "12"], &[0, 3]);
     assert_nothing_is_wrong(&report);
+    let header = shown.lines().position(|line| line.contains("failover p50/p99/max"));
+    let row = header.and_then(|header| shown.lines().nth(header + 1));
+    assert!(row.is_some_and(|row| row.starts_with("kill ")), "the table of all: {shown}");
+    let bars = shown.lines().filter(|line| line.contains(" ms ") && line.ends_with('#'));
+    let has_failovers = number(&report, "failover_ms.n") > 0.0;
+    assert!(bars.count() > 0 || !has_failovers, "a histogram: {shown}");
     assert_eq!((number(&report, "rounds"), &report["scenario"]), (12.0, &"kill".into()));
     assert_at_most(&report, "failover_ms.p50", 1800.0);
     assert_at_most(&report, "failover_ms.p99", 2500.0);
