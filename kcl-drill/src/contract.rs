@@ -114,9 +114,16 @@ pub enum LineEvent {
 
 impl LineEvent {
     /// Its name, as in the line.
-    pub fn name(&self) -> String {
-        let written = serde_json::to_value(self).unwrap_or_default();
-        written["event"].as_str().unwrap_or_default().to_owned()
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::ShardStart { .. } => "shard_start",
+            Self::Records { .. } => "records",
+            Self::ShardEnd { .. } => "shard_end",
+            Self::LeaseLost { .. } => "lease_lost",
+            Self::Overrun { .. } => "overrun",
+            Self::Shutdown => "shutdown",
+        }
     }
 
     /// The shard it is about.
@@ -156,7 +163,32 @@ mod tests {
         };
         let text = serde_json::to_string(&line).unwrap();
         assert!(text.contains("\"event\":\"shard_start\""), "{text}");
-        assert_eq!(line.event.name(), "shard_start");
         assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
+    }
+
+    #[test]
+    fn every_event_has_its_name_in_the_line() {
+        let shard = || "s".to_owned();
+        let events = [
+            LineEvent::Ready,
+            LineEvent::ShardStart { shard: shard(), seq: None, fence: None },
+            LineEvent::Records {
+                shard: shard(),
+                n: 0,
+                seq: "495".into(),
+                ids: Vec::new(),
+                fence: None,
+                started: None,
+                valid_until: None,
+                polled: None,
+            },
+            LineEvent::ShardEnd { shard: shard() },
+            LineEvent::LeaseLost { shard: shard() },
+            LineEvent::Overrun { shard: shard(), past_ms: 0.5 },
+            LineEvent::Shutdown,
+        ];
+        for event in events {
+            assert_eq!(serde_json::to_value(&event).unwrap()["event"], event.name());
+        }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Report {
     pub table_writes_per_s: f64,
     pub table_p99_ms: f64,
     /// Lines the workers wrote, by event.
-    pub lines: BTreeMap<String, usize>,
+    pub lines: BTreeMap<&'static str, usize>,
     /// The whole drill, with its start and end.
     pub wall_s: f64,
     /// What was wrong, for people.
