@@ -1,6 +1,7 @@
 //! Workers of another make, as scripts around ours: what runs is not the process that was started
 //! but one below it. SIGTERM goes to the whole group; only the worker heeds it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -32,9 +33,15 @@ const ILL_MANNERED: &str = r#"
 exit 7
 "#;
 
+/// Keeps what it tells, a file a worker.
+const KEPT: &str = r#"
+"$KCL" drill-worker | tee "$LINES/$WORKER_ID.lines"
+"#;
+
 /// Puts a script into a folder; the command that runs it.
 fn command(folder: &Path, text: &str) -> String {
     let text = text.replace("$KCL", env!("CARGO_BIN_EXE_kcl"));
+    let text = text.replace("$LINES", folder.to_str().unwrap());
     let script = folder.join("a worker");
     std::fs::write(&script, format!("#!/bin/sh\ntrap '' TERM{text}")).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -78,4 +85,45 @@ fn a_program_that_leaves_in_error_is_found_out() {
     // One that is stopped in the round, and the three that are left at the end.
     assert_eq!((details.len(), details.iter().filter(left).count()), (4, 4), "{report:#}");
     assert_eq!(number(&report, "lost"), 0.0, "{report:#}");
+}
+
+#[test]
+fn the_built_in_worker_tells_by_what_right_it_processed_each_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = command(folder.path(), KEPT);
+    let report = play(&["stop", "--rounds", "1", "--worker-cmd", &command]);
+    let mut batches = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "lines") {
+            batches += batches_under_a_right(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    assert!(batches > 100, "{batches} batches: {report:#}");
+}
+
+/// Checks what a worker told; how many batches that were.
+fn batches_under_a_right(told: &str) -> usize {
+    /// In the profile `fast` (seconds).
+    const LEASE_DURATION: f64 = 1.5;
+    /// For a process that stands still between two looks at its clocks (seconds).
+    const STALL: f64 = 0.5;
+    let (mut begun, mut batches) = (BTreeMap::new(), 0);
+    for text in told.lines() {
+        let line: Value = serde_json::from_str(text).unwrap();
+        match line["event"].as_str().unwrap() {
+            "shard_start" => drop(begun.insert(line["shard"].to_string(), line["fence"].clone())),
+            "records" => {
+                let [started, until, polled, ts] =
+                    ["started", "valid_until", "polled", "ts"].map(|key| number(&line, key));
+                assert!(line["fence"].is_u64(), "{text}");
+                assert_eq!(begun.get(&line["shard"].to_string()), Some(&line["fence"]), "{text}");
+                assert!(started <= polled && polled <= ts, "{text}");
+                assert!(started < until && until <= started + LEASE_DURATION + STALL, "{text}");
+                batches += 1;
+            }
+            _ => {}
+        }
+    }
+    batches
 }
