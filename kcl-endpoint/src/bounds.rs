@@ -47,17 +47,19 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The name of one that leaves clients nothing.
-    pub(crate) fn nothing(&self) -> Option<&'static str> {
+    /// The name of the first that is 0, and so leaves clients nothing.
+    pub(crate) fn first_zero(&self) -> Option<&'static str> {
+        let Self { handshake, head, body, write, idle, bodies_bytes, connections, requests } =
+            *self;
         let amounts = [
-            ("handshake", self.handshake.as_nanos()),
-            ("head", self.head.as_nanos()),
-            ("body", self.body.as_nanos()),
-            ("write", self.write.as_nanos()),
-            ("idle", self.idle.as_nanos()),
-            ("bodies_bytes", self.bodies_bytes as u128),
-            ("connections", self.connections as u128),
-            ("requests", self.requests.into()),
+            ("handshake", handshake.as_nanos()),
+            ("head", head.as_nanos()),
+            ("body", body.as_nanos()),
+            ("write", write.as_nanos()),
+            ("idle", idle.as_nanos()),
+            ("bodies_bytes", bodies_bytes as u128),
+            ("connections", connections as u128),
+            ("requests", requests.into()),
         ];
         amounts.into_iter().find(|(_, amount)| *amount == 0).map(|(name, _)| name)
     }

@@ -41,7 +41,7 @@ impl Endpoint {
         if config.memory_bytes == 0 {
             return Err(StartError::NoMemory);
         }
-        if let Some(name) = config.bounds.nothing() {
+        if let Some(name) = config.bounds.first_zero() {
             return Err(StartError::NoBound(name));
         }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
