@@ -195,12 +195,17 @@ const BREAKABLE: [(&str, &str); 3] = [
     ("kcl-testkit", "model = [\"dep:stateright\", \"kcl-core/mutants\"]"),
 ];
 
+/// The only default features of a crate that has it.
+const BY_DEFAULT: (&str, &str) = ("kcl-testkit", "default = [\"sim\"]");
+
 /// Rules can be broken in tests alone: no default feature and no dependency asks for it.
 fn breakable(room: &str, text: &str) -> Vec<Finding> {
     let is_bad = |line: &&str| {
         let names = line.contains("mutants") && !line.starts_with('#');
-        let asks = room != "tests" && line.contains("kcl-testkit") && line.contains("\"model\"");
-        let by_default = line.starts_with("default ") && BREAKABLE.iter().any(|it| it.0 == room);
+        let of_testkit = room == "kcl-testkit" || line.contains("kcl-testkit");
+        let asks = room != "tests" && of_testkit && line.contains("\"model\"");
+        let has_it = BREAKABLE.iter().any(|it| it.0 == room);
+        let by_default = line.starts_with("default ") && has_it && (room, *line) != BY_DEFAULT;
         (names && !BREAKABLE.contains(&(room, line))) || asks || by_default
     };
     let bad = text.lines().map(str::trim).filter(is_bad);
@@ -265,6 +270,7 @@ mod tests {
             ("kcl-core", "[features]\ndefault = [\"mutants\"]\nmutants = []\n"),
             ("kcl-core", "[features]\ndefault = []\nmutants = []\n"),
             ("kcl-lease-local", "[features]\nchaos = [\"kcl-core/mutants\"]\n"),
+            ("kcl-testkit", "[features]\ndefault = [\"sim\"]\nsim = [\"model\"]\n"),
         ] {
             assert!(!arrows(&format!("{room}/Cargo.toml"), manifest).is_empty(), "{manifest}");
         }
