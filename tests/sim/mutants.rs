@@ -6,33 +6,35 @@ use std::thread;
 
 use kcl_core::protocol::Mutant::{self, *};
 use kcl_core::protocol::Rules;
+use kcl_testkit::history::Violation;
 use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
-/// Each with a seed that showed it last.
-const BROKEN: [(Mutant, u64); 23] = [
-    (CheckpointPastUnacked, 0),
-    (CachedCheckpoint, 0),
-    (CheckpointErasesPrepared, 1),
-    (CheckpointWithoutOrdinal, 5),
-    (CheckpointPastEffect, 5),
-    (EffectsAtSameOrdinal, 5),
-    (HandOverKeepsOrdinal, 6),
-    (ChildAfterOneParent, 6),
-    (LiveLeaseTaken, 0),
-    (AbsentIsDead, 5),
-    (HeldDuringHandOver, 15),
-    (HoldAtSpentFence, 45),
-    (TakeByOwnerAlone, 58),
-    (TakeExtendsValidity, 42),
-    (ForceWithoutWait, 9),
-    (ForceRereadsFence, 111),
-    (RevokeAfterValidity, 20),
-    (ValidityFromReply, 241),
-    (FenceWithoutHeartbeat, 1),
-    (IdUsedTwice, 4),
-    (MissingCanBeat, 83),
-    (MarkInAsk, 125),
-    (RevokeWithoutFence, 5432),
+/// Each with a seed that showed it last, and the promise that broke first in it. The table in
+/// docs/model.md says the same.
+const BROKEN: [(Mutant, u64, &str); 23] = [
+    (CheckpointPastUnacked, 0, "P4"),
+    (CachedCheckpoint, 0, "P4"),
+    (CheckpointErasesPrepared, 1, "P4"),
+    (CheckpointWithoutOrdinal, 5, "P4"),
+    (CheckpointPastEffect, 5, "P1"),
+    (EffectsAtSameOrdinal, 5, "P5"),
+    (HandOverKeepsOrdinal, 6, "P5"),
+    (ChildAfterOneParent, 6, "P2"),
+    (LiveLeaseTaken, 0, "P3"),
+    (AbsentIsDead, 7, "P3"),
+    (HeldDuringHandOver, 15, "P6"),
+    (HoldAtSpentFence, 45, "P3"),
+    (TakeByOwnerAlone, 58, "P5"),
+    (TakeExtendsValidity, 42, "P3"),
+    (ForceWithoutWait, 9, "P3"),
+    (ForceRereadsFence, 111, "P3"),
+    (RevokeAfterValidity, 20, "P3"),
+    (ValidityFromReply, 241, "P3"),
+    (FenceWithoutHeartbeat, 1, "P6"),
+    (IdUsedTwice, 4, "P6"),
+    (MissingCanBeat, 83, "P6"),
+    (MarkInAsk, 125, "P3"),
+    (RevokeWithoutFence, 5432, "P3"),
 ];
 
 /// Faults that are drawn otherwise one day move the seed, not the fact: then the search is wide,
@@ -43,12 +45,15 @@ const SEARCHED: u64 = 20_000;
 fn a_fleet_that_breaks_a_rule_is_seen_to_break_a_promise() {
     silence_simulated_panics();
     let next = AtomicUsize::new(0);
-    let unnoticed = Mutex::new(Vec::new());
+    let (noticed, unnoticed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let search = || {
-        while let Some(&(mutant, last)) = BROKEN.get(next.fetch_add(1, Ordering::SeqCst)) {
+        while let Some(&(mutant, last, _)) = BROKEN.get(next.fetch_add(1, Ordering::SeqCst)) {
             let mut seeds = std::iter::once(last).chain(0..SEARCHED);
             match seeds.find_map(|seed| shown(mutant, seed).map(|broken| (seed, broken))) {
-                Some((seed, broken)) => println!("| {mutant:?} | seed {seed}: {broken} |"),
+                Some((seed, broken)) => {
+                    println!("| {mutant:?} | seed {seed}: {broken} |");
+                    noticed.lock().unwrap().push((mutant, seed, broken.property));
+                }
                 None => unnoticed.lock().unwrap().push(mutant),
             }
         }
@@ -60,12 +65,25 @@ fn a_fleet_that_breaks_a_rule_is_seen_to_break_a_promise() {
     });
     let unnoticed = unnoticed.into_inner().unwrap();
     assert!(unnoticed.is_empty(), "{unnoticed:?} go unnoticed: is a check missing?");
+    let mut noticed = noticed.into_inner().unwrap();
+    noticed.sort_by_key(|(mutant, ..)| BROKEN.iter().position(|(other, ..)| other == mutant));
+    assert_eq!(noticed, BROKEN, "these show them now");
+}
+
+#[test]
+fn the_table_in_the_docs_names_these_seeds_and_promises() {
+    let page = include_str!("../../docs/model.md");
+    for (mutant, seed, promise) in BROKEN {
+        let is_row = |line: &&str| line.starts_with(&format!("| {mutant:?} |"));
+        let row = page.lines().find(is_row).unwrap_or_default();
+        assert!(row.contains(&format!("| seed {seed}: {promise}")), "{mutant:?}: {row}");
+    }
 }
 
 /// What the fleet of this seed breaks with the rule broken, if it breaks nothing without.
-fn shown(mutant: Mutant, seed: u64) -> Option<String> {
+fn shown(mutant: Mutant, seed: u64) -> Option<Violation> {
     let whole = Options::seed(seed);
     let broken = run(&Options { rules: Rules::breaking(mutant), ..whole.clone() });
-    let first = broken.violations.first()?.to_string();
+    let first = broken.violations.into_iter().next()?;
     run(&whole).violations.is_empty().then_some(first)
 }
