@@ -118,4 +118,11 @@ async fn a_run_sends_all_that_its_policy_allows_and_nothing_else() {
     lease_table::a_transaction_applies_all_or_none(fresh().await).await;
     lease_table::scans_are_ordered_and_keep_to_their_scope(fresh().await).await;
     assert_eq!(needed(&sent), allowed(include_str!("../../docs/policies/dynamodb-run.json")));
+    for operation in ["GetItem", "Scan"] {
+        let reads = sent.of(operation);
+        assert!(!reads.is_empty());
+        for read in reads {
+            assert!(read.contains(r#""ConsistentRead":true"#), "{read}");
+        }
+    }
 }
