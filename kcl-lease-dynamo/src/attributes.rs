@@ -8,6 +8,9 @@ use kcl_protocol::ShardId;
 
 /// An item as the service has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
+/// Settings allow durations of minutes; what is derived from one this long does not overflow.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// A decoded value, or what is wrong with it.
 pub(crate) type Decoded<T> = Result<T, String>;
 
@@ -90,8 +93,8 @@ impl<'a> Reader<'a> {
         needed(name, self.number_if_any(name)?)
     }
 
-    /// What only ever grows by one. Beyond what a Java `long` holds nobody counted it up, and one
-    /// more would overflow.
+    /// A counter: no run of the protocol comes near what a Java `long` holds, and one more would
+    /// overflow.
     pub fn count_if_any(self, name: &str) -> Decoded<Option<u64>> {
         Ok(self.number_if_any::<i64>(name)?.map(i64::unsigned_abs))
     }
@@ -102,10 +105,9 @@ impl<'a> Reader<'a> {
 
     pub fn duration(self, name: &str) -> Decoded<Duration> {
         let nanos: u128 = self.number(name)?;
-        let seconds = u64::try_from(nanos / 1_000_000_000)
-            .map_err(|_| format!("{name} is {nanos}, which is out of range"))?;
-        // The remainder is below 10^9, so it fits.
-        Ok(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
+        let within = u64::try_from(nanos).ok().map(Duration::from_nanos);
+        let within = within.filter(|duration| *duration <= LONGEST);
+        within.ok_or_else(|| format!("{name} is {nanos}, which is out of range"))
     }
 
     pub fn flag(self, name: &str) -> Decoded<bool> {

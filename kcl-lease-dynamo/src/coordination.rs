@@ -31,10 +31,18 @@ pub(crate) fn encode_table(row: &TableRow) -> Item {
     ])
 }
 
+/// One whose fences are counts.
+fn generation(row: Reader<'_>) -> Decoded<u64> {
+    let generation = row.count(s::GENERATION)?;
+    let fits = generation <= i64::MAX as u64 / Fence::PER_GENERATION;
+    let said = || format!("{} is {generation}, which is out of range", s::GENERATION);
+    fits.then_some(generation).ok_or_else(said)
+}
+
 fn decode_table(row: Reader<'_>) -> Decoded<TableRow> {
     Ok(TableRow {
         table_id: row.text(s::TABLE_ID)?.to_owned(),
-        generation: row.count(s::GENERATION)?,
+        generation: generation(row)?,
         schema: row.number(s::SCHEMA_VERSION)?,
         max_duration: row.duration(s::MAX_DURATION)?,
         max_grace: row.duration(s::MAX_GRACE)?,
@@ -203,7 +211,7 @@ fn decode_leases(entry: Reader<'_>) -> Decoded<Vec<(LeaseKey, Fence)>> {
             return Err(format!("{} holds something that is not M", s::ENTRY_LEASES));
         };
         let lease = Reader(lease);
-        Ok((LeaseKey::new(lease.text(s::LEASE_KEY)?), Fence(lease.number(s::LEASE_COUNTER)?)))
+        Ok((LeaseKey::new(lease.text(s::LEASE_KEY)?), Fence(lease.count(s::LEASE_COUNTER)?)))
     };
     entry.list(s::ENTRY_LEASES)?.iter().map(lease).collect()
 }

@@ -126,7 +126,7 @@ impl Fence {
 
     /// The fence the next ownership write sets.
     pub fn next(self, generation: u64) -> Fence {
-        Fence((self.0 + 1).max(generation.saturating_mul(Self::PER_GENERATION)))
+        Fence((self.0 + 1).max(generation * Self::PER_GENERATION))
     }
 }
 

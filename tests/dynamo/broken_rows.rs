@@ -1,6 +1,7 @@
 //! Rows of the coordination table that somebody spoilt: refused by their keys, with the reasons.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue as V;
@@ -13,12 +14,18 @@ use kcl_protocol::{
 
 use crate::local::{table, worker};
 
+const DAY_NANOS: u128 = 86_400_000_000_000;
+
 type Item = HashMap<String, V>;
 /// An attribute, what it is made, and what is said of it.
 type Case = (&'static str, Option<V>, &'static str);
 
 fn s(text: &str) -> V {
     V::S(text.into())
+}
+
+fn n(number: u128) -> V {
+    V::N(number.to_string())
 }
 
 fn m<const N: usize>(members: [(&str, V); N]) -> V {
@@ -73,6 +80,7 @@ async fn a_worker_row_that_does_not_decode_is_named_with_the_reason() {
     let entry = |id: &str, kind: &str, leases: Vec<V>| {
         Some(m([(id, m([("kind", s(kind)), ("leases", V::L(leases)), ("to", s("w"))]))]))
     };
+    let uncounted = m([("leaseKey", s("a")), ("leaseCounter", n(1 << 63))]);
     let id = "0123456789abcdef0123456789abcdef";
     let cases = vec![
         ("heartbeat", None, "heartbeat is missing"),
@@ -81,11 +89,18 @@ async fn a_worker_row_that_does_not_decode_is_named_with_the_reason() {
         ("entityType", Some(s("STREAM")), "entityType is \"STREAM\""),
         ("draining", None, "draining is missing"),
         ("leaseDurationNanos", Some(V::N("-1".into())), "leaseDurationNanos is -1"),
+        ("leaseDurationNanos", Some(n(DAY_NANOS + 1)), "leaseDurationNanos is 86400000000001"),
+        (
+            "graceNanos",
+            Some(n(u128::from(u64::MAX) * 1_000_000_000)),
+            "graceNanos is 18446744073709551615",
+        ),
         ("readsStreams", Some(s("12ab")), "readsStreams holds \"12ab\""),
         ("inbox", None, "inbox is missing"),
         ("inbox", entry(id, "SHOUT", vec![]), "kind is \"SHOUT\", which is unknown"),
         ("inbox", entry(id, "REVOKE", vec![]), "a REVOKE names one lease"),
         ("inbox", entry(id, "GRANT", vec![s("x")]), "leases holds something that is not M"),
+        ("inbox", entry(id, "GRANT", vec![uncounted]), "leaseCounter is 9223372036854775808"),
         ("inbox", entry("one", "GRANT", vec![]), "inbox"),
     ];
     are_named(&client, &table, RowKey::Worker(WorkerId::new("w")), cases).await;
@@ -118,8 +133,8 @@ async fn a_table_row_that_does_not_decode_is_named_with_the_reason() {
         table_id: "one".into(),
         generation: 0,
         schema: TableRow::SCHEMA,
-        max_duration: std::time::Duration::from_secs(3),
-        max_grace: std::time::Duration::ZERO,
+        max_duration: Duration::from_secs(3),
+        max_grace: Duration::ZERO,
         resetting: false,
         round: 0,
         hint_key: 7,
@@ -129,6 +144,8 @@ async fn a_table_row_that_does_not_decode_is_named_with_the_reason() {
     let cases = vec![
         ("tableId", None, "tableId is missing"),
         ("generation", Some(s("1")), "generation is of type S, expected N"),
+        ("generation", Some(n(1 << 23)), "generation is 8388608, which is out of range"),
+        ("maxGraceNanos", Some(n(DAY_NANOS + 1)), "maxGraceNanos is 86400000000001"),
         ("schemaVersion", None, "schemaVersion is missing"),
         ("hintKey", Some(s("xyz")), "hintKey"),
         ("resetting", Some(s("no")), "resetting is of type S, expected BOOL"),

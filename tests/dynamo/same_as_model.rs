@@ -122,7 +122,7 @@ impl Draw {
         let leases = self.several(3, |d| (d.lease_key(), Fence(d.below(9))));
         match self.below(3) {
             0 => InboxEntry::Ask { leases, to, have: 7 },
-            1 => InboxEntry::Revoke { lease: self.lease_key(), fence: Fence(u64::MAX), to },
+            1 => InboxEntry::Revoke { lease: self.lease_key(), fence: Fence(u64::MAX >> 1), to },
             _ => InboxEntry::Grant { leases },
         }
     }
@@ -139,7 +139,7 @@ impl Draw {
         WorkerRow {
             heartbeat: self.below(3),
             state: self.state(),
-            duration: Duration::from_nanos(self.below(u64::MAX)),
+            duration: Duration::from_nanos(self.below(86_400_000_000_000)),
             grace: Duration::from_nanos(self.below(9)),
             max_leases: u32::MAX - self.below(2) as u32,
             reads: self.reads(),
@@ -223,7 +223,7 @@ impl Draw {
                 generation: self.below(2),
                 schema: TableRow::SCHEMA,
                 max_duration: Duration::from_nanos(self.below(9)),
-                max_grace: Duration::MAX,
+                max_grace: Duration::from_secs(86_400),
                 resetting: self.below(2) == 0,
                 round: self.below(2),
                 hint_key: u128::MAX,

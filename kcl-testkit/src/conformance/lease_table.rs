@@ -48,12 +48,12 @@ pub async fn preparing_twice_gives_the_same_id(table: Table) {
     assert_eq!(table.prepare().await.unwrap(), id);
 }
 
-/// Every field survives, at its extremes too.
+/// Every field survives, at its extremes too: those of a count are a Java `long`'s.
 pub async fn rows_read_back_as_they_were_written(table: Table) {
     let mut full = lease(1);
     full.owner = Some(WorkerId::new("wörker-1"));
-    full.fence = Fence(u64::MAX);
-    full.ordinal = Ordinal(u64::MAX);
+    full.fence = Fence(i64::MAX.unsigned_abs());
+    full.ordinal = Ordinal(i64::MAX.unsigned_abs());
     let at = Position { sequence: SequenceNumber::MAX, subsequence: u64::MAX };
     full.checkpoint = Checkpoint::At(at);
     let state = Bytes::from(vec![255; PREPARED_STATE_BYTES]);
@@ -65,7 +65,7 @@ pub async fn rows_read_back_as_they_were_written(table: Table) {
     full.owner_switches = 7;
     full.unlisted_since_millis = Some(1_700_000_000_000);
     let mut busy = worker("busy");
-    busy.heartbeat = u64::MAX - 1;
+    busy.heartbeat = i64::MAX.unsigned_abs();
     busy.draining = true;
     busy.load = u32::MAX;
     busy.digest.add(&full.key, full.fence);
