@@ -185,6 +185,11 @@ impl LivenessLoop {
                 None
             }
             Some(Ok(_)) => Some(Ended::Fenced),
+            // Replies that carry the row cannot be read either: writes to it are not repeated.
+            Some(Err(TableError::BadRow { .. })) => {
+                registration.cannot_read(&registration.me);
+                None
+            }
             Some(Err(_)) | None => None,
         }
     }
