@@ -157,14 +157,7 @@ impl Requests {
             answer.map_err(|error| classify(&error, Intent::Write, name))?;
         }
         if options.point_in_time_recovery {
-            let recovery = PointInTimeRecoverySpecification::builder()
-                .point_in_time_recovery_enabled(true)
-                .build()
-                .map_err(|error| TableError::Refused(error.to_string()))?;
-            self.counters.add(Kind::Control);
-            let request = self.client.update_continuous_backups().table_name(name);
-            let answer = request.point_in_time_recovery_specification(recovery).send().await;
-            optional(answer, name, "point-in-time recovery")?;
+            self.enable_recovery(name).await?;
         }
         if let Some(arn) = table.table_arn().filter(|_| !options.tags.is_empty()) {
             let tags = options.tags.iter().map(|(key, value)| {
@@ -177,6 +170,29 @@ impl Requests {
             optional(request.send().await, name, "tags")?;
         }
         Ok(())
+    }
+
+    /// A table just made may have no backups yet, although it is active.
+    async fn enable_recovery(&self, name: &str) -> Result<(), TableError> {
+        let recovery = PointInTimeRecoverySpecification::builder()
+            .point_in_time_recovery_enabled(true)
+            .build()
+            .map_err(|error| TableError::Refused(error.to_string()))?;
+        for _ in 0..ACTIVE_POLLS {
+            self.counters.add(Kind::Control);
+            let request = self.client.update_continuous_backups().table_name(name);
+            let request = request.point_in_time_recovery_specification(recovery.clone());
+            match request.send().await {
+                Err(error) if error.code() == Some("ContinuousBackupsUnavailableException") => {
+                    tokio::time::sleep(ACTIVE_POLL).await;
+                }
+                answer => return optional(answer, name, "point-in-time recovery"),
+            }
+        }
+        Err(TableError::Unavailable(format!(
+            "table {name} still had no backups after {:?}",
+            ACTIVE_POLL * ACTIVE_POLLS
+        )))
     }
 }
 

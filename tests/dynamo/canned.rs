@@ -15,7 +15,8 @@ pub enum Habit {
     Answer(u16, &'static str),
     /// Answers with this status and this body.
     Say(u16, &'static str),
-    /// Answers with these bodies, one after the other, and with the last for ever.
+    /// Answers with these bodies, one after the other, and with the last for ever. One that has a
+    /// `__type` is an error of the request.
     SayInTurn(&'static [&'static str]),
     /// Closes the connection without an answer.
     HangUp,
@@ -77,7 +78,10 @@ async fn serve(mut connection: TcpStream, habit: Habit, requests: Arc<AtomicU32>
             Habit::Silence => std::future::pending().await,
             Habit::Answer(status, kind) => answer(status, &error(kind)),
             Habit::Say(status, body) => answer(status, body),
-            Habit::SayInTurn(bodies) => answer(200, bodies[number.min(bodies.len() - 1)]),
+            Habit::SayInTurn(bodies) => {
+                let body = bodies[number.min(bodies.len() - 1)];
+                answer(if body.contains("__type") { 400 } else { 200 }, body)
+            }
         };
         connection.write_all(&said).await.unwrap();
     }

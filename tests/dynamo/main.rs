@@ -8,6 +8,7 @@ mod canned;
 mod choked;
 mod conformance;
 mod counting;
+mod described;
 mod draw;
 mod effects;
 mod faults;

@@ -13,7 +13,6 @@ use kcl_protocol::{
     Ordinal, Prepared, RowKey,
 };
 
-use crate::canned::{Habit, endpoint as canned};
 use crate::local::{client_of, endpoint, lease, prepared, table, unique};
 use crate::proxy::{forward, proxy};
 
@@ -168,46 +167,6 @@ async fn a_table_of_several_pages_is_scanned_whole_and_then_in_as_many_segments(
     let scans = scans.lock().unwrap();
     assert_eq!(begun(&scans), 3, "{scans:?}");
     assert!(scans.iter().all(|scan| scan.0 == 3), "{scans:?}");
-}
-
-macro_rules! described {
-    ($status:literal, $id:literal, $key:literal) => {
-        concat!(
-            r#"{"Table":{"TableName":"t","TableStatus":""#,
-            $status,
-            r#"","TableId":""#,
-            $id,
-            r#"","KeySchema":[{"AttributeName":""#,
-            $key,
-            r#"","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":""#,
-            $key,
-            r#"","AttributeType":"S"}]}}"#
-        )
-    };
-}
-
-#[tokio::test]
-async fn a_table_that_is_still_being_made_is_waited_for() {
-    let habit = Habit::SayInTurn(&[
-        described!("CREATING", "one", "leaseKey"),
-        described!("CREATING", "one", "leaseKey"),
-        described!("ACTIVE", "one", "leaseKey"),
-        described!("CREATING", "two", "rowKey"),
-        described!("UPDATING", "two", "rowKey"),
-    ]);
-    let canned = canned(habit).await;
-    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
-    assert_eq!(table.prepare().await.unwrap(), "one+two");
-    assert_eq!((canned.requests(), table.requests().control), (5, 5));
-}
-
-#[tokio::test]
-async fn a_table_that_is_being_deleted_is_refused() {
-    let canned = canned(Habit::SayInTurn(&[described!("DELETING", "one", "leaseKey")])).await;
-    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
-    let error = table.prepare().await.unwrap_err();
-    assert!(matches!(&error, TableError::Refused(why) if why.contains("DELETING")), "{error}");
-    assert_eq!(canned.requests(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! What is made of the descriptions of tables.
+
+use kcl_core::{LeaseTable, TableError};
+use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
+
+use crate::canned::{Habit, endpoint as canned};
+use crate::local::client_of;
+
+macro_rules! described {
+    ($status:literal, $id:literal, $key:literal) => {
+        described!($status, $id, $key, "S")
+    };
+    ($status:literal, $id:literal, $key:literal, $type:literal) => {
+        concat!(
+            r#"{"Table":{"TableName":"t","TableStatus":""#,
+            $status,
+            r#"","TableId":""#,
+            $id,
+            r#"","KeySchema":[{"AttributeName":""#,
+            $key,
+            r#"","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":""#,
+            $key,
+            r#"","AttributeType":""#,
+            $type,
+            r#""}]}}"#
+        )
+    };
+}
+
+#[tokio::test]
+async fn a_table_that_is_still_being_made_is_waited_for() {
+    let habit = Habit::SayInTurn(&[
+        described!("CREATING", "one", "leaseKey"),
+        described!("CREATING", "one", "leaseKey"),
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("CREATING", "two", "rowKey"),
+        described!("UPDATING", "two", "rowKey"),
+    ]);
+    let canned = canned(habit).await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    assert_eq!((canned.requests(), table.requests().control), (5, 5));
+}
+
+#[tokio::test]
+async fn a_table_that_is_being_deleted_is_refused() {
+    let canned = canned(Habit::SayInTurn(&[described!("DELETING", "one", "leaseKey")])).await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+    let error = table.prepare().await.unwrap_err();
+    assert!(matches!(&error, TableError::Refused(why) if why.contains("DELETING")), "{error}");
+    assert_eq!(canned.requests(), 1);
+}
+
+#[tokio::test]
+async fn the_first_backups_of_a_table_just_made_are_waited_for() {
+    let canned = canned(Habit::SayInTurn(&[
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("ACTIVE", "two", "rowKey"),
+        described!("ACTIVE", "one", "leaseKey"),
+        r#"{"__type":"com.amazon#ContinuousBackupsUnavailableException"}"#,
+        r#"{"__type":"com.amazon#ContinuousBackupsUnavailableException"}"#,
+        "{}",
+        described!("ACTIVE", "two", "rowKey"),
+        "{}",
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("ACTIVE", "two", "rowKey"),
+    ]));
+    let canned = canned.await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+    let options = TableOptions { point_in_time_recovery: true, ..TableOptions::default() };
+    assert_eq!(table.setup(&options).await.unwrap(), "one+two");
+    assert_eq!(canned.requests(), 10);
+}
