@@ -71,3 +71,22 @@ async fn the_first_backups_of_a_table_just_made_are_waited_for() {
     assert_eq!(table.setup(&options).await.unwrap(), "one+two");
     assert_eq!(canned.requests(), 10);
 }
+
+#[tokio::test]
+async fn a_table_whose_key_has_another_name_or_type_is_refused() {
+    for (bodies, name) in [
+        (
+            [described!("ACTIVE", "one", "leaseKey"), described!("ACTIVE", "two", "customer")],
+            "app-workers has the key [\"customer\"]",
+        ),
+        (
+            [described!("ACTIVE", "one", "leaseKey", "N"), described!("ACTIVE", "two", "rowKey")],
+            "app has the key [\"leaseKey\"], not the string",
+        ),
+    ] {
+        let canned = canned(Habit::SayInTurn(bodies.to_vec().leak())).await;
+        let table = DynamoLeaseTable::builder(client_of(&canned.url), "app").build();
+        let error = table.prepare().await.unwrap_err();
+        assert!(matches!(&error, TableError::Refused(why) if why.contains(name)), "{error}");
+    }
+}
