@@ -62,6 +62,12 @@ async fn an_internal_error_leaves_writes_unknown() {
 }
 
 #[tokio::test]
+async fn a_request_whose_double_is_under_way_leaves_writes_unknown() {
+    let errors = errors(Habit::Answer(400, "TransactionInProgressException")).await;
+    assert!(unknown_for_writes(&errors), "{errors:?}");
+}
+
+#[tokio::test]
 async fn a_connection_cut_after_the_request_leaves_writes_unknown() {
     let errors = errors(Habit::HangUp).await;
     assert!(unknown_for_writes(&errors), "{errors:?}");

@@ -189,6 +189,9 @@ async fn each_call_sends_one_request_and_a_transaction_one_read_more() {
     expected.updates += 1;
     table.write(&touch("absent")).await.unwrap();
     expected.updates += 1;
+    let delete = LeaseWrite::Delete { key: LeaseKey::new("absent"), when: vec![] };
+    table.write(&ConditionalWrite::Lease(delete)).await.unwrap();
+    expected.deletes += 1;
     table.read(&RowKey::Lease(LeaseKey::new("a"))).await.unwrap();
     expected.reads += 1;
     table.scan(Scan::Leases).await.unwrap();
@@ -199,7 +202,7 @@ async fn each_call_sends_one_request_and_a_transaction_one_read_more() {
     table.write_all(&[create("c"), touch("b")]).await.unwrap();
     expected.transactions += 1;
     assert_eq!(table.requests(), expected);
-    assert_eq!((expected.writes(), expected.total()), (5, 8));
+    assert_eq!((expected.writes(), expected.total()), (6, 9));
 }
 
 #[test]
