@@ -17,8 +17,7 @@ const SCRIPT: &str = include_str!("../../scripts/dynamodb-local");
 /// A running DynamoDB Local.
 ///
 /// One server per process: handles share it, and it stops when the last is dropped or the process
-/// ends in whatever way. Tests that share it keep apart by table names or access keys of their own
-/// (letters and digits only).
+/// ends in whatever way. Tests that share it keep apart by table names of their own.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), kcl_testkit::dynamodb_local::StartError> {
