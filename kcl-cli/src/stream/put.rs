@@ -9,6 +9,7 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use clap::Parser;
 use kcl_core::{Clock, SystemClock};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::output::{Output, Stopped};
 use super::{Failure, told};
@@ -21,7 +22,7 @@ pub struct Args {
     /// Data of the records [default: each line of the standard input is one]
     data: Vec<String>,
 
-    /// Partition key of all of them [default: their numbers, which spreads them]
+    /// Partition key of all of them [default: their numbers within this call, which spreads them]
     #[arg(long)]
     key: Option<String>,
 }
@@ -33,6 +34,10 @@ const BYTES: usize = 4 << 20;
 /// Tries of one record that a throttled shard refuses, and the wait between them.
 const TRIES: u32 = 60;
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a record waits for others to be put with.
+const LINGER: Duration = Duration::from_millis(200);
+/// Lines that are read ahead.
+const AHEAD: usize = 64;
 
 /// Records that are put together.
 #[derive(Default)]
@@ -54,17 +59,30 @@ impl Batch {
 }
 
 pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Failure> {
-    let mut batch = Batch::default();
-    let given = args.data.iter().map(|data| Ok(data.clone().into_bytes()));
-    let read = std::io::stdin().lock().split(b'\n');
-    let all: Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>> =
-        if args.data.is_empty() { Box::new(read) } else { Box::new(given) };
-    for (count, data) in (1u64..).zip(all) {
+    let (sender, mut all) = mpsc::channel(AHEAD);
+    let given = args.data.clone();
+    // A thread of its own: a read of the standard input cannot be broken off.
+    std::thread::spawn(move || feed(given, &sender));
+    let (mut batch, mut count) = (Batch::default(), 0u64);
+    let mut until = SystemClock.monotonic();
+    loop {
+        let next = tokio::select! { biased;
+            next = all.recv() => next,
+            () = SystemClock.sleep_until(until), if !batch.entries.is_empty() => {
+                put(client, output, &args.stream, std::mem::take(&mut batch).entries).await?;
+                continue;
+            }
+        };
+        let Some(data) = next else { break };
         let data = data.map_err(|error| format!("the input: {error}"))?;
+        count += 1;
         let key = args.key.clone().unwrap_or_else(|| count.to_string());
         let bytes = data.len() + key.len();
         if batch.is_full_for(bytes) {
             put(client, output, &args.stream, std::mem::take(&mut batch).entries).await?;
+        }
+        if batch.entries.is_empty() {
+            until = SystemClock.monotonic() + LINGER;
         }
         let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
         batch.add(entry.build().map_err(|error| error.to_string())?, bytes);
@@ -73,6 +91,20 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         return Ok(());
     }
     put(client, output, &args.stream, batch.entries).await
+}
+
+/// Sends what was given, or each line of the standard input, until nobody takes it.
+fn feed(given: Vec<String>, sender: &mpsc::Sender<std::io::Result<Vec<u8>>>) {
+    let read = std::io::stdin().lock().split(b'\n');
+    let all: Box<dyn Iterator<Item = std::io::Result<Vec<u8>>>> = match given.is_empty() {
+        true => Box::new(read),
+        false => Box::new(given.into_iter().map(|data| Ok(data.into_bytes()))),
+    };
+    for data in all {
+        if sender.blocking_send(data).is_err() {
+            return;
+        }
+    }
 }
 
 /// Puts records; those that are refused for now again, after a while.
