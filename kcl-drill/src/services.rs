@@ -81,6 +81,10 @@ async fn serve(args: &Args) -> Result<(Child, String), Trouble> {
     if !args.limits {
         serve.arg("--unlimited");
     }
+    // It would warn that nobody is asked for a key: here the workers alone know its port.
+    if std::env::var_os("RUST_LOG").is_none() {
+        serve.env("RUST_LOG", "warn,kcl::serve=error");
+    }
     let mut serve = serve.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = serve.stdout.take().ok_or("kcl serve has no output")?;
     let first = BufReader::new(output).lines().next_line().await?.unwrap_or_default();

@@ -67,7 +67,8 @@ pub fn validate_record(
     if size_bytes > record_bytes {
         return Err(NotAccepted::Invalid(format!(
             "a record of {size_bytes} bytes (data and key) is above the stream's {record_bytes}: \
-             split it, or raise max_record_bytes (up to 10 MiB)"
+             split it, or raise the stream's limit (UpdateMaxRecordSize; in Rust \
+             max_record_bytes), up to 10 MiB"
         )));
     }
     Ok(())
@@ -101,6 +102,7 @@ mod tests {
     #[test]
     fn a_record_may_be_as_large_as_the_stream_says_with_its_key() {
         assert!(NewRecord::new("k", vec![0; 99]).validate(100).is_ok());
-        assert!(NewRecord::new("k", vec![0; 100]).validate(100).is_err());
+        let refused = NewRecord::new("k", vec![0; 100]).validate(100).unwrap_err().to_string();
+        assert!(refused.contains("UpdateMaxRecordSize"), "{refused}");
     }
 }

@@ -103,7 +103,10 @@ impl DiskStore {
     /// Another process has it; it cannot be written; it holds something else.
     pub fn open(path: impl Into<PathBuf>, options: DiskOptions) -> Result<Self, StoreError> {
         let path = path.into();
-        fs::create_dir_all(path.join("streams")).map_err(failed(&path))?;
+        let folder = path.join("streams");
+        fs::create_dir_all(&folder).map_err(|error| {
+            StoreError(format!("cannot make the folder {}: {error}", folder.display()))
+        })?;
         let lock = lock(&path)?;
         let file = path.join("meta.redb");
         let rows = Database::create(&file)
