@@ -3,6 +3,27 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 
+/// Where the service is, if not at AWS: the URL that was given, else that of the environment, where
+/// the service's own goes before that of all, as for every AWS client.
+pub fn endpoint(given: Option<&str>, service: &str) -> Option<String> {
+    chosen(given, service, |name| std::env::var(name).ok())
+}
+
+fn chosen(
+    given: Option<&str>,
+    service: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let names = [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()];
+    let mut named = names.iter().filter_map(|name| environment(name));
+    given.map(str::to_owned).or_else(|| named.find(|url| !url.is_empty()))
+}
+
+/// What the client said, in one line: it lists in lines where it looked for credentials.
+pub fn in_one_line(said: &str) -> String {
+    said.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// Where the service is. Credentials and region come from the environment, the shared configuration
 /// files or the machine's role, as for every AWS client; at another service than AWS, and with none
 /// in the environment, made-up ones serve.
@@ -23,4 +44,23 @@ pub async fn config(endpoint_url: Option<&str>, region: Option<&str>) -> SdkConf
         }
     }
     config.load().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_goes_before_the_services_own_and_that_before_the_one_of_all() {
+        const OWN: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+        const ALL: &str = "AWS_ENDPOINT_URL";
+        let of = |given, set: &[&str]| {
+            chosen(given, "DYNAMODB", |name| set.contains(&name).then(|| name.to_owned()))
+        };
+        assert_eq!(of(Some("given"), &[OWN, ALL]).as_deref(), Some("given"));
+        assert_eq!(of(None, &[OWN, ALL]).as_deref(), Some(OWN));
+        assert_eq!(of(None, &[ALL]).as_deref(), Some(ALL));
+        assert_eq!(of(None, &[]), None);
+        assert_eq!(chosen(None, "DYNAMODB", |_| Some(String::new())), None);
+    }
 }

@@ -9,10 +9,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 const TALKATIVE: [&str; 8] =
     ["aws_", "h2", "hyper", "rustls", "tokio_rustls", "tower", "tokio_util", "want"];
 
+/// What is told if `RUST_LOG` does not say. The last line names what the loader of the client's
+/// configuration missed; it warns of each place it looked in.
+const USUAL: &str = "warn,aws_config=error";
+
 /// Begins to tell what `RUST_LOG` asks for; warnings if it does not say. Crates that would tell
 /// secrets or payloads stay at their INFO, whatever it asks for.
 pub fn begin() {
-    let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
     let capped = filter_fn(|about| {
         let is_talkative = TALKATIVE.iter().any(|crate_| about.target().starts_with(crate_));
         !is_talkative || *about.level() <= LevelFilter::INFO

@@ -6,6 +6,7 @@ mod serve;
 mod stream;
 mod table;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -20,13 +21,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the bundled stream engine over the Kinesis protocol
+    // The help of these is what stands at their arguments: a doc comment here would replace it.
     Serve(serve::Args),
-    /// Kill, stop and cut off worker processes, and check that nothing is lost
     Drill(Box<kcl_drill::args::Args>),
-    /// Make, show, write and follow streams
     Stream(stream::Args),
-    /// Look at a lease table on DynamoDB; accept one that was restored
     Table(table::Args),
     /// Print a script that completes this command in a shell
     Completions {
@@ -65,11 +63,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        Command::Completions { shell } => {
-            let (mut command, mut output) = (Cli::command(), std::io::stdout());
-            clap_complete::generate(shell, &mut command, "kcl", &mut output);
-            ExitCode::SUCCESS
-        }
+        Command::Completions { shell } => complete(shell),
         Command::Table(args) => match runtime.block_on(table::run(&args)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
@@ -80,6 +74,18 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         },
+    }
+}
+
+fn complete(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kcl", &mut script);
+    match std::io::stdout().write_all(&script) {
+        // Who reads no further, as `head`, has what it wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&format!("the output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

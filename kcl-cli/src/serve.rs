@@ -10,8 +10,9 @@ use kcl_endpoint::{AccessKeys, Endpoint, EndpointConfig, TlsFiles};
 use kcl_stream_local::Throughput;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves the bundled stream engine over the Kinesis protocol until SIGTERM or SIGINT.
-/// The first line of output is `listening on URL`.
+/// Serve the bundled stream engine over the Kinesis protocol
+///
+/// It runs until SIGTERM or SIGINT. The first line of output is `listening on URL`.
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Port; 0 takes a free one
@@ -22,7 +23,7 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
 
-    /// Streams to make, each with its shards: orders:4,clicks:1
+    /// Streams to make, each with its shards: orders:4,clicks:2; a name alone has one shard
     #[arg(long, value_delimiter = ',', value_name = "NAME:SHARDS", value_parser = stream)]
     streams: Vec<(String, u32)>,
 
@@ -66,9 +67,11 @@ fn memory_mib() -> clap::builder::RangedU64ValueParser {
 
 fn stream(text: &str) -> Result<(String, u32), String> {
     let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
-    let shards = shards.parse().ok().filter(|shards| *shards > 0);
-    let shards = shards.ok_or_else(|| format!("{text:?} is not NAME:SHARDS, as in orders:4"))?;
-    Ok((name.to_owned(), shards))
+    match shards.parse() {
+        Ok(0) => Err(format!("{name:?} needs at least 1 shard, as in {name}:1")),
+        Ok(shards) => Ok((name.to_owned(), shards)),
+        Err(_) => Err(format!("{text:?} is not NAME:SHARDS, as in orders:4")),
+    }
 }
 
 fn keys(file: &Path) -> Result<AccessKeys, String> {
@@ -116,6 +119,13 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_has_one_shard_unless_more_are_asked_for() {
+        assert_eq!(stream("orders"), Ok(("orders".to_owned(), 1)));
+        assert_eq!(stream("orders:4"), Ok(("orders".to_owned(), 4)));
+        assert!(stream("orders:0").unwrap_err().contains("at least 1 shard"));
+    }
 
     #[test]
     fn without_options_it_is_on_4566_of_this_machine_with_a_gigabyte_a_stream() {

@@ -65,6 +65,7 @@ fn ports_and_addresses_that_cannot_be_had_are_named() {
     }
     assert!(refused(&["--bind", "nowhere"]).contains("nowhere"));
     assert!(refused(&["--streams", "orders:none"]).contains("NAME:SHARDS"));
+    assert!(refused(&["--streams", "orders:0"]).contains("at least 1 shard"));
     assert!(refused(&["--port", "0", "--streams", "a b:1"]).contains("a b"));
 }
 
@@ -124,7 +125,8 @@ fn folders_that_cannot_be_used_are_named_with_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    assert!(refused(&["--port", "0", "--data", text(&file)]).contains(text(&file)));
+    let told = refused(&["--port", "0", "--data", text(&file)]);
+    assert!(told.contains(text(&file)) && told.contains("cannot make the folder"), "{told}");
 
     let data = folder.path().join("data");
     let running = Running::start(&["--port", "0", "--data", text(&data), "--streams", "s:1"]);

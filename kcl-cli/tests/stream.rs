@@ -223,6 +223,23 @@ fn lines_of_a_mebibyte_are_put_in_calls_that_the_service_takes() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1013);
 }
 
+#[test]
+fn a_line_is_put_while_the_pipe_it_came_through_stays_open() {
+    let server = Server::start();
+    server.prints(&["create", "orders"]);
+    let mut put = server.command(&["put", "orders"]);
+    let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = put.stdin.take().unwrap();
+    let mut receipts = BufReader::new(put.stdout.take().unwrap()).lines();
+    for line in ["one", "two"] {
+        writeln!(input, "{line}").unwrap();
+        let receipt = receipts.next().unwrap().unwrap();
+        assert!(receipt.starts_with("shardId-"), "{receipt}");
+    }
+    drop(input);
+    assert!(put.wait().unwrap().success());
+}
+
 /// What bash offers for the last of these words.
 fn completed(script: &str, words: &[&str]) -> Vec<String> {
     let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
@@ -247,6 +264,36 @@ fn bash_completes_commands_and_options() {
     assert_eq!(completed(&script, &["kcl", "stream", "tail", "--f"]), ["--from"]);
     assert_eq!(completed(&script, &["kcl", "stream", "delete", "--y"]), ["--yes"]);
     assert_eq!(completed(&script, &["kcl", "serve", "--mem"]), ["--memory-mib"]);
+}
+
+#[test]
+fn a_reader_that_has_enough_of_the_completions_is_no_failure() {
+    let mut kcl = Command::new(env!("CARGO_BIN_EXE_kcl"));
+    let kcl = kcl.args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut kcl = kcl.spawn().unwrap();
+    drop(kcl.stdout.take());
+    let output = kcl.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn help_has_what_stands_at_the_arguments() {
+    for (command, said) in [
+        ("drill", ["Exit codes: 0, all is well", "nothing is lost", "--rounds"]),
+        ("serve", ["The first line of output is `listening on URL`", "orders:4", "a name alone"]),
+        ("stream", ["made-up ones serve", "AWS_ENDPOINT_URL_KINESIS", "of anything that speaks"]),
+        ("table", ["made-up ones serve", "accept-restored", "lease table on DynamoDB"]),
+    ] {
+        let help = kcl(&[command, "--help"]);
+        for said in said {
+            assert!(help.contains(said), "no {said:?} in {help}");
+        }
+        let short = kcl(&["--help"]);
+        let line = short.lines().find(|line| line.trim_start().starts_with(command)).unwrap();
+        assert!(line.len() <= 100 && help.starts_with(line.trim_start()[6..].trim()), "{line}");
+    }
+    assert!(kcl(&["table", "show", "--help"]).contains("AWS_ENDPOINT_URL_DYNAMODB"));
 }
 
 #[test]
@@ -282,4 +329,33 @@ fn a_service_that_is_not_there_is_told_in_one_line() {
         assert!(!output.status.success() && told.lines().count() == 1, "{told}");
         assert!(told.contains(why) && told.contains("--endpoint-url"), "{told}");
     }
+}
+
+#[test]
+fn without_an_endpoint_or_credentials_one_line_says_what_to_give() {
+    for (arguments, url) in [
+        (&["stream", "list"][..], "--endpoint-url http://127.0.0.1:4566"),
+        (&["table", "show", "app"], "--endpoint-url http://127.0.0.1:8000"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
+        command.args(arguments).args(["--region", "us-east-1"]).stdin(Stdio::null()).env_clear();
+        let output = command.env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.lines().count() == 1, "{told}");
+        assert!(told.contains(url) && told.contains("AWS_ENDPOINT_URL"), "{told}");
+    }
+}
+
+#[test]
+fn the_environment_names_another_service_its_own_name_first() {
+    let server = Server::start();
+    let list = |own: &str, all: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
+        command.args(["stream", "list"]).stdin(Stdio::null()).env_clear();
+        command.env("AWS_ENDPOINT_URL_KINESIS", own).env("AWS_ENDPOINT_URL", all);
+        command.output().unwrap().status.success()
+    };
+    assert!(list(&server.url, "http://127.0.0.1:1"));
+    assert!(list("", &server.url));
+    assert!(!list("http://127.0.0.1:1", &server.url));
 }

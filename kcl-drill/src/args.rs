@@ -11,14 +11,17 @@ use crate::kinds::{Profile, Scenario};
 use crate::limits::{FROZEN_HANDLER_MS, SLOW_HANDLER_MS};
 use crate::proxy::Rule;
 
-/// Drills a fleet of worker processes: they are killed, stopped, cut off and replaced while
-/// records flow, and everything that was put is compared with everything that was processed.
+/// Kill, stop and cut off worker processes, and check that nothing is lost
+///
+/// Workers are killed, stopped, cut off and replaced while records flow, and everything that was
+/// put is compared with everything that was processed.
 ///
 /// Exit codes: 0, all is well; 1, something was lost, out of order, processed by two at once,
 /// written under an old fence, or the fleet did not come back; 2, the drill could not be played;
 /// 3, all is well but of some scenario no round is valid, so that nothing was measured; 130,
 /// interrupted.
 #[derive(Clone, Debug, Parser)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// What happens to the workers
     #[arg(value_enum, required_unless_present = "contract")]

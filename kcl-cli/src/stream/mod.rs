@@ -12,14 +12,20 @@ use clap::{Parser, Subcommand};
 
 use output::Output;
 
-/// Makes, shows, writes and follows streams: of `kcl serve`, of AWS, of anything that speaks
-/// Kinesis.
+/// Make, show, write and follow streams
+///
+/// Of `kcl serve`, of AWS, of anything that speaks Kinesis. Credentials and region come from the
+/// environment, the shared configuration files or the machine's role, as for every AWS client; at
+/// another service than AWS, and with no credentials in the environment, made-up ones serve.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example, with `kcl serve` running:
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example, with `kcl serve` running:
   export AWS_ENDPOINT_URL=http://127.0.0.1:4566
   kcl stream create orders --shards 2
   kcl stream tail orders --from trim-horizon &
-  seq 10 | kcl stream put orders")]
+  seq 10 | kcl stream put orders"
+)]
 pub struct Args {
     #[command(flatten)]
     place: Place,
@@ -28,13 +34,12 @@ pub struct Args {
     command: Command,
 }
 
-/// Where the streams are. Credentials and region come from the environment, the shared
-/// configuration files or the machine's role, as for every AWS client; with --endpoint-url and no
-/// credentials in the environment, made-up ones serve.
+/// Where the streams are.
 #[derive(Debug, Parser)]
 struct Place {
-    /// Another service than AWS, such as `kcl serve`
-    #[arg(long, global = true, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    /// Another service than AWS, such as `kcl serve` [env: AWS_ENDPOINT_URL_KINESIS, else
+    /// AWS_ENDPOINT_URL]
+    #[arg(long, global = true, value_name = "URL")]
     endpoint_url: Option<String>,
 
     /// AWS region
@@ -85,14 +90,19 @@ where
             while let Some(next) = cause.source() {
                 cause = next;
             }
-            format!("no answer ({error}): {cause}; check --endpoint-url, region and credentials")
+            let cause = crate::aws::in_one_line(&cause.to_string());
+            format!(
+                "no answer ({error}): {cause}; check region and credentials, or for `kcl serve` \
+                 give --endpoint-url http://127.0.0.1:4566 or set AWS_ENDPOINT_URL"
+            )
         }
     }
 }
 
 pub async fn run(args: &Args) -> Result<(), Failure> {
     let place = &args.place;
-    let config = crate::aws::config(place.endpoint_url.as_deref(), place.region.as_deref()).await;
+    let url = crate::aws::endpoint(place.endpoint_url.as_deref(), "KINESIS");
+    let config = crate::aws::config(url.as_deref(), place.region.as_deref()).await;
     let client = Client::new(&config);
     let output = Output::new(place.json);
     match &args.command {

@@ -9,14 +9,19 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use clap::{Parser, Subcommand};
 use kcl_core::protocol::{Lease, Row, StreamRow, TableRow, WorkerRow};
-use kcl_core::{LeaseTable, Scan};
+use kcl_core::{LeaseTable, Scan, TableError};
 use kcl_lease_dynamo::DynamoLeaseTable;
 
 /// Longest one request may take: a person waits, nobody's lease does.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Looks at the lease table of an application on DynamoDB, and mends it.
+/// Look at a lease table on DynamoDB; accept one that was restored
+///
+/// Credentials and region come from the environment, the shared configuration files or the
+/// machine's role, as for every AWS client; at another service than AWS, and with no credentials
+/// in the environment, made-up ones serve.
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -31,15 +36,14 @@ enum Command {
     AcceptRestored(accept::Args),
 }
 
-/// Which table, and where. Credentials and region come from the environment, the shared
-/// configuration files or the machine's role, as for every AWS client; with --endpoint-url and no
-/// credentials in the environment, made-up ones serve.
+/// Which table, and where.
 #[derive(Debug, Parser)]
 struct Place {
     /// Name of the application, which is the name of its table of leases
     application: String,
 
-    /// Another service than AWS, such as DynamoDB Local
+    /// Another service than AWS, such as DynamoDB Local [env: AWS_ENDPOINT_URL_DYNAMODB, else
+    /// AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
 
@@ -58,14 +62,30 @@ struct Place {
 
 impl Place {
     async fn open(&self) -> DynamoLeaseTable {
-        let url = self.endpoint_url.as_deref();
-        let client = Client::new(&crate::aws::config(url, self.region.as_deref()).await);
+        let url = crate::aws::endpoint(self.endpoint_url.as_deref(), "DYNAMODB");
+        let config = crate::aws::config(url.as_deref(), self.region.as_deref()).await;
+        let client = Client::new(&config);
         let mut table =
             DynamoLeaseTable::builder(client, &self.application).request_timeout(REQUEST_TIMEOUT);
         if let Some(name) = &self.workers_table {
             table = table.coordination_table(name);
         }
         table.build()
+    }
+}
+
+/// Why the table was not reached, and what to try.
+fn told(error: TableError) -> Box<dyn Error> {
+    match error {
+        TableError::Unavailable(_) | TableError::Unknown(_) => {
+            let said = crate::aws::in_one_line(&error.to_string());
+            format!(
+                "{said}; check region and credentials, or for DynamoDB Local give --endpoint-url \
+                 http://127.0.0.1:8000 or set AWS_ENDPOINT_URL"
+            )
+            .into()
+        }
+        other => other.into(),
     }
 }
 
@@ -81,7 +101,7 @@ struct Found {
 
 impl Found {
     async fn read(table: &DynamoLeaseTable) -> Result<Self, Box<dyn Error>> {
-        let id = table.prepare().await?;
+        let id = table.prepare().await.map_err(told)?;
         let mut found = Self { id, table: None, streams: vec![], workers: vec![], leases: vec![] };
         let mut rows = table.scan(Scan::Coordination).await?;
         rows.extend(table.scan(Scan::Leases).await?);
