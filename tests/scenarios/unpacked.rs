@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::{Checkpoint, LeaseKey, Position};
 use kcl_core::{
-    Action, Attempt, Checkpointer, ProcessorError, ReadFrom, ReadLimit, ReadOutcome, RecordBatch,
-    RecordProcessor, ShardStart, StreamSource, async_trait,
+    Action, Attempt, Checkpointer, MemoryDeadLetters, ProcessorError, ReadFrom, ReadLimit,
+    ReadOutcome, RecordBatch, RecordProcessor, ShardStart, StreamSource, async_trait,
 };
 use kcl_producer::{Aggregation, Producer, ProducerOptions};
 use kcl_records::aggregate::{Decoded, decode};
@@ -115,6 +115,47 @@ async fn records_of_a_key_that_is_missing_wait_parked_for_a_worker_that_has_it()
     let (config, note) = (fleet.config(), fleet.note());
     let _other = fleet.start_on(config, source(&fleet, KEY), note);
     fleet.pass(D * 3 + SETTLED).await;
+    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_aggregate_parks_its_shard_with_the_reason_until_its_bytes_may_be_put_aside() {
+    let mut fleet = Fleet::new(2);
+    put(&fleet, 20).await;
+    let mut aggregate = AggregateBuilder::new();
+    aggregate.push(&"k0".into(), None, b"never whole");
+    let mut bytes = aggregate.finish().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let broken = fleet.stream.put(NewRecord::new("k0", bytes.clone())).unwrap();
+    put(&fleet, 20).await;
+    let (config, note) = (fleet.config(), fleet.note());
+    let one = fleet.start_on(config, source(&fleet, KEY), note);
+    fleet.pass(Duration::from_secs(120)).await;
+    let at = Position::from(broken.sequence);
+    let lease = fleet.lease(broken.shard.id().as_str()).await;
+    let mark = lease.parked.clone().unwrap();
+    assert_eq!(mark.reason, "the aggregate's checksum does not match its content");
+    assert_eq!(mark.at, Some(at));
+    assert!(lease.checkpoint < Checkpoint::At(at), "nothing is skipped");
+    let parked = fleet.leases().await.into_iter().filter(|lease| lease.parked.is_some());
+    assert_eq!(parked.count(), 1, "the other shard goes on");
+    for entry in fleet.recorder.history() {
+        if let What::Given { lease: of, positions, .. } = entry.what {
+            assert!(of != lease.key || positions.iter().all(|position| *position < at));
+        }
+    }
+    one.kill();
+    let kept = Arc::new(MemoryDeadLetters::bounded(10));
+    let config = fleet
+        .config()
+        .error_policy(|_: &ProcessorError, _: Attempt| Action::DeadLetter)
+        .dead_letters(kept.clone());
+    let note = fleet.note();
+    let _other = fleet.start_on(config, source(&fleet, KEY), note);
+    fleet.pass(D * 3 + SETTLED).await;
+    let letters = kept.drain();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].record.position, &letters[0].record.data[..]), (at, &bytes[..]));
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
 }
 
