@@ -8,8 +8,8 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use kcl_core::protocol::Moment;
 use kcl_core::{
-    Checkpointer, Clock, Config, ProcessorError, RecordBatch, RecordProcessor, Scheduler,
-    SystemClock, async_trait,
+    Checkpointer, Clock, Config, ProcessorError, ReadLimit, RecordBatch, RecordProcessor,
+    Scheduler, SystemClock, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_kinesis::{FanOut, KinesisSource};
@@ -19,8 +19,10 @@ use crate::local;
 const BUDGET: usize = 8 << 20;
 const SHARDS: usize = 4;
 const RECORD: usize = 10_000;
-/// Far more than the budget.
+/// Far more than either bound of the budget, if they are of [`RECORD`] bytes.
 const RECORDS: usize = 4_000;
+/// All of them are less than the bytes of the budget.
+const SMALL_RECORD: usize = 100;
 /// What the served engine puts into one event, at most.
 const EVENT: usize = 1 << 20;
 /// Nothing new for so long: nothing more is read. Below the 10 s after which a subscription of a
@@ -40,10 +42,10 @@ impl RecordProcessor for Stuck {
     }
 }
 
-async fn fill(client: &Client) {
+async fn fill(client: &Client, size: usize) {
     for batch in 0..RECORDS / 400 {
         let entry = |number: usize| {
-            let entry = PutRecordsRequestEntry::builder().data(Blob::new(vec![0; RECORD]));
+            let entry = PutRecordsRequestEntry::builder().data(Blob::new(vec![0; size]));
             entry.partition_key(format!("{batch}-{number}")).build().unwrap()
         };
         let put = client.put_records().stream_name("s");
@@ -51,30 +53,30 @@ async fn fill(client: &Client) {
     }
 }
 
-/// Bytes read behind stuck processors.
-async fn read_ahead(fan_out: Option<FanOut>) -> usize {
+/// What is read of records of this size behind stuck processors.
+async fn read_ahead(fan_out: Option<FanOut>, size: usize, records: usize) -> ReadLimit {
     let endpoint = local::endpoint(SHARDS as u32).await;
     let client = local::client(&endpoint);
-    fill(&client).await;
+    fill(&client, size).await;
     let builder = KinesisSource::builder(client, "s").unlimited();
     let source = match fan_out {
         Some(consumer) => builder.fan_out(consumer).build(),
         None => builder.build(),
     };
-    let config = Config::new("app").read_budget(1_000_000, BUDGET);
+    let config = Config::new("app").read_budget(records, BUDGET);
     let (table, reading) = (Arc::new(MemoryLeaseTable::new()), Arc::new(source.clone()));
     let scheduler = Scheduler::new(config, table, reading, |_: &_| Stuck).unwrap();
     let running = tokio::spawn(scheduler.run());
     let (mut bytes, mut since) = (0, Moment::default());
     loop {
         let now = SystemClock.monotonic();
-        let read = source.counters().bytes as usize;
-        if read > bytes {
-            (bytes, since) = (read, now);
+        let read = source.counters();
+        if read.bytes > bytes {
+            (bytes, since) = (read.bytes, now);
         } else if bytes > 0 && now.since(since) > STILL {
             // The processors do not return, so the worker is not asked to leave.
             running.abort();
-            return bytes;
+            return ReadLimit { records: read.records as usize, bytes: read.bytes as usize };
         }
         SystemClock.sleep(Duration::from_millis(20)).await;
     }
@@ -82,12 +84,22 @@ async fn read_ahead(fan_out: Option<FanOut>) -> usize {
 
 #[tokio::test]
 async fn polling_behind_stuck_processors_stays_within_the_budget_but_for_a_record_a_shard() {
-    let bytes = read_ahead(None).await;
+    let ReadLimit { bytes, .. } = read_ahead(None, RECORD, 1_000_000).await;
     assert!((BUDGET / 4..=BUDGET + SHARDS * 2 * RECORD).contains(&bytes), "{bytes}");
 }
 
 #[tokio::test]
+async fn polling_behind_stuck_processors_stays_within_the_records_of_the_budget_too() {
+    let bound = 1_000;
+    let read = read_ahead(None, SMALL_RECORD, bound).await;
+    // Shards that are opened one after the other each have a first piece of what the budget then
+    // has for them: a half, a quarter, a sixth and an eighth of it.
+    assert!((bound / 4..=bound * 25 / 24).contains(&read.records), "{read:?}");
+}
+
+#[tokio::test]
 async fn fan_out_behind_stuck_processors_stays_within_the_budget_but_for_an_event_a_shard() {
-    let bytes = read_ahead(Some(FanOut::register("app"))).await;
+    let fan_out = Some(FanOut::register("app"));
+    let ReadLimit { bytes, .. } = read_ahead(fan_out, RECORD, 1_000_000).await;
     assert!((BUDGET / 4..=BUDGET + SHARDS * EVENT).contains(&bytes), "{bytes}");
 }
