@@ -1,7 +1,6 @@
 //! Retries in one layer: a call of the source is one request, and what fails is told at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kcl_core::{ReadFrom, SourceError, StreamSource};
 use kcl_producer::{KinesisSink, PutSink, SinkError, SinkRecord};
@@ -12,31 +11,84 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::local;
 use crate::pushed::{LIMIT, first_shard};
 
-const FAILURE: &str = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\
-                      x-amzn-ErrorType: InternalFailureException\r\nContent-Length: 2\r\n\r\n{}";
+/// An operation in small letters, and the status and body of its answer.
+type Answer = (&'static str, &'static str, &'static str);
 
-const ITERATOR: &str = "{\"ShardIterator\": \"somewhere\"}";
+const FAILURE: &str = r#"{"__type": "InternalFailureException"}"#;
 
-/// Answers 500 to everything but requests for an iterator; how often.
-async fn failing() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let requests = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&requests);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::SeqCst);
-            let answer = match read_request(&mut stream).await.contains("getsharditerator") {
-                true => format!(
-                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{ITERATOR}",
-                    ITERATOR.len()
-                ),
-                false => FAILURE.to_owned(),
-            };
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    (url, requests)
+const ITERATOR: Answer = ("getsharditerator", "200 OK", r#"{"ShardIterator": "somewhere"}"#);
+
+const SUMMARY: Answer = (
+    "describestreamsummary",
+    "200 OK",
+    r#"{"StreamDescriptionSummary": {
+        "StreamName": "s", "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s",
+        "StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1700000000,
+        "RetentionPeriodHours": 24, "EnhancedMonitoring": [], "OpenShardCount": 1}}"#,
+);
+
+const NO_CONSUMER: Answer = (
+    "describestreamconsumer",
+    "400 Bad Request",
+    r#"{"__type": "ResourceNotFoundException", "message": "no such consumer"}"#,
+);
+
+const CONSUMER: Answer = (
+    "describestreamconsumer",
+    "200 OK",
+    r#"{"ConsumerDescription": {
+        "ConsumerName": "app", "ConsumerStatus": "ACTIVE", "ConsumerCreationTimestamp": 1700000000,
+        "ConsumerARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/app:1700000000",
+        "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}}"#,
+);
+
+struct Service {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service {
+    /// Has these answers, and 500 to all else.
+    async fn with(answers: &'static [Answer]) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let asks = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let request = read_request(&mut stream).await;
+                let target = request.split_once("x-amz-target: kinesis_20131202.");
+                let operation = target.and_then(|(_, rest)| rest.lines().next()).unwrap_or("none");
+                asks.lock().unwrap().push(operation.to_owned());
+                let known = answers.iter().find(|(of, ..)| *of == operation);
+                let failure = ("", "500 Internal Server Error", FAILURE);
+                let (_, status, body) = known.unwrap_or(&failure);
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n\
+                     {body}"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { url, asked }
+    }
+
+    /// The operations that were asked for since the last time.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+    fn polled(&self) -> KinesisSource {
+        KinesisSource::builder(local::client_of(&self.url), "s").build()
+    }
+    fn pushed(&self) -> KinesisSource {
+        let builder = KinesisSource::builder(local::client_of(&self.url), "s");
+        builder.fan_out(FanOut::register("app")).build()
+    }
+}
+
+fn is_told_at_once(error: Option<SourceError>) {
+    assert!(error.as_ref().is_some_and(SourceError::is_transient), "{error:?}");
 }
 
 /// Until the body is there too: a connection closed before is another error, tried again by HTTP.
@@ -59,33 +111,46 @@ pub async fn read_request(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_failing_service_sees_each_request_once() {
-    let (url, requests) = failing().await;
-    let polled = KinesisSource::builder(local::client_of(&url), "s").build();
-    let pushed = KinesisSource::builder(local::client_of(&url), "s");
-    let pushed = pushed.fan_out(FanOut::register("app")).build();
-    let counted = |asked: &str, count: usize| {
-        assert_eq!(requests.swap(0, Ordering::SeqCst), count, "{asked}");
-    };
-    let once = |asked: &str, error: Option<SourceError>| {
-        assert!(error.as_ref().is_some_and(SourceError::is_transient), "{asked}: {error:?}");
-        counted(asked, 1);
-    };
+    let service = Service::with(&[ITERATOR]).await;
+    let (polled, pushed) = (service.polled(), service.pushed());
     for source in [&polled, &pushed] {
-        once("describe", source.describe().await.err());
-        once("list", source.list_shards().await.err());
+        is_told_at_once(source.describe().await.err());
+        assert_eq!(service.asked(), ["describestreamsummary"]);
+        is_told_at_once(source.list_shards().await.err());
+        assert_eq!(service.asked(), ["listshards"]);
     }
-    once("subscribe", pushed.open(&first_shard(), ReadFrom::TrimHorizon).await.err());
     let mut reader = polled.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
-    counted("iterator", 1);
+    assert_eq!(service.asked(), ["getsharditerator"]);
     for _ in 0..2 {
-        once("read", reader.next(LIMIT).await.err());
+        is_told_at_once(reader.next(LIMIT).await.err());
+        assert_eq!(service.asked(), ["getrecords"]);
     }
-    let sink = KinesisSink::new(&local::client_of(&url), "s");
+    let sink = KinesisSink::new(&local::client_of(&service.url), "s");
     let lost = |error: Option<SinkError>| assert!(matches!(error, Some(SinkError::Unknown(_))));
     lost(sink.list_shards().await.err());
-    counted("listing by a producer", 1);
+    assert_eq!(service.asked(), ["listshards"]);
     lost(sink.put_records(vec![record()]).await.err());
-    counted("put", 1);
+    assert_eq!(service.asked(), ["putrecords"]);
+}
+
+#[tokio::test]
+async fn each_request_on_the_way_to_a_subscription_is_made_once_wherever_it_fails() {
+    let mut asked = Vec::new();
+    let failing_later: [&[Answer]; 4] =
+        [&[], &[SUMMARY], &[SUMMARY, NO_CONSUMER], &[SUMMARY, CONSUMER]];
+    for answers in failing_later {
+        let service = Service::with(answers).await;
+        let opened = service.pushed().open(&first_shard(), ReadFrom::TrimHorizon).await;
+        is_told_at_once(opened.err());
+        asked.push(service.asked().join(" "));
+    }
+    let expected = [
+        "describestreamsummary",
+        "describestreamsummary describestreamconsumer",
+        "describestreamsummary describestreamconsumer registerstreamconsumer",
+        "describestreamsummary describestreamconsumer subscribetoshard",
+    ];
+    assert_eq!(asked, expected);
 }
 
 fn record() -> SinkRecord {
