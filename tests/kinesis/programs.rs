@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use kcl_core::{ReadFrom, ReadOutcome, StreamSource};
+use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_records::UnpackedSource;
 use kcl_stream_kinesis::KinesisSource;
+use kcl_stream_local::Throughput;
 use serde_json::Value;
 
 use crate::harness::put;
@@ -105,8 +107,18 @@ impl Drop for Running {
 impl Running {
     /// Starts it; what it writes is told.
     fn start(url: &str, words: &[&str], tell: &mpsc::SyncSender<String>) -> Self {
+        Self::start_in(url, &[], words, tell)
+    }
+    /// Starts it with these variables in its environment.
+    fn start_in(
+        url: &str,
+        variables: &[(&str, &str)],
+        words: &[&str],
+        tell: &mpsc::SyncSender<String>,
+    ) -> Self {
         let mut command = Command::new(program("kinesis_worker"));
         command.args(["--stream", "s", "--kinesis", url]).args(words);
+        command.envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let outputs: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -164,6 +176,44 @@ async fn the_worker_with_leases_in_a_file_goes_on_where_it_was_when_it_is_starte
         });
         played.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_worker_that_starts_at_latest_by_word_or_variable_reads_only_what_comes_after() {
+    let clock = local::Forward::default();
+    let config = EndpointConfig {
+        streams: vec![("s".to_owned(), 1)],
+        throughput: Throughput::Unlimited,
+        clock: Arc::new(clock.clone()),
+        ..EndpointConfig::default()
+    };
+    let endpoint = Endpoint::start(config).await.unwrap();
+    let (url, client) = (endpoint.url(), local::client(&endpoint));
+    put(&client, 0, b"before").await;
+    // The latest of Kinesis is what came in the five seconds before, so that nothing is missed.
+    clock.by(Duration::from_secs(10));
+    let started = tokio::task::spawn_blocking(move || {
+        let memory = ["--leases", "memory", "--application"];
+        let by_word = [&memory[..], &["a", "--start", "LATEST"]].concat();
+        let by_variable = [&memory[..], &["b"]].concat();
+        let ways = [(vec![], by_word), (vec![("START_POSITION", "LATEST")], by_variable)];
+        ways.map(|(variables, words)| {
+            let (tell, lines) = mpsc::sync_channel(1_000);
+            let worker = Running::start_in(&url, &variables, &words, &tell);
+            said(&lines, "\"shard_start\"");
+            (worker, lines)
+        })
+    });
+    let started = started.await.unwrap();
+    put(&client, 0, b"after").await;
+    let played = tokio::task::spawn_blocking(move || {
+        for (worker, lines) in started {
+            let records = said(&lines, "\"ids\"");
+            assert!(records.contains("[\"after\"]"), "{records}");
+            worker.leave();
+        }
+    });
+    played.await.unwrap();
 }
 
 #[tokio::test]
