@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["aggregates"] => aggregates::print(),
+        ["aggregates"] => aggregates::print().await,
         ["kms", url] => kms::check(url).await,
         _ => {
             eprintln!("usage: kcl-tests-records aggregates | kms URL");
