@@ -4,7 +4,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 
 /// Where the service is, if not at AWS: the URL that was given, else that of the environment, where
-/// the service's own goes before that of all, as for every AWS client.
+/// the service's own goes before that of all.
 pub fn endpoint(given: Option<&str>, service: &str) -> Option<String> {
     chosen(given, service, |name| std::env::var(name).ok())
 }
@@ -25,7 +25,7 @@ pub fn in_one_line(said: &str) -> String {
 }
 
 /// Where the service is. Credentials and region come from the environment, the shared configuration
-/// files or the machine's role, as for every AWS client; at another service than AWS, and with none
+/// files or the machine's role, as for every AWS client; at a URL that is not of AWS, and with none
 /// in the environment, made-up ones serve.
 pub async fn config(endpoint_url: Option<&str>, region: Option<&str>) -> SdkConfig {
     let mut config = aws_config::defaults(BehaviorVersion::latest());
@@ -35,7 +35,7 @@ pub async fn config(endpoint_url: Option<&str>, region: Option<&str>) -> SdkConf
     if let Some(url) = endpoint_url {
         config = config.endpoint_url(url);
         let named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].map(std::env::var_os);
-        if named.iter().all(Option::is_none) {
+        if named.iter().all(Option::is_none) && !is_of_aws(url) {
             let made_up = Credentials::new("local", "local", None, None, "kcl");
             config = config.credentials_provider(made_up);
             if region.is_none() && std::env::var_os("AWS_REGION").is_none() {
@@ -46,9 +46,34 @@ pub async fn config(endpoint_url: Option<&str>, region: Option<&str>) -> SdkConf
     config.load().await
 }
 
+/// Whether this is a URL of AWS itself, such as that of a VPC or of FIPS.
+fn is_of_aws(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.');
+    let domains = ["amazonaws.com", "amazonaws.com.cn", "api.aws"];
+    domains.iter().any(|domain| {
+        host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_of_aws_is_known_by_its_domain() {
+        for url in [
+            "https://vpce-1-2.kinesis.us-east-1.vpce.amazonaws.com",
+            "https://dynamodb-fips.us-east-1.amazonaws.com:443/",
+            "https://kinesis.cn-north-1.amazonaws.com.cn/",
+            "dynamodb.us-east-1.api.aws",
+        ] {
+            assert!(is_of_aws(url), "{url}");
+        }
+        for url in ["http://127.0.0.1:4566", "http://localhost:8000/x", "http://myamazonaws.com"] {
+            assert!(!is_of_aws(url), "{url}");
+        }
+    }
 
     #[test]
     fn what_was_given_goes_before_the_services_own_and_that_before_the_one_of_all() {

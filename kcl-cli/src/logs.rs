@@ -9,8 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 const TALKATIVE: [&str; 8] =
     ["aws_", "h2", "hyper", "rustls", "tokio_rustls", "tower", "tokio_util", "want"];
 
-/// What is told if `RUST_LOG` does not say. The last line names what the loader of the client's
-/// configuration missed; it warns of each place it looked in.
+/// What is told if `RUST_LOG` does not say. The loader of the client's configuration warns of each
+/// place it looked in; what it missed is in the command's own error.
 const USUAL: &str = "warn,aws_config=error";
 
 /// Begins to tell what `RUST_LOG` asks for; warnings if it does not say. Crates that would tell

@@ -230,10 +230,12 @@ fn a_line_is_put_while_the_pipe_it_came_through_stays_open() {
     let mut put = server.command(&["put", "orders"]);
     let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = put.stdin.take().unwrap();
-    let mut receipts = BufReader::new(put.stdout.take().unwrap()).lines();
+    let (told, receipts) = std::sync::mpsc::sync_channel(8);
+    let output = BufReader::new(put.stdout.take().unwrap());
+    std::thread::spawn(move || output.lines().try_for_each(|line| told.send(line.unwrap())));
     for line in ["one", "two"] {
         writeln!(input, "{line}").unwrap();
-        let receipt = receipts.next().unwrap().unwrap();
+        let receipt = receipts.recv_timeout(Duration::from_secs(20)).unwrap();
         assert!(receipt.starts_with("shardId-"), "{receipt}");
     }
     drop(input);

@@ -182,6 +182,9 @@ impl LivenessLoop {
         match registration.within(patience, self.table.read(&key)).await {
             Some(Ok(Some(Row::Worker(row)))) if row.state == WorkerState::Live => {
                 self.state().liveness.read_answered(registration.clock.monotonic());
+                if registration.is_undecodable(&registration.me) {
+                    registration.saw(row);
+                }
                 None
             }
             Some(Ok(_)) => Some(Ended::Fenced),

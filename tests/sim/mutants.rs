@@ -37,8 +37,8 @@ const BROKEN: [(Mutant, u64, &str); 23] = [
     (RevokeWithoutFence, 5432, "P3"),
 ];
 
-/// Faults that are drawn otherwise one day move the seed, not the fact: then the search is wide,
-/// because the rarest mutant shows in one seed of thousands.
+/// Faults that are drawn otherwise one day move the seed, not the fact: then a wide search finds
+/// another, for here and for the docs. The rarest mutant shows in one seed of thousands.
 const SEARCHED: u64 = 20_000;
 
 #[test]

@@ -36,8 +36,8 @@ const TRIES: u32 = 60;
 const WAIT: Duration = Duration::from_secs(1);
 /// How long a record waits for others to be put with.
 const LINGER: Duration = Duration::from_millis(200);
-/// Lines that are read ahead.
-const AHEAD: usize = 64;
+/// Lines that are read ahead: one may be as large as a record.
+const AHEAD: usize = 4;
 
 /// Records that are put together.
 #[derive(Default)]
@@ -74,7 +74,13 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
             }
         };
         let Some(data) = next else { break };
-        let data = data.map_err(|error| format!("the input: {error}"))?;
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => {
+                put(client, output, &args.stream, batch.entries).await?;
+                return Err(format!("the input: {error}"));
+            }
+        };
         count += 1;
         let key = args.key.clone().unwrap_or_else(|| count.to_string());
         let bytes = data.len() + key.len();
@@ -86,9 +92,6 @@ pub async fn run(client: &Client, output: &Output, args: &Args) -> Result<(), Fa
         }
         let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
         batch.add(entry.build().map_err(|error| error.to_string())?, bytes);
-    }
-    if batch.entries.is_empty() {
-        return Ok(());
     }
     put(client, output, &args.stream, batch.entries).await
 }
@@ -114,6 +117,9 @@ async fn put(
     stream: &str,
     mut entries: Vec<PutRecordsRequestEntry>,
 ) -> Result<(), Failure> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     let mut refusal = String::new();
     for _ in 0..TRIES {
         let request = client.put_records().stream_name(stream);
