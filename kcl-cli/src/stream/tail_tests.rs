@@ -1,5 +1,6 @@
 //! `kcl stream tail`, without a service.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,13 +18,24 @@ use kcl_stream_local::Throughput;
 
 use super::*;
 
-/// Takes the children from every answer, as if the engine did not name them.
-#[derive(Debug)]
-struct NamesNoChildren(Arc<AtomicU64>);
+/// Looks at every answer of one kind before the client has it, and may change it.
+struct Answers<T>(Box<dyn Fn(&mut T) + Send + Sync>);
 
-impl Intercept for NamesNoChildren {
+impl<T> Answers<T> {
+    fn seen(by: impl Fn(&mut T) + Send + Sync + 'static) -> Self {
+        Self(Box::new(by))
+    }
+}
+
+impl<T> fmt::Debug for Answers<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answers")
+    }
+}
+
+impl<T: fmt::Debug + Send + Sync + 'static> Intercept for Answers<T> {
     fn name(&self) -> &'static str {
-        "NamesNoChildren"
+        "Answers"
     }
     fn modify_before_attempt_completion(
         &self,
@@ -31,24 +43,34 @@ impl Intercept for NamesNoChildren {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
-        let got = output.downcast_mut::<GetRecordsOutput>();
-        if got.and_then(|got| got.child_shards.take()).is_some() {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        if let Some(Ok(output)) = context.output_or_error_mut()
+            && let Some(output) = output.downcast_mut::<T>()
+        {
+            (self.0)(output);
         }
         Ok(())
     }
 }
 
-#[tokio::test]
-async fn children_that_the_last_page_does_not_name_are_followed_through_the_listing() {
-    let config = EndpointConfig {
-        streams: vec![("s".to_owned(), 1)],
-        throughput: Throughput::Unlimited,
-        ..EndpointConfig::default()
-    };
+/// An endpoint with a stream of so many shards, and a client of it.
+async fn served(shards: u32, config: EndpointConfig) -> (Endpoint, Client) {
+    let config = EndpointConfig { streams: vec![("s".to_owned(), shards)], ..config };
     let endpoint = Endpoint::start(config).await.unwrap();
     let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+    (endpoint, client)
+}
+
+fn unlimited() -> EndpointConfig {
+    EndpointConfig { throughput: Throughput::Unlimited, ..EndpointConfig::default() }
+}
+
+fn with_clock(clock: &Arc<Moved>) -> EndpointConfig {
+    EndpointConfig { clock: clock.clone(), ..EndpointConfig::default() }
+}
+
+#[tokio::test]
+async fn children_that_the_last_page_does_not_name_are_followed_through_the_listing() {
+    let (_endpoint, client) = served(1, unlimited()).await;
     let put = async |data: &str| {
         let put = client.put_record().stream_name("s").partition_key("k");
         put.data(Blob::new(data)).send().await.unwrap();
@@ -62,7 +84,13 @@ async fn children_that_the_last_page_does_not_name_are_followed_through_the_list
     merge.adjacent_shard_to_merge(right).send().await.unwrap();
     put("after the merge").await;
     let hidden = Arc::new(AtomicU64::new(0));
-    let config = client.config().to_builder().interceptor(NamesNoChildren(hidden.clone()));
+    let counted = hidden.clone();
+    let names_no_children = Answers::seen(move |got: &mut GetRecordsOutput| {
+        if got.child_shards.take().is_some() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let config = client.config().to_builder().interceptor(names_no_children);
     let words = ["tail", "s", "--from", "trim-horizon", "--count", "3"];
     let args = Args::parse_from(words);
     run(&Client::from_conf(config.build()), &Output::new(false), &args).await.unwrap();
@@ -91,60 +119,15 @@ impl Intercept for IgnoresFilters {
 }
 
 /// Changes the first listing of the shards.
-#[derive(Debug)]
-struct FirstListing {
-    change: fn(&mut Vec<Shard>),
-    later: AtomicBool,
-}
-
-impl FirstListing {
-    fn with(change: fn(&mut Vec<Shard>)) -> Self {
-        Self { change, later: AtomicBool::new(false) }
-    }
-}
-
-impl Intercept for FirstListing {
-    fn name(&self) -> &'static str {
-        "FirstListing"
-    }
-    fn modify_before_attempt_completion(
-        &self,
-        context: &mut FinalizerInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
-        let listed = output.downcast_mut::<ListShardsOutput>();
-        if let Some(shards) = listed.and_then(|listed| listed.shards.as_mut())
-            && !self.later.swap(true, Ordering::Relaxed)
+fn first_listing(change: fn(&mut Vec<Shard>)) -> Answers<ListShardsOutput> {
+    let later = AtomicBool::new(false);
+    Answers::seen(move |listed: &mut ListShardsOutput| {
+        if let Some(shards) = &mut listed.shards
+            && !later.swap(true, Ordering::Relaxed)
         {
-            (self.change)(shards);
+            change(shards);
         }
-        Ok(())
-    }
-}
-
-/// Notes what is read.
-#[derive(Clone, Debug, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>);
-
-impl Intercept for Notes {
-    fn name(&self) -> &'static str {
-        "Notes"
-    }
-    fn modify_before_attempt_completion(
-        &self,
-        context: &mut FinalizerInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
-        if let Some(got) = output.downcast_mut::<GetRecordsOutput>() {
-            let text = |record: &Record| String::from_utf8_lossy(record.data().as_ref()).into();
-            self.0.lock().unwrap().extend(got.records().iter().map(text));
-        }
-        Ok(())
-    }
+    })
 }
 
 /// A stream that was split 100 seconds ago, with a record from before and one from after that.
@@ -157,14 +140,8 @@ struct Split {
 impl Split {
     async fn long_ago() -> Self {
         let clock = Arc::new(Moved(AtomicU64::new(0)));
-        let config = EndpointConfig {
-            streams: vec![("s".to_owned(), 1)],
-            clock: clock.clone(),
-            ..EndpointConfig::default()
-        };
-        let endpoint = Endpoint::start(config).await.unwrap();
-        let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
-        let stream = Self { clock, client, _endpoint: endpoint };
+        let (_endpoint, client) = served(1, with_clock(&clock)).await;
+        let stream = Self { clock, client, _endpoint };
         stream.put("before the split").await;
         let split = stream.client.split_shard().stream_name("s");
         let split = split.shard_to_split("shardId-000000000000");
@@ -181,13 +158,15 @@ impl Split {
 
     /// What a tail reads until it has brought a record, while records come that say "now".
     async fn read(&self, engine: impl Intercept + 'static, from: &str) -> Vec<String> {
-        let notes = Notes::default();
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let noted = read.clone();
+        let notes = Answers::seen(move |got: &mut GetRecordsOutput| {
+            let text = |record: &Record| String::from_utf8_lossy(record.data().as_ref()).into();
+            noted.lock().unwrap().extend(got.records().iter().map(text));
+        });
         let config = self.client.config().to_builder();
-        let config = config
-            .interceptor(IgnoresFilters)
-            .interceptor(engine)
-            .interceptor(notes.clone())
-            .build();
+        let config =
+            config.interceptor(IgnoresFilters).interceptor(engine).interceptor(notes).build();
         let args = Args::parse_from(["tail", "s", "--count", "1", "--from", from]);
         let (tail, output) = (Client::from_conf(config), Output::new(false));
         let puts = async {
@@ -200,7 +179,7 @@ impl Split {
             ended = run(&tail, &output, &args) => ended.unwrap(),
             () = puts => unreachable!(),
         }
-        let read = notes.0.lock().unwrap();
+        let read = read.lock().unwrap();
         read.clone()
     }
 }
@@ -228,7 +207,7 @@ async fn from_the_trim_horizon_the_history_of_a_split_is_shown() {
 #[tokio::test]
 async fn what_is_put_into_a_half_while_the_shards_are_listed_is_not_skipped() {
     // The page with the parent was from before the split.
-    let parent_is_open = FirstListing::with(|shards| {
+    let parent_is_open = first_listing(|shards| {
         let numbers = shards[0].sequence_number_range.as_mut().unwrap();
         numbers.ending_sequence_number = None;
     });
@@ -238,20 +217,14 @@ async fn what_is_put_into_a_half_while_the_shards_are_listed_is_not_skipped() {
 
 #[tokio::test]
 async fn a_closed_shard_whose_children_are_not_listed_yet_is_followed() {
-    let no_halves = FirstListing::with(|shards| shards.truncate(1));
+    let no_halves = first_listing(|shards| shards.truncate(1));
     let read = Split::long_ago().await.read(no_halves, "latest").await;
     assert_eq!(read[0], "in a half");
 }
 
 #[tokio::test]
 async fn a_merged_shard_waits_for_what_the_other_parent_came_out_of() {
-    let config = EndpointConfig {
-        streams: vec![("s".to_owned(), 2)],
-        throughput: Throughput::Unlimited,
-        ..EndpointConfig::default()
-    };
-    let endpoint = Endpoint::start(config).await.unwrap();
-    let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+    let (_endpoint, client) = served(2, unlimited()).await;
     let [left, right, half] = [0, 1, 2].map(|number| format!("shardId-{number:012}"));
     let split = client.split_shard().stream_name("s").shard_to_split(&right);
     split.new_starting_hash_key((3_u128 << 126).to_string()).send().await.unwrap();
@@ -288,13 +261,7 @@ impl Clock for Moved {
 #[tokio::test]
 async fn a_first_place_that_expired_skips_nothing() {
     let clock = Arc::new(Moved(AtomicU64::new(0)));
-    let config = EndpointConfig {
-        streams: vec![("s".to_owned(), 1)],
-        clock: clock.clone(),
-        ..EndpointConfig::default()
-    };
-    let endpoint = Endpoint::start(config).await.unwrap();
-    let client = Client::new(&crate::aws::config(Some(&endpoint.url()), None).await);
+    let (_endpoint, client) = served(1, with_clock(&clock)).await;
     let (stream, shard) = ("s".to_owned(), "shardId-000000000000".to_owned());
     let from = From::Latest;
     let mut reader =
