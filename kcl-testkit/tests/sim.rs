@@ -85,6 +85,21 @@ fn a_state_of_another_fleet_and_a_torn_one_are_refused_by_name() {
     }
 }
 
+/// What two builds found would be one report.
+#[test]
+fn a_state_of_a_build_that_simulates_otherwise_is_refused() {
+    let state = file("other-build.json");
+    let arguments = ["--seeds", "1", "--state", state.to_str().unwrap()];
+    assert!(sim(&arguments).status.success());
+    let mut kept = read(&state);
+    kept["campaign"]["build"] = json!("0");
+    fs::write(&state, kept.to_string()).unwrap();
+    let output = sim(&arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("a build that simulates otherwise"), "{error}");
+}
+
 #[test]
 fn a_run_is_told_again_from_its_file() {
     let run = file("run.json");

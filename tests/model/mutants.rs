@@ -83,14 +83,26 @@ where
     let start = super::stopwatch();
     let done = broken.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let found = done.discoveries().into_iter().filter(|(promise, _)| *promise != MOVES);
-    let shortest = found.map(|(promise, path)| (path.into_actions().len(), promise)).min();
-    let Some((length, broken)) = shortest else {
+    let traces = found.map(|(promise, path)| (promise, path.into_actions()));
+    let shortest = traces.min_by_key(|(promise, actions)| (actions.len(), *promise));
+    let Some((broken, actions)) = shortest else {
         panic!("{mutant:?} goes unnoticed: a check is missing, or the rule is needless")
     };
     let took = start.elapsed().as_secs_f64();
-    println!("| {mutant:?} | {broken} | {length} | {took:.1} s |");
+    println!("| {mutant:?} | {broken} | {} | {took:.1} s |", actions.len());
     assert!(broken.contains(promise), "{mutant:?} breaks {broken}, not {promise}");
-    assert_eq!(length, steps, "{mutant:?}");
+    assert_eq!(actions.len(), steps, "{mutant:?}");
+    let trace: Vec<_> = actions.iter().map(|action| format!("{action:?}")).collect();
+    let trace = trace.join(", ");
+    let kept = page("traces.md");
+    let kept =
+        kept.split("\n## ").find_map(|section| section.strip_prefix(&format!("{mutant:?}\n")));
+    let is_kept = kept.is_some_and(|kept| kept.split_whitespace().eq(trace.split_whitespace()));
+    assert!(is_kept, "docs/traces.md has not this trace:\n## {mutant:?}\n{trace}");
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 /// What is smaller for mutants than what is explored for the whole rules breaks nothing with them:
@@ -104,8 +116,7 @@ fn the_bounds_of_mutants_break_nothing_by_themselves() {
 
 #[test]
 fn the_table_in_the_docs_says_what_the_model_finds() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/model.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = page("model.md");
     for mutant in ALL {
         let start = format!("| {mutant:?} |");
         let row = page.lines().find(|line| line.starts_with(&start));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kcl_testkit::sim::{Campaign, Failed, Kind, Options, Outcome};
+use kcl_testkit::sim::{Campaign, Failed, Kind, Options, Outcome, run};
 use serde_json::{Map, Value, json};
 
 /// Reads a run to replay.
@@ -37,6 +37,7 @@ impl State {
         let mut fields = campaign.options.to_json();
         fields.retain(|key, _| !["seed", "without"].contains(&key.as_str()));
         fields.insert("first".into(), campaign.first.into());
+        fields.insert("build".into(), build().into());
         Self { file: file.to_owned(), campaign: fields }
     }
 
@@ -51,7 +52,8 @@ impl State {
         let value = read(&self.file)?;
         let done = &value["done"];
         if value["campaign"].as_object() != Some(&self.campaign) {
-            let why = "is of other seeds or another fleet: remove it, or name another file";
+            let why = "is of other seeds, another fleet or a build that simulates otherwise: \
+                       remove it, or name another file";
             return Err(named(&self.file, why));
         }
         outcome(done).ok_or_else(|| named(&self.file, "is torn: remove it to start over"))
@@ -86,6 +88,12 @@ impl State {
             .and_then(|()| fs::rename(&next, &self.file))
             .map_err(|error| named(&self.file, &error.to_string()))
     }
+}
+
+/// What this build makes of a small fleet: one that simulates otherwise makes something else of it.
+fn build() -> String {
+    let small = Options { workers: 3, shards: 4, ..Options::seed(0) };
+    format!("{:016x}", run(&small).trace_hash())
 }
 
 /// How often each kind struck, by its name.
