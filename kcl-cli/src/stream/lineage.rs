@@ -20,6 +20,12 @@ impl Child {
     }
 }
 
+/// A split makes two, a merge one of two parents. A listing may show one of two late.
+pub fn has_all_children(parent: &str, listed: &[Child]) -> bool {
+    let children = listed.iter().filter(|child| child.came_out_of(parent));
+    children.clone().any(|child| child.parents.len() == 2) || children.count() == 2
+}
+
 /// Which shards are being read, and which wait for them.
 #[derive(Default)]
 pub struct Lineage {

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::lineage::{Child, Lineage};
+use super::lineage::{Child, Lineage, has_all_children};
 use super::listing::shards;
 use super::output::{Output, Printed};
 use super::{Failure, told};
@@ -131,13 +131,12 @@ async fn first_shards(client: &Client, args: &Args) -> Result<Vec<Shard>, Failur
     shards(client, &args.stream, Some(filter)).await
 }
 
-/// The closed ones whose children are listed: they are history. One without is read to its end,
+/// The closed ones whose children are all listed: they are history. Another is read to its end,
 /// which tells what came out of it.
 fn past(listed: &[Shard]) -> BTreeSet<String> {
-    let parents_of = |shard: &Shard| Child::of(shard.clone()).parents;
-    let parents: BTreeSet<_> = listed.iter().flat_map(parents_of).collect();
+    let children: Vec<_> = listed.iter().cloned().map(Child::of).collect();
     let closed = listed.iter().filter(|shard| !is_open(shard)).map(|shard| shard.shard_id.clone());
-    closed.filter(|shard| parents.contains(shard)).collect()
+    closed.filter(|shard| has_all_children(shard, &children)).collect()
 }
 
 fn is_open(shard: &Shard) -> bool {
@@ -237,14 +236,14 @@ impl Reader {
     }
 
     /// Of all shards. Some engines end one without naming its children. A shard is closed by a
-    /// split or a merge alone, so there are some, and a listing without them came too early.
+    /// split or a merge alone, so there are some, and a listing without all of them came too early.
     async fn listing(&self) -> Result<Vec<Child>, Failure> {
-        let mut missing = format!("{} has ended, but no children of it are listed", self.shard);
+        let mut missing = format!("{} has ended, but its children are not listed", self.shard);
         for _ in 0..PATIENCE {
             match shards(&self.client, &self.stream, None).await {
                 Ok(shards) => {
                     let listed: Vec<_> = shards.into_iter().map(Child::of).collect();
-                    if listed.iter().any(|child| child.came_out_of(&self.shard)) {
+                    if has_all_children(&self.shard, &listed) {
                         return Ok(listed);
                     }
                 }

@@ -222,6 +222,29 @@ async fn a_closed_shard_whose_children_are_not_listed_yet_is_followed() {
     assert_eq!(read[0], "in a half");
 }
 
+/// Shows the half that has the record late.
+fn one_half(shards: &mut Vec<Shard>) {
+    shards.truncate(2);
+}
+
+#[tokio::test]
+async fn a_closed_shard_with_one_child_not_listed_yet_is_followed() {
+    let read = Split::long_ago().await.read(first_listing(one_half), "latest").await;
+    assert_eq!(read[0], "in a half");
+}
+
+#[tokio::test]
+async fn a_listing_with_one_child_of_two_is_asked_for_again() {
+    let split = Split::long_ago().await;
+    let config = split.client.config().to_builder().interceptor(first_listing(one_half));
+    let client = Client::from_conf(config.build());
+    let (stream, shard) = ("s".to_owned(), "shardId-000000000000".to_owned());
+    let reader = Reader { client, stream, shard, from: From::Latest, began: None, last: None };
+    let listed = reader.listing().await.unwrap();
+    let children = listed.iter().filter(|child| child.came_out_of(&reader.shard));
+    assert_eq!(children.count(), 2);
+}
+
 #[tokio::test]
 async fn a_merged_shard_waits_for_what_the_other_parent_came_out_of() {
     let (_endpoint, client) = served(2, unlimited()).await;
