@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinSet};
 
 use crate::consumer::{
     Assignment, ConsumerCommand, ConsumerContext, ConsumerStatus, Exit, StopReason, consumer,
+    panic_text,
 };
 use crate::event::HoldReason;
 use crate::limits::CONSUMER_COMMANDS;
@@ -52,8 +53,10 @@ pub(crate) struct Stopped {
     pub(crate) fence: Fence,
     /// From whom the lease came, if somebody had it.
     pub(crate) from: Option<WorkerId>,
-    /// `None`: its task was aborted or panicked outside the processor.
+    /// `None`: its task was aborted or panicked.
     pub(crate) exit: Option<Exit>,
+    /// What it said if it panicked, outside the processor: a source of the user's, or we.
+    pub(crate) panic: Option<String>,
 }
 
 impl Consumers {
@@ -106,30 +109,41 @@ impl Consumers {
         self.running.insert(key, Running { fence, from, commands, status });
     }
 
-    /// Sends a command; a consumer that has no room for it is about to end or asked already.
-    pub(crate) fn command(&self, key: &LeaseKey, command: ConsumerCommand) -> bool {
-        self.running.get(key).is_some_and(|running| running.commands.try_send(command).is_ok())
+    /// Sends a command other than the stop, for which one place is kept: a consumer that did not
+    /// hear the last ones hears this one neither.
+    pub(crate) fn command(&self, key: &LeaseKey, command: ConsumerCommand) {
+        let Some(Running { commands, .. }) = self.running.get(key) else { return };
+        if commands.capacity() <= 1 || commands.try_send(command).is_err() {
+            tracing::warn!(lease = %key, "the shard's consumer did not hear a command");
+        }
     }
+    /// Without a place for it, it has been sent before.
     pub(crate) fn stop(&self, key: &LeaseKey, reason: StopReason) {
-        self.command(key, ConsumerCommand::Stop(reason));
+        if let Some(running) = self.running.get(key) {
+            let _ = running.commands.try_send(ConsumerCommand::Stop(reason));
+        }
     }
 
     /// The next consumer to end; waits for ever while none runs. Cancel-safe.
     pub(crate) async fn stopped(&mut self) -> Stopped {
         match self.tasks.join_next_with_id().await {
-            Some(Ok((id, exit))) => self.remove(id, Some(exit)),
-            Some(Err(error)) => self.remove(error.id(), None),
+            Some(Ok((id, exit))) => self.remove(id, Some(exit), None),
+            Some(Err(error)) => {
+                let id = error.id();
+                let panic = error.try_into_panic().ok().map(|panic| panic_text(&*panic));
+                self.remove(id, None, panic)
+            }
             None => std::future::pending().await,
         }
     }
 
-    fn remove(&mut self, id: Id, exit: Option<Exit>) -> Stopped {
+    fn remove(&mut self, id: Id, exit: Option<Exit>, panic: Option<String>) -> Stopped {
         let key = self.keys.remove(&id).unwrap_or_else(|| LeaseKey::from(""));
         self.post(|board| drop(board.remove(&key)));
         let running = self.running.remove(&key);
         let (fence, from) =
             running.map_or((Fence(0), None), |running| (running.fence, running.from));
-        Stopped { key, fence, from, exit }
+        Stopped { key, fence, from, exit, panic }
     }
 
     fn post(&self, change: impl FnOnce(&mut BTreeMap<LeaseKey, Posted>)) {

@@ -174,6 +174,12 @@ pub enum EventKind {
         /// The lease.
         lease: LeaseKey,
     },
+    /// The stream has dropped a shard before it was read to its end: what was left of it is gone,
+    /// and its lease is ended so that its children go on.
+    ShardDropped {
+        /// The lease.
+        lease: LeaseKey,
+    },
     /// A shard cannot be read at all; its lease is given away.
     SourceFailed {
         /// The lease.
@@ -215,6 +221,16 @@ pub enum EventKind {
         fence: Fence,
         /// Where it goes on.
         checkpoint: Checkpoint,
+    },
+    /// A consumer panicked, outside the processor: a source of the user's, or the framework. Its
+    /// lease is given away.
+    ConsumerPanicked {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Under which fence.
+        fence: Fence,
+        /// What the panic said.
+        panic: String,
     },
     /// A batch is about to be delivered.
     BatchStarted {

@@ -186,7 +186,7 @@ pub enum StreamError {
         most: usize,
     },
     /// The stream or the table refuses, for this reason: unknown, made again since, or keys of
-    /// another kind. A transient failure is worth another try.
+    /// another kind. What is transient was tried for some seconds, and is worth another try.
     #[error(transparent)]
     Refused(#[from] WorkerError),
 }

@@ -10,7 +10,11 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// lease table that takes longer helps nobody, and the repeated write is safe.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Commands a consumer may have waiting.
+/// Tries to bind a stream that is added while the worker runs, in about ten seconds: one refused
+/// request is no reason to refuse the stream, and whoever added it waits for the answer.
+pub const BINDING_TRIES: u32 = 12;
+
+/// Commands a consumer may have waiting, its stop included.
 pub const CONSUMER_COMMANDS: usize = 8;
 
 /// Commands that may wait for the control loop.

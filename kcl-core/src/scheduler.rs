@@ -196,6 +196,17 @@ pub enum WorkerError {
     Thread(String),
 }
 
+impl WorkerError {
+    /// True if the same request may work later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Table(error) => error.is_transient(),
+            Self::Source(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
+
 impl Scheduler {
     /// A worker that reads one stream.
     ///
@@ -425,10 +436,7 @@ impl Worker {
         let mut attempt = 0;
         loop {
             match step().await {
-                Err(WorkerError::Table(error)) if error.is_transient() => {
-                    tracing::warn!(%error, "binding the streams failed; trying again");
-                }
-                Err(WorkerError::Source(error)) if error.is_transient() => {
+                Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "binding the streams failed; trying again");
                 }
                 done => return done,

@@ -5,7 +5,8 @@ mod binding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use kcl_protocol::shard_sync::{ListedShard, goes_by, plan_sync};
+use kcl_protocol::moves::Child;
+use kcl_protocol::shard_sync::{ListedShard, children_of_dropped, goes_by, plan_sync};
 use kcl_protocol::{
     Checkpoint, ConditionalWrite, Lease, LeaseKey, Reads, Row, RowKey, ShardId, StreamName,
     StreamRow, StreamTag,
@@ -200,6 +201,33 @@ impl Bound {
             Some(prefix) => LeaseKey::in_stream(prefix, shard),
             None => LeaseKey::new(shard.as_str()),
         }
+    }
+
+    /// The children of this lease's shard if the stream has dropped it; `None` if that is not
+    /// certain.
+    ///
+    /// # Errors
+    /// Only what repeating does not mend.
+    pub(crate) async fn children_if_dropped(
+        &self,
+        registration: &Registration,
+        key: &LeaseKey,
+    ) -> Result<Option<Vec<Child>>, TableError> {
+        let Some(lease) = registration.read_lease(key).await? else { return Ok(None) };
+        let Ok(shards) = self.source.list_shards().await else { return Ok(None) };
+        // After the listing, as in a sync.
+        let Ok(description) = self.source.describe().await else { return Ok(None) };
+        if require_same(&self.row, &description).is_err() {
+            return Ok(None);
+        }
+        let listed: Vec<ListedShard> = shards.iter().map(listed_shard).collect();
+        let child = |child: &ListedShard| Child {
+            id: child.id.clone(),
+            parents: child.parents.clone(),
+            range: child.range,
+        };
+        let children = children_of_dropped(&key.shard(), lease.range, &listed);
+        Ok(children.map(|children| children.into_iter().map(child).collect()))
     }
 
     /// The stream's row as it is now; as it was bound if somebody deleted it.

@@ -1,16 +1,20 @@
 //! What follows when a processor does not work: the shard goes elsewhere, or the worker leaves.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kcl_core::protocol::{LeaseKey, Moment, WorkerId};
+use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
 use kcl_core::{
-    Action, Attempt, Checkpointer, Config, EventKind, ProcessorError, RecordBatch, RecordProcessor,
-    ShardStart, async_trait,
+    Action, Attempt, Checkpointer, Config, EventKind, ProcessorError, ReadFrom, RecordBatch,
+    RecordProcessor, Shard, ShardReader, ShardStart, SourceError, StreamDescription, StreamSource,
+    async_trait,
 };
+use kcl_stream_local::LocalSource;
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
 
-use crate::fleet::{Fleet, Note, Worker};
+use crate::fleet::{Cable, Fleet, Note, Worker};
 
 const SETTLED: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -152,4 +156,80 @@ async fn a_policy_may_stop_the_worker_which_hands_everything_over_and_says_why()
     assert!(error.contains("shardId-") && error.contains("it does not work here"), "{error}");
     assert_eq!(other.shards(), 4, "nothing had to expire");
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+}
+
+/// Fails the first batch of all.
+struct BrokenOnce(Arc<AtomicBool>);
+
+#[async_trait]
+impl RecordProcessor for BrokenOnce {
+    async fn process_records(
+        &mut self,
+        _: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        match self.0.swap(true, Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(ProcessorError::new("it failed once")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_to_stop_and_is_fenced_first_does_not_register_anew() {
+    let mut fleet = Fleet::new(4);
+    let (loose, failed) = (Arc::new(OnceLock::<Cable>::new()), Arc::default());
+    let cable = Arc::clone(&loose);
+    let config = fleet.config().error_policy(move |_: &ProcessorError, _: Attempt| {
+        cable.get().expect("set before a record is put").pull();
+        Action::StopWorker
+    });
+    let broken = fleet.start_with(config, move |_: &ShardStart| BrokenOnce(Arc::clone(&failed)));
+    let _ = loose.set(broken.cable.clone());
+    let other = fleet.start();
+    fleet.pass(SETTLED).await;
+    fleet.put(40);
+    fleet.pass(SETTLED).await;
+    assert_eq!(other.shards(), 4, "it was fenced");
+    broken.cable.plug();
+    let ended = tokio::time::timeout(MINUTE, broken.end()).await;
+    let error = ended.expect("it stops").unwrap_err().to_string();
+    assert!(error.contains("it failed once"), "{error}");
+}
+
+/// A source of the user's that is broken itself.
+struct Panics(LocalSource);
+
+#[async_trait]
+impl StreamSource for Panics {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        self.0.describe().await
+    }
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        self.0.list_shards().await
+    }
+    async fn open(&self, _: &ShardId, _: ReadFrom) -> Result<Box<dyn ShardReader>, SourceError> {
+        panic!("the source is broken")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_source_panics_goes_elsewhere() {
+    let mut fleet = Fleet::new(4);
+    let (config, note) = (fleet.config(), fleet.note());
+    let source = Arc::new(Panics(fleet.stream.source()));
+    let broken = fleet.start_on(config, source, note);
+    let other = fleet.start();
+    fleet.pass(SETTLED).await;
+    assert_eq!((broken.shards(), other.shards()), (0, 4));
+    let panics = fleet.recorder.history().into_iter().filter_map(|entry| match entry.what {
+        What::Event(event) => match event.kind {
+            EventKind::ConsumerPanicked { lease, panic, .. } => Some((lease, panic)),
+            _ => None,
+        },
+        _ => None,
+    });
+    let panics: BTreeMap<_, _> = panics.collect();
+    assert!((1..=4).contains(&panics.len()), "{panics:?}");
+    assert!(panics.values().all(|panic| panic == "the source is broken"), "{panics:?}");
 }

@@ -7,6 +7,7 @@ mod broken_liveness;
 mod budget;
 mod data;
 mod doors;
+mod dropped;
 mod effects;
 mod file_table;
 mod fleet;

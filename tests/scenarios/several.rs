@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
@@ -264,6 +265,47 @@ async fn what_cannot_be_added_or_removed_is_refused_by_name() {
     assert!(is_remade, "{remade}");
     one.handle.shutdown().await;
     assert!(matches!(world.add(&one).await, Err(StreamError::Stopped)));
+}
+
+/// Refuses so many requests first.
+struct Throttled(ByName, AtomicU32);
+
+#[async_trait]
+impl StreamSource for Throttled {
+    async fn describe(&self) -> Result<StreamDescription, SourceError> {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        match left {
+            Ok(_) => Err(SourceError::Unavailable("not now".into())),
+            Err(_) => self.0.describe().await,
+        }
+    }
+    async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
+        self.0.list_shards().await
+    }
+    async fn open(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Box<dyn ShardReader>, SourceError> {
+        self.0.open(shard, from).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_reached_for_a_moment_is_added_and_not_one_that_never_can() {
+    let mut world = Several::new();
+    let one = world.start();
+    world.fleet.pass(SETTLED).await;
+    let throttled = |requests| {
+        let more = ByName { engine: world.fleet.engine.clone(), name: "more" };
+        Arc::new(Throttled(more, AtomicU32::new(requests)))
+    };
+    let asked = world.fleet.now();
+    let refused = one.handle.add_stream(throttled(1_000), world.note()).await.unwrap_err();
+    assert!(refused.to_string().contains("not now"), "{refused}");
+    let waited = world.fleet.now().since(asked);
+    assert!((5..20).contains(&waited.as_secs()), "{waited:?}");
+    one.handle.add_stream(throttled(5), world.note()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, Clock, Config, Event, EventKind, ProcessorError, RecordBatch, RecordProcessor,
-    Scheduler, ShardStart, StreamSource, SystemClock, async_trait, closure,
+    Checkpointer, Clock, Config, ConsumerState, Event, EventKind, ProcessorError, RecordBatch,
+    RecordProcessor, Scheduler, ShardStart, StreamSource, SystemClock, async_trait, closure,
 };
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, StreamOptions};
@@ -72,6 +72,38 @@ fn a_processor_that_blocks_every_thread_costs_no_lease() {
     assert_eq!(after, before, "both shards were held all along");
     assert_eq!(done.load(Ordering::Relaxed), 20, "nothing came twice");
     runtime.block_on(blocked.shutdown());
+}
+
+#[test]
+fn a_consumer_that_hears_nothing_for_a_while_still_stops() {
+    let engine = Engine::new(Arc::new(SystemClock));
+    let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
+    let done = Arc::new(AtomicU64::new(0));
+    let (table, counted) = (MemoryLeaseTable::new(), Arc::clone(&done));
+    let config = Config::new("app").lease_duration(Duration::from_millis(300));
+    let blocks = move |_: &ShardStart| Blocks(Arc::clone(&counted));
+    let scheduler =
+        Scheduler::new(config, Arc::new(table), Arc::new(stream.source()), blocks).unwrap();
+    let handle = scheduler.handle();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = runtime.unwrap();
+    runtime.spawn(scheduler.run());
+    until("the worker holds the shard", &|| handle.status().shards.len() == 1);
+    let shard = handle.status().shards[0].shard.clone();
+    stream.put(NewRecord::new("k", "data")).unwrap();
+    let state = || handle.status().shards[0].consumer.state;
+    until("the processor blocks", &|| state() == ConsumerState::Processing);
+    runtime.block_on(async {
+        for _ in 0..20 {
+            handle.pause(&shard).await.unwrap();
+            handle.resume(&shard).await.unwrap();
+        }
+        handle.drain(&shard).await.unwrap();
+    });
+    until("the shard is let go", &|| handle.status().shards.is_empty());
+    assert_eq!(done.load(Ordering::Relaxed), 1, "its batch came to an end");
+    runtime.block_on(handle.shutdown());
 }
 
 /// Holds whoever passes once it is shut, until it is opened.

@@ -83,6 +83,7 @@ enum Step {
     Resting(Reader),
     Reading(BoxFuture<'static, (Reader, Result<ReadOutcome, SourceError>)>),
     Retrying(Option<Reader>),
+    Broken(SourceError),
     Ended(Vec<ChildShard>),
 }
 
@@ -209,7 +210,10 @@ impl Fetcher {
                     }
                     self.step = reader.map_or(Step::Unopened, Step::Resting);
                 }
-                step @ (Step::Closed | Step::Ended(_)) => return self.park(step),
+                Step::Broken(error) if self.queue.is_empty() => {
+                    return Poll::Ready(Fetched::Failed(error));
+                }
+                step @ (Step::Closed | Step::Broken(_) | Step::Ended(_)) => return self.park(step),
             }
         }
     }
@@ -301,7 +305,7 @@ impl Fetcher {
     fn failed(&mut self, reader: Option<Reader>, error: SourceError) -> Fetched {
         self.share.give_back_lent();
         let reader = match &error {
-            SourceError::NotFound(_) | SourceError::Refused(_) => return Fetched::Failed(error),
+            SourceError::NotFound(_) | SourceError::Refused(_) => return self.broken(error),
             SourceError::Expired => None,
             SourceError::Throttled { .. } | SourceError::Unavailable(_) => reader,
         };
@@ -319,6 +323,16 @@ impl Fetcher {
             self.step = Step::Retrying(reader);
         }
         Fetched::Hiccup(error)
+    }
+
+    /// What was read before may be nowhere else any more: it is taken first.
+    fn broken(&mut self, error: SourceError) -> Fetched {
+        if self.queue.is_empty() {
+            return Fetched::Failed(error);
+        }
+        self.share.reader_holds(ReadLimit::NOTHING);
+        self.step = Step::Broken(error);
+        Fetched::Something
     }
 
     /// The next records, at most so many; `None` if none is there. One that cannot be opened

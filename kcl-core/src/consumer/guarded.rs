@@ -51,7 +51,7 @@ impl<F: Future + Unpin> Future for Guarded<'_, F> {
         }
         let call = &mut self.call;
         match catch_unwind(AssertUnwindSafe(|| Pin::new(call).poll(cx))) {
-            Err(panic) => Poll::Ready(Err(Broken::Panicked(text(&*panic)))),
+            Err(panic) => Poll::Ready(Err(Broken::Panicked(panic_text(&*panic)))),
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => self.poll_denied(cx).map(|denied| Err(Broken::Denied(denied))),
         }
@@ -60,10 +60,11 @@ impl<F: Future + Unpin> Future for Guarded<'_, F> {
 
 /// Runs a plain function of the user's.
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| text(&*panic))
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_text(&*panic))
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }

@@ -31,6 +31,7 @@ use crate::source::{ChildShard, SourceError, StreamSource};
 use crate::table::LeaseTable;
 
 pub(crate) use budget::Budget;
+pub(crate) use guarded::panic_text;
 use report::Reporter;
 
 pub use config::{Acks, ConsumerConfig, OutOfBounds, ProcessorKind};

@@ -1,20 +1,25 @@
 //! What follows when a consumer has ended.
 
+use std::sync::Arc;
+
 use kcl_protocol::moves::{Child, Final, receiver};
 use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
 
-use super::ops::{Claim, Done, EndOutcome, LetGo, operation};
+use super::ops::{Claim, Done, EndOutcome, LetGo, NotDropped, operation};
 use super::{After, Again, Control, GaveUp};
 use crate::consumer::{Exit, ExitReason, StopReason};
 use crate::consumers::Stopped;
 use crate::event::{EventKind, HoldReason};
 use crate::hints::{Hint, Told};
+use crate::registration::Registration;
 use crate::scheduler::WorkerError;
 use crate::source::{ChildShard, SourceError};
+use crate::streams::Bound;
+use crate::table::TableError;
 
 impl Control<'_> {
     pub(super) fn on_stopped(&mut self, stopped: Stopped) {
-        let Stopped { key, fence, from, exit } = stopped;
+        let Stopped { key, fence, from, exit, panic } = stopped;
         if let Some((lease, permit, reason, from)) = self.deferred.remove(&key) {
             let after = self.after.remove(&key);
             self.drop_from_ask(after);
@@ -23,6 +28,13 @@ impl Control<'_> {
         }
         let after = self.after.remove(&key);
         let done = exit.as_ref().and_then(progress);
+        if let Some(panic) = panic {
+            tracing::error!(lease = %key, %panic, "the consumer panicked; the shard is yielded");
+            self.drop_from_ask(after);
+            let lease = key.clone();
+            self.registration.observe(EventKind::ConsumerPanicked { lease, fence, panic });
+            return self.pass_on(key, fence, None, from.as_ref());
+        }
         match exit.map(|exit| exit.reason) {
             Some(ExitReason::Ended { children }) => {
                 self.drop_from_ask(after);
@@ -47,17 +59,8 @@ impl Control<'_> {
                 self.pass_on(key, fence, done, from.as_ref());
             }
             Some(ExitReason::SourceFailed(error)) => {
-                tracing::error!(lease = %key, %error, "the shard cannot be read; it is yielded");
                 self.drop_from_ask(after);
-                self.registration.observe(EventKind::SourceFailed {
-                    lease: key.clone(),
-                    error: error.to_string(),
-                });
-                if matches!(error, SourceError::NotFound(_) | SourceError::Refused(_)) {
-                    // Perhaps the stream was made again: the sync asks, and refuses it then.
-                    self.sync_streams();
-                }
-                self.pass_on(key, fence, done, from.as_ref());
+                self.source_failed(NotDropped { key, fence, done, from }, &error);
             }
             Some(ExitReason::StopWorker { error }) => {
                 self.parting_error
@@ -68,6 +71,22 @@ impl Control<'_> {
                     self.leave();
                 }
             }
+        }
+    }
+
+    fn source_failed(&mut self, lease: NotDropped, error: &SourceError) {
+        tracing::error!(lease = %lease.key, %error, "the shard cannot be read");
+        let (key, text) = (lease.key.clone(), error.to_string());
+        self.registration.observe(EventKind::SourceFailed { lease: key, error: text });
+        if matches!(error, SourceError::NotFound(_) | SourceError::Refused(_)) {
+            // Perhaps the stream was made again: the sync asks, and refuses it then.
+            self.sync_streams();
+        }
+        match self.streams.find(&lease.key) {
+            Some(stream) if matches!(error, SourceError::NotFound(_)) => {
+                self.end_if_dropped(lease, stream);
+            }
+            _ => self.pass_on(lease.key, lease.fence, lease.done, lease.from.as_ref()),
         }
     }
 
@@ -164,19 +183,33 @@ impl Control<'_> {
             |child: ChildShard| Child { id: child.id, parents: child.parents, range: child.range };
         let children: Vec<Child> = children.into_iter().map(child).collect();
         self.operations.push(operation(&self.registration, |registration| async move {
-            match registration.end(&key, fence, &children).await? {
-                EndOutcome::Ended => {
-                    registration.observe(EventKind::ShardEnded { lease: key.clone() });
-                    let ready = registration.ready_children(&key, &children).await?;
-                    Ok(Done::Ended { key, ready })
-                }
-                EndOutcome::Back(lease, permit) => {
-                    let outcome = LetGo::Kept(lease, permit);
-                    Ok(Done::LetGo { key, ask: None, outcome })
-                }
-                EndOutcome::Gone => Ok(Done::Ended { key, ready: Vec::new() }),
-            }
+            commit_end(&registration, key, fence, &children).await
         }));
+    }
+
+    /// A shard that the stream has dropped is ended, whatever nobody read of it: its children would
+    /// wait for ever.
+    fn end_if_dropped(&mut self, lease: NotDropped, stream: Arc<Bound>) {
+        if self.busy.insert(lease.key.clone(), Again::No).is_some() {
+            return;
+        }
+        self.operations.push(operation(&self.registration, |registration| async move {
+            let children = stream.children_if_dropped(&registration, &lease.key).await?;
+            let Some(children) = children else { return Ok(Done::NotDropped(lease)) };
+            let NotDropped { key, fence, .. } = lease;
+            registration.observe(EventKind::ShardDropped { lease: key.clone() });
+            commit_end(&registration, key, fence, &children).await
+        }));
+    }
+
+    pub(super) fn not_dropped(&mut self, lease: NotDropped) {
+        let NotDropped { key, fence, done, from } = lease;
+        // Whoever asked meanwhile hears when it is let go.
+        let again = self.busy.remove(&key);
+        self.pass_on(key.clone(), fence, done, from.as_ref());
+        if let (Some(Again::Yes), Some(busy)) = (again, self.busy.get_mut(&key)) {
+            *busy = Again::Yes;
+        }
     }
 
     pub(super) fn ended(&mut self, key: &LeaseKey, ready: Vec<Lease>) {
@@ -184,6 +217,26 @@ impl Control<'_> {
         if self.leaving.is_none() {
             ready.into_iter().for_each(|child| self.take(child, HoldReason::ParentsEnded));
         }
+    }
+}
+
+async fn commit_end(
+    registration: &Registration,
+    key: LeaseKey,
+    fence: Fence,
+    children: &[Child],
+) -> Result<Done, TableError> {
+    match registration.end(&key, fence, children).await? {
+        EndOutcome::Ended => {
+            registration.observe(EventKind::ShardEnded { lease: key.clone() });
+            let ready = registration.ready_children(&key, children).await?;
+            Ok(Done::Ended { key, ready })
+        }
+        EndOutcome::Back(lease, permit) => {
+            let outcome = LetGo::Kept(lease, permit);
+            Ok(Done::LetGo { key, ask: None, outcome })
+        }
+        EndOutcome::Gone => Ok(Done::Ended { key, ready: Vec::new() }),
     }
 }
 

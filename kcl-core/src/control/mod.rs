@@ -227,11 +227,13 @@ impl<'a> Control<'a> {
         if let Some(error) = self.failure.take() {
             return Some(ControlEnd::Failed(error));
         }
-        if self.registration.view().ended.is_some() {
-            return Some(ControlEnd::Over);
-        }
-        self.has_left()
-            .then(|| self.parting_error.take().map_or(ControlEnd::Left, ControlEnd::Failed))
+        let end = match self.registration.view().ended {
+            Some(_) => ControlEnd::Over,
+            None if self.has_left() => ControlEnd::Left,
+            None => return None,
+        };
+        // Fenced while it left, it must not register anew either.
+        Some(self.parting_error.take().map_or(end, ControlEnd::Failed))
     }
 
     fn heartbeat(&self) -> Duration {
@@ -343,6 +345,7 @@ impl<'a> Control<'a> {
             Done::Claimed { key, reason, from, won } => self.claimed(key, reason, from, won),
             Done::LetGo { key, ask, outcome } => self.was_let_go(key, ask, outcome),
             Done::Ended { key, ready } => self.ended(&key, ready),
+            Done::NotDropped(lease) => self.not_dropped(lease),
             Done::Scanned { purpose, leases } => self.scanned(purpose, leases),
             Done::Asker { ask, row } => self.decide_ask(ask, row.as_ref()),
             Done::Asked { ask, sent } => self.asked(ask, sent),

@@ -36,6 +36,8 @@ pub(crate) enum Done {
     /// A shard's end is committed (or the lease is no longer this worker's). `ready` are children
     /// that may start now.
     Ended { key: LeaseKey, ready: Vec<Lease> },
+    /// A shard that could not be read is not known to be gone.
+    NotDropped(NotDropped),
     /// A scan of the leases; `None` if it failed for good.
     Scanned { purpose: super::ScanFor, leases: BTreeMap<LeaseKey, Lease> },
     /// Another worker's row, for deciding its ask.
@@ -54,6 +56,15 @@ pub(crate) enum Done {
     Failed(TableError),
     /// Nothing follows.
     Nothing,
+}
+
+/// A lease that is to be passed on.
+pub(crate) struct NotDropped {
+    pub(crate) key: LeaseKey,
+    pub(crate) fence: Fence,
+    pub(crate) done: Option<Final>,
+    /// From whom it came, if somebody had it.
+    pub(crate) from: Option<WorkerId>,
 }
 
 /// What became of a lease that was let go.

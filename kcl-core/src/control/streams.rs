@@ -9,6 +9,7 @@ use super::Control;
 use super::ops::{Done, operation};
 use crate::event::EventKind;
 use crate::handle::{StreamAnswer, StreamError};
+use crate::limits::BINDING_TRIES;
 use crate::scheduler::WorkerError;
 use crate::streams::{Bound, StreamRequest};
 
@@ -29,8 +30,16 @@ impl Control<'_> {
             return answer(to, Err(error));
         }
         let settings = Arc::clone(&self.settings);
-        self.operations.push(operation(&self.registration, |_| async move {
-            let bound = settings.binding(true).bind(&request).await;
+        self.operations.push(operation(&self.registration, |registration| async move {
+            let binding = settings.binding(true);
+            let mut bound = binding.bind(&request).await;
+            for attempt in 1..BINDING_TRIES {
+                if !bound.as_ref().is_err_and(WorkerError::is_transient) {
+                    break;
+                }
+                registration.pause(attempt).await;
+                bound = binding.bind(&request).await;
+            }
             Ok(Done::Bound { bound, answer: to })
         }));
     }

@@ -81,6 +81,9 @@ impl EventKind {
             Self::LeaseReleased { lease } => write!(f, "let {lease} go"),
             Self::Revoked { lease } => write!(f, "{lease} was revoked"),
             Self::ShardEnded { lease } => write!(f, "committed the end of {lease}"),
+            Self::ShardDropped { lease } => {
+                write!(f, "the stream has dropped {lease} before it was read to its end")
+            }
             Self::SourceFailed { lease, error } => write!(f, "cannot read {lease}: {error}"),
             Self::LeaseRowDeleted { lease } => write!(f, "row of {lease} was deleted by hand"),
             _ => self.of_a_consumer(f),
@@ -91,6 +94,9 @@ impl EventKind {
         match self {
             Self::ConsumerStarted { lease, fence, checkpoint } => {
                 write!(f, "starts {lease} at fence {fence} from {checkpoint}")
+            }
+            Self::ConsumerPanicked { lease, panic, .. } => {
+                write!(f, "the consumer of {lease} panicked: {panic}")
             }
             Self::BatchStarted { lease, span, .. } => write!(f, "{lease} is given {span}"),
             Self::BatchEnded { lease, span, outcome, .. } => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kcl_protocol::shard_sync::{ListedShard, SyncPlan, goes_by, plan_sync};
+use kcl_protocol::shard_sync::{ListedShard, SyncPlan, children_of_dropped, goes_by, plan_sync};
 use kcl_protocol::{
     Checkpoint, HashKeyRange, Lease, LeaseKey, LeaseWrite, Rules, ShardId, StreamName, StreamRow,
     StreamStart, StreamWrite,
@@ -77,4 +77,23 @@ fn whoever_comes_later_goes_by_the_row_that_stands() {
     let stands = stream(StreamStart::AtTimestamp(5), true);
     assert_eq!(goes_by(mine.clone(), Some(stands.clone()), Rules::ALL), stands);
     assert_eq!(goes_by(mine.clone(), None, Rules::ALL), mine);
+}
+
+#[test]
+fn a_shard_is_dropped_if_a_later_one_took_its_hash_keys_and_it_is_not_listed() {
+    let all = HashKeyRange::FULL;
+    let children = |shard: &str, range, listed: &[ListedShard]| {
+        let children = children_of_dropped(&ShardId::from(shard), range, listed)?;
+        Some(children.iter().map(|child| child.id.as_str().to_owned()).collect::<Vec<_>>())
+    };
+    let halves = [listed("c", &["b"]), listed("d", &["b"])];
+    assert_eq!(children("b", all, &halves), Some(vec!["c".to_owned(), "d".to_owned()]));
+    assert_eq!(children("a", all, &halves), Some(vec![]), "its children are dropped too");
+    assert_eq!(children("e", all, &halves), None, "a listing from before the shard");
+    assert_eq!(children("b", all, &[]), None);
+    let with_it = [listed("b", &[]), listed("c", &["b"])];
+    assert_eq!(children("b", all, &with_it), None, "it is still listed");
+    let [low, high] = [HashKeyRange::new(0, 9), HashKeyRange::new(10, 19)].map(Option::unwrap);
+    let elsewhere = [ListedShard { range: high, ..listed("c", &[]) }];
+    assert_eq!(children("b", low, &elsewhere), None, "nobody took its hash keys");
 }

@@ -227,6 +227,26 @@ async fn a_shard_not_found_is_a_failure_and_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_before_a_source_failed_for_good_is_delivered_first() {
+    let mut world = World::new();
+    world.config.batch_records = 1;
+    world.shelf.put(1..=3);
+    let slow = |called: Called| async move {
+        if let Called::Records(..) = called {
+            tokio::time::sleep(secs(1)).await;
+        }
+        Ok(())
+    };
+    let running = world.start(slow);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let error = SourceError::NotFound("shard".into());
+    world.shelf.fail(error.clone());
+    let exit = running.task.await.unwrap();
+    assert_eq!(exit.reason, ExitReason::SourceFailed(error));
+    assert_eq!(exit.acked, at(3), "{:?}", world.calls());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_reply_repeats_the_same_value_under_the_same_ordinal() {
     let world = World::new();
     world.table.fail(Fault::ReplyLost);
