@@ -263,6 +263,24 @@ async fn many_who_seal_at_once_make_one_data_key_and_no_nonce_comes_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_who_seal_while_the_ring_is_away_hear_so_at_once() {
+    let ring = Counting::new();
+    let sealer = Arc::new(Sealer::new(ring.clone(), "s", clock()));
+    ring.is_away.store(true, Ordering::SeqCst);
+    let seal = || {
+        let sealer = Arc::clone(&sealer);
+        tokio::spawn(async move { sealer.seal(&"k".into(), b"x").await })
+    };
+    let tasks: Vec<_> = (0..50).map(|_| seal()).collect();
+    for task in tasks {
+        assert!(task.await.unwrap().is_err_and(|error| error.is_transient()));
+    }
+    assert_eq!(ring.counts().0, 1, "one asked for all");
+    ring.is_away.store(false, Ordering::SeqCst);
+    assert!(seal().await.unwrap().is_ok(), "who comes later asks anew");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_opener_asks_the_ring_once_an_hour_for_each_data_key() {
     let (ring, clock) = (Counting::new(), Arc::new(TokioClock::starting_at(0)));
     let opener = Opener::new(ring.clone(), "s", clock.clone());

@@ -62,6 +62,23 @@ pub async fn check(url: &str) {
     assert!(changed.as_ref().is_err_and(|error| !error.is_transient()), "{changed:?}");
     println!("a changed data key is refused");
 
+    for wrapped in [0_u16, 7_000] {
+        let start = 4 + 3 + first.len();
+        let mut forged = old[..start].to_vec();
+        forged.extend(wrapped.to_be_bytes());
+        forged.extend(vec![7; usize::from(wrapped) + 200]);
+        let forged = opener(&one, "orders").open(&key, &forged.into()).await;
+        assert!(matches!(forged, Err(OpenError::Ring(KeyRingError::Refused(_)))), "{forged:?}");
+    }
+    println!("no data key of a length that KMS does not make is waited for");
+
+    let short = client.generate_data_key().key_id(&first).number_of_bytes(16);
+    let short = short.encryption_context("kcl:stream", "orders").send().await.expect("it is made");
+    let short = short.ciphertext_blob.expect("it is wrapped").into_inner();
+    let short = one.unwrap(&first, &short, "orders").await.map(drop);
+    assert!(matches!(short, Err(KeyRingError::Refused(_))), "{short:?}");
+    println!("a data key of another length is refused");
+
     let nobody = Arc::new(KmsKeyRing::new(self::client("http://127.0.0.1:9"), &first));
     let away = opener(&nobody, "orders").open(&key, &old).await;
     assert!(away.as_ref().is_err_and(OpenError::is_transient), "{away:?}");

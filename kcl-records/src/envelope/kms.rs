@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
@@ -14,6 +15,11 @@ use super::{DataKey, KeyRing, KeyRingError, NewKey};
 
 /// The encryption context that binds a data key to its stream; key policies can ask for it.
 const CONTEXT: &str = "kcl:stream";
+
+/// Bytes of a wrapped key that KMS takes
+/// (<https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>). Whoever may put
+/// records may put others into them.
+const WRAPPED_BYTES: RangeInclusive<usize> = 1..=6144;
 
 /// Data keys made and unwrapped by AWS KMS.
 ///
@@ -70,11 +76,15 @@ impl KeyRing for KmsKeyRing {
         if !self.trusted.contains(key_id) {
             return Err(KeyRingError::UnknownKey(key_id.to_owned()));
         }
+        if !WRAPPED_BYTES.contains(&wrapped.len()) {
+            let why = format!("KMS wraps no data key in {} bytes", wrapped.len());
+            return Err(KeyRingError::Refused(why));
+        }
         let request = self.client.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
         let request = request.encryption_context(CONTEXT, stream);
         let opened = request.send().await.map_err(|error| classify(&error, key_id))?;
         let key = opened.plaintext.and_then(|key| DataKey::from_bytes(key.as_ref()));
-        key.ok_or_else(|| odd("no data key of 32 bytes"))
+        key.ok_or_else(|| KeyRingError::Refused("the data key has not 32 bytes".to_owned()))
     }
 }
 
@@ -103,6 +113,8 @@ fn by_code(code: &str, message: &str, key: &str) -> KeyRingError {
             let why = "the data key was wrapped by another key, or for another stream";
             KeyRingError::Refused(why.to_owned())
         }
+        // A repeat of the same request is as wrong.
+        "ValidationException" => KeyRingError::Refused(format!("{code}: {message}")),
         _ => KeyRingError::Unavailable(format!("{code}: {message}")),
     }
 }
@@ -117,7 +129,8 @@ mod tests {
         for code in codes.into_iter().chain(["ThrottlingException", "KMSInternalException"]) {
             assert!(matches!(by_code(code, "m", "k"), KeyRingError::Unavailable(_)), "{code}");
         }
-        for code in ["InvalidCiphertextException", "IncorrectKeyException"] {
+        let refused = ["InvalidCiphertextException", "IncorrectKeyException"];
+        for code in refused.into_iter().chain(["ValidationException"]) {
             assert!(matches!(by_code(code, "m", "k"), KeyRingError::Refused(_)), "{code}");
         }
         assert_eq!(by_code("NotFoundException", "m", "k"), KeyRingError::UnknownKey("k".into()));

@@ -1,6 +1,6 @@
 //! The producer's side.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
@@ -21,9 +21,12 @@ pub struct Sealer {
     clock: Arc<dyn Clock>,
     rotation: Rotation,
     current: Mutex<Option<Current>>,
-    /// Held while a data key is made, so that many callers make one.
-    making: tokio::sync::Mutex<()>,
+    /// The turn of whoever makes a data key, so that many callers make one.
+    turn: Mutex<Weak<Turn>>,
 }
+
+/// One asks the ring, and all who wait hear why there is no data key; nothing yet, or if there is.
+type Turn = tokio::sync::Mutex<Option<SealError>>;
 
 /// How long a data key is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Sealer {
             clock,
             rotation: Rotation::default(),
             current: Mutex::default(),
-            making: tokio::sync::Mutex::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -107,17 +110,41 @@ impl Sealer {
         if let Some(sealed) = self.try_seal(key, data) {
             return sealed;
         }
-        let turn = self.making.lock().await;
-        // Whoever had the turn before may have made one.
-        let sealing = match self.take() {
-            Some(sealing) => sealing,
-            None => self.renew().await?,
+        let turn = self.turn();
+        let mut refusal = turn.lock().await;
+        // Whoever was here before may have made one, or have waited for an answer in vain.
+        let sealing = match (self.take(), &*refusal) {
+            (Some(sealing), _) => sealing,
+            (None, Some(refused)) => return Err(refused.clone()),
+            (None, None) => match self.renew().await {
+                Ok(sealing) => sealing,
+                Err(refused) => {
+                    // Who comes from now on asks anew.
+                    *self.next_turn() = Weak::new();
+                    *refusal = Some(refused.clone());
+                    return Err(refused);
+                }
+            },
         };
-        drop(turn);
+        drop(refusal);
         sealing.seal(&self.stream, key, data)
     }
 
-    /// Seals with the data key at hand; `None` if one must be made first by [`Sealer::seal`].
+    fn turn(&self) -> Arc<Turn> {
+        let mut next = self.next_turn();
+        next.upgrade().unwrap_or_else(|| {
+            let turn = Arc::new(Turn::default());
+            *next = Arc::downgrade(&turn);
+            turn
+        })
+    }
+
+    fn next_turn(&self) -> MutexGuard<'_, Weak<Turn>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seals with the data key at hand; `None` if there is none or it is used up: one must be made
+    /// first by [`Sealer::seal`].
     pub fn try_seal(&self, key: &PartitionKey, data: &[u8]) -> Option<Result<Bytes, SealError>> {
         self.take().map(|sealing| sealing.seal(&self.stream, key, data))
     }
