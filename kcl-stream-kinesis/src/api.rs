@@ -1,6 +1,8 @@
 //! What the readers ask of the service, apart from how it is asked. The AWS client is one
 //! implementation; a simulation has another, since the client does not run on its clock.
 
+use std::time::Duration;
+
 use kcl_core::{ChildShard, ReadFrom, Record, Shard, SourceError, StreamDescription, async_trait};
 use kcl_protocol::{SequenceNumber, ShardId};
 
@@ -40,13 +42,13 @@ pub trait KinesisApi: Send + Sync + 'static {
     /// Subscribes the source's consumer to a shard.
     ///
     /// # Errors
-    /// [`SourceError::Throttled`] while another subscription of the consumer is too young to be
+    /// [`SubscriptionError::InUse`] while another subscription of the consumer is too young to be
     /// taken over; [`SourceError::NotFound`] for an unknown shard.
     async fn subscribe(
         &self,
         shard: &ShardId,
         from: ReadFrom,
-    ) -> Result<Box<dyn Subscription>, SourceError>;
+    ) -> Result<Box<dyn Subscription>, SubscriptionError>;
 }
 
 /// Events of one shard, as they come.
@@ -55,8 +57,26 @@ pub trait Subscription: Send {
     /// The next event; `None` once the service has ended the subscription.
     ///
     /// # Errors
-    /// Ends the subscription. [`SourceError::Throttled`]: another one took over.
-    async fn next(&mut self) -> Result<Option<Event>, SourceError>;
+    /// Ends the subscription. [`SubscriptionError::InUse`]: another one took over.
+    async fn next(&mut self) -> Result<Option<Event>, SubscriptionError>;
+}
+
+/// Why there is no subscription, or no more of it.
+#[derive(Debug)]
+pub enum SubscriptionError {
+    /// The consumer has another subscription to the shard.
+    InUse {
+        /// A hint of how long to wait.
+        retry_after: Duration,
+    },
+    /// As for any request.
+    Other(SourceError),
+}
+
+impl From<SourceError> for SubscriptionError {
+    fn from(error: SourceError) -> Self {
+        Self::Other(error)
+    }
 }
 
 /// What one read brought.

@@ -13,7 +13,7 @@ use kcl_protocol::{ShardId, hash};
 
 use crate::api::KinesisApi;
 use crate::counters::{Counting, SourceCounters};
-use crate::fan_out::{FanOutReader, Troubles};
+use crate::fan_out::{FanOutReader, Recent, Troubles};
 use crate::options::{Builder, Way};
 use crate::pace::Intervals;
 use crate::polling::PollingReader;
@@ -28,8 +28,8 @@ use crate::stream_ref::StreamRef;
 /// **Fan-out** ([`Builder::fan_out`]): an open reader has one subscription, replaced before the
 /// service ends it. A shard and consumer have one subscription at a time: a second reader takes
 /// it from the first, which gets [`SourceError::Throttled`] and takes it back when it is asked
-/// again. Within 5 s of the last subscription the service refuses another; a shard that moves
-/// twice within so short a time waits for that long.
+/// again. Within 5 s of the last subscription the service refuses another: a reader of this source
+/// that is opened within them waits, and so does a shard that moves twice within so short a time.
 #[derive(Clone)]
 pub struct KinesisSource {
     pub(crate) api: Arc<dyn KinesisApi>,
@@ -41,6 +41,7 @@ pub struct KinesisSource {
     pub(crate) counting: Counting,
     pub(crate) rolls: Rolls,
     pub(crate) troubles: Troubles,
+    pub(crate) recent: Recent,
 }
 
 impl KinesisSource {
@@ -74,13 +75,20 @@ impl KinesisSource {
         parent: &ShardId,
     ) -> Result<Vec<ChildShard>, SourceError> {
         let shards = self.counted(self.api.list_shards().await)?;
+        let is_listed = shards.iter().any(|shard| shard.id == *parent);
         let children = shards.into_iter().filter(|shard| shard.parents.contains(parent));
         let children: Vec<_> = children
             .map(|shard| ChildShard { id: shard.id, parents: shard.parents, range: shard.range })
             .collect();
-        if children.is_empty() {
-            // Closed, and the listing does not show yet what follows.
-            let why = format!("shard {parent} is closed, its children are not listed");
+        // A split makes two, a merge one of two parents. Short of that, the listing does not show
+        // yet all that follows; one that is past the shard itself shows what is left of it.
+        let are_all = match &children[..] {
+            [] => false,
+            [only] => only.parents.len() == 2 || !is_listed,
+            _ => true,
+        };
+        if !are_all {
+            let why = format!("shard {parent} is closed, its children are not listed yet");
             return Err(SourceError::Unavailable(why));
         }
         Ok(children)

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use kcl_core::{Clock, ReadFrom, ReadOutcome, SourceError, StreamSource};
+use kcl_core::{Clock, ReadFrom, ReadOutcome, Shard, SourceError, StreamSource};
 use kcl_stream_kinesis::api::{Event, Page};
 use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
 use crate::pushed::{LIMIT, first_shard};
-use crate::scripted::{Scripted, Tells, child, event, record, throttled};
+use crate::scripted::{Scripted, Tells, child, event, listed, record, throttled};
 
 /// The end of the shard, where nothing can be listed.
 async fn ends(is_pushed: bool) {
@@ -21,7 +21,7 @@ async fn ends(is_pushed: bool) {
     };
     let pages = [page(1, Some("further"), Vec::new()), page(2, None, vec![child()])];
     service.pages.lock().unwrap().extend(pages);
-    let unlisted = || SourceError::Refused("nobody may list".into());
+    let unlisted = || Err(SourceError::Refused("nobody may list".into()));
     service.listings.lock().unwrap().extend([unlisted(), unlisted()]);
     let source = if is_pushed { service.pushed(1) } else { service.polled() };
     let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
@@ -44,6 +44,52 @@ async fn the_children_of_a_polled_shard_are_those_its_last_page_names() {
 #[tokio::test(start_paused = true)]
 async fn the_children_of_a_pushed_shard_are_those_its_last_event_names() {
     ends(true).await;
+}
+
+/// The last page, which names no children.
+fn closed_page() -> Page {
+    Page { records: Vec::new(), behind_millis: 0, next: None, children: Vec::new() }
+}
+
+/// The children that are told of the first shard by the first listing that has them all; those
+/// before are to be taken for unfinished.
+async fn children_by(is_pushed: bool, listings: &[Vec<Shard>]) -> Vec<String> {
+    let last = Event { records: Vec::new(), passed: None, ..event(1) };
+    let service = Scripted::new(Tells::These(vec![last]));
+    service.pages.lock().unwrap().push_back(Ok(closed_page()));
+    service.listings.lock().unwrap().extend(listings.iter().cloned().map(Ok));
+    let source = if is_pushed { service.pushed(1) } else { service.polled() };
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    for unfinished in &listings[..listings.len() - 1] {
+        let told = reader.next(LIMIT).await;
+        assert!(matches!(told, Err(SourceError::Unavailable(_))), "{unfinished:?}: {told:?}");
+    }
+    let ReadOutcome::ShardEnd { children } = reader.next(LIMIT).await.unwrap() else { panic!() };
+    children.into_iter().map(|child| child.id.as_str().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_is_asked_for_again_until_it_has_all_children() {
+    let parent = || listed(0, &[]);
+    let split = [
+        vec![parent()],
+        vec![parent(), listed(1, &[0])],
+        vec![parent(), listed(1, &[0]), listed(2, &[0])],
+    ];
+    let merge = [vec![parent(), listed(1, &[])], vec![parent(), listed(2, &[0, 1])]];
+    for is_pushed in [false, true] {
+        let of_split = children_by(is_pushed, &split).await;
+        assert_eq!(of_split, ["shardId-000000000001", "shardId-000000000002"]);
+        assert_eq!(children_by(is_pushed, &merge).await, ["shardId-000000000002"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_shard_past_retention_the_children_are_those_that_are_left() {
+    let left = [vec![listed(2, &[0])]];
+    for is_pushed in [false, true] {
+        assert_eq!(children_by(is_pushed, &left).await, ["shardId-000000000002"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,7 +123,7 @@ async fn whatever_is_refused_for_the_rate_is_counted() {
     service.iterators.lock().unwrap().push_back(throttled());
     assert!(polled.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
     assert_eq!(polled.counters().throttled, 1, "an iterator");
-    service.listings.lock().unwrap().push_back(throttled());
+    service.listings.lock().unwrap().push_back(Err(throttled()));
     assert!(polled.list_shards().await.is_err());
     assert_eq!(polled.counters().throttled, 2, "a listing");
     let mut reader = polled.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
@@ -87,12 +133,11 @@ async fn whatever_is_refused_for_the_rate_is_counted() {
     service.iterators.lock().unwrap().push_back(throttled());
     assert!(reader.next(LIMIT).await.is_err());
     assert_eq!(polled.counters().throttled, 4, "an iterator in place of a lost one");
-    let closed = Page { records: Vec::new(), behind_millis: 0, next: None, children: Vec::new() };
-    service.pages.lock().unwrap().push_back(Ok(closed));
-    service.listings.lock().unwrap().push_back(throttled());
+    service.pages.lock().unwrap().push_back(Ok(closed_page()));
+    service.listings.lock().unwrap().push_back(Err(throttled()));
     assert!(reader.next(LIMIT).await.is_err());
     assert_eq!(polled.counters().throttled, 5, "the shards that follow");
-    service.subscriptions.lock().unwrap().push_back(throttled());
+    service.subscriptions.lock().unwrap().push_back(throttled().into());
     assert!(pushed.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
     assert_eq!(pushed.counters().throttled, 1, "a subscription");
 }

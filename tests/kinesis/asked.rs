@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
 use crate::pushed::{LIMIT, first_shard};
-use crate::scripted::{Scripted, Tells, event, record, throttled};
+use crate::scripted::{Scripted, Tells, event, in_use, record, throttled};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,7 +87,7 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
     let count = |word: &str| log.text().matches(word).count();
     for round in 1..=2 {
         let lost = SourceError::Unavailable("a reset connection".into());
-        let failures = [throttled(), throttled(), lost, throttled()];
+        let failures = [in_use(), in_use(), lost.into(), in_use()];
         service.subscriptions.lock().unwrap().extend(failures);
         for _ in 0..4 {
             assert!(source.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
@@ -98,6 +98,39 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
         reader.next(LIMIT).await.unwrap();
         assert_eq!(count("subscribed again"), round);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_subscription_is_blamed_for_what_it_does_alone() {
+    let (log, _logging) = Log::of_this_thread(LevelFilter::WARN);
+    let service = Scripted::new(Tells::Every(SECOND));
+    for (refusal, is_blamed) in [(throttled().into(), false), (in_use(), true)] {
+        service.subscriptions.lock().unwrap().push_back(refusal);
+        let source = service.pushed(1);
+        let refused = source.open(&first_shard(), ReadFrom::TrimHorizon).await.err().unwrap();
+        assert!(matches!(refused, SourceError::Throttled { .. }), "{refused:?}");
+        assert_eq!(source.counters().throttled, 1);
+        assert_eq!(log.text().contains("two applications use one consumer"), is_blamed);
+        assert!(log.text().contains("WARN"), "{}", log.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_in_place_of_a_young_one_waits_until_the_service_takes_it_and_says_nothing() {
+    let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
+    let service = Scripted::new(Tells::Every(SECOND));
+    let source = service.pushed(1);
+    for _ in 0..4 {
+        // Dropped, as by a worker whose batch has failed.
+        let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+        reader.next(LIMIT).await.unwrap();
+    }
+    let begun: Vec<_> = service.seen.lock().unwrap().subscribed.iter().map(|it| it.0).collect();
+    for pair in begun.windows(2) {
+        let apart = pair[1].since(pair[0]);
+        assert!((5 * SECOND..6 * SECOND).contains(&apart), "{apart:?}");
+    }
+    assert_eq!((source.counters().throttled, log.text().as_str()), (0, ""));
 }
 
 #[tokio::test(start_paused = true)]

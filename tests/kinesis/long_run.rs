@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 use crate::on_engine::{OnEngine, Rolls};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Read on for so long after the last record: each subscription is renewed in it, and readers are
+/// closed and opened again.
+const AFTERWARDS: Duration = Duration::from_secs(600);
 const KEYS: u64 = 16;
 const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 /// Unix milliseconds at the start.
@@ -149,7 +152,8 @@ impl Day {
         }
     }
 
-    /// Reads everything, parents before children, until every key has as many as were put.
+    /// Reads everything, parents before children, until every key has as many as were put, and on
+    /// for a while: what repeats the last records comes after them.
     async fn read(self: Arc<Self>, put: impl Future<Output = u64>) -> u64 {
         let mut readers = JoinSet::new();
         let mut ended = BTreeSet::new();
@@ -159,14 +163,17 @@ impl Day {
             readers.spawn(Arc::clone(&self).follow(shard.number.id()));
         }
         let mut put = std::pin::pin!(put);
-        let mut all = None;
+        let (mut all, mut until) = (None, None);
         loop {
             let is_all = |count: u64| {
                 let seen = self.seen.lock().unwrap();
                 seen.values().map(|numbers| numbers.len() as u64).sum::<u64>() >= count * KEYS
             };
             if let Some(count) = all.filter(|count| is_all(*count)) {
-                return count;
+                let now = self.clock.monotonic();
+                if now >= *until.get_or_insert(now + AFTERWARDS) {
+                    return count;
+                }
             }
             tokio::select! { biased;
                 end = readers.join_next() => {

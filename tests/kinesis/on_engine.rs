@@ -11,7 +11,7 @@ use kcl_core::{
     Clock, ReadFrom, ReadLimit, Shard, SourceError, StreamDescription, StreamSource, TokioClock,
     async_trait,
 };
-use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
+use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription, SubscriptionError};
 use kcl_stream_local::{Pushed, ShardIterator, ShardNumber, Stream, Subscription as Pushes};
 use tokio::sync::oneshot;
 
@@ -128,15 +128,15 @@ impl KinesisApi for OnEngine {
         &self,
         shard: &ShardId,
         from: ReadFrom,
-    ) -> Result<Box<dyn Subscription>, SourceError> {
+    ) -> Result<Box<dyn Subscription>, SubscriptionError> {
         self.clock.sleep(Duration::from_millis(3)).await;
         self.trouble()?;
-        let pushes = self.stream.subscribe(shard, from)?;
+        let pushes = self.stream.subscribe(shard, from).map_err(SourceError::from)?;
         let now = self.clock.monotonic();
         let (taken_over, told) = oneshot::channel();
         let mut given = self.given.lock().unwrap();
         if given.get(shard).is_some_and(|before| now.since(before.at) < SAFE) {
-            return Err(SourceError::Throttled { retry_after: Duration::from_secs(1) });
+            return Err(SubscriptionError::InUse { retry_after: Duration::from_secs(1) });
         }
         if let Some(before) = given.insert(shard.clone(), Given { at: now, taken_over }) {
             let _ = before.taken_over.send(());
@@ -144,7 +144,7 @@ impl KinesisApi for OnEngine {
         drop(given);
         if self.rolls.one_in(30) {
             // Given, and the answer is lost.
-            return Err(SourceError::Unavailable("a lost answer".into()));
+            return Err(SourceError::Unavailable("a lost answer".into()).into());
         }
         let (clock, rolls) = (self.clock, Arc::clone(&self.rolls));
         Ok(Box::new(Events { pushes, until: now + LIFE, clock, rolls, taken_over: told }))
@@ -161,17 +161,17 @@ struct Events {
 
 #[async_trait]
 impl Subscription for Events {
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+    async fn next(&mut self) -> Result<Option<Event>, SubscriptionError> {
         if self.rolls.one_in(200) {
-            return Err(SourceError::Unavailable("a broken connection".into()));
+            return Err(SourceError::Unavailable("a broken connection".into()).into());
         }
         let idle_until = self.clock.monotonic() + IDLE_EVENT;
         let pushed = tokio::select! { biased;
             _ = &mut self.taken_over => {
-                return Err(SourceError::Throttled { retry_after: SAFE });
+                return Err(SubscriptionError::InUse { retry_after: SAFE });
             }
             () = self.clock.sleep_until(self.until) => return Ok(None),
-            pushed = self.pushes.next(LIMIT) => Some(pushed?),
+            pushed = self.pushes.next(LIMIT) => Some(pushed.map_err(SourceError::from)?),
             () = self.clock.sleep_until(idle_until) => None,
         };
         Ok(Some(match pushed {

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use kcl_core::{ReadFrom, SourceError, StreamSource};
+use kcl_core::protocol::Moment;
+use kcl_core::{Clock, ReadFrom, SourceError, StreamSource, async_trait};
 use kcl_producer::{KinesisSink, PutSink, SinkError, SinkRecord};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::local;
+use crate::local::{self, Forward};
 use crate::pushed::{LIMIT, first_shard};
 
 /// An operation in small letters, and the status and body of its answer.
@@ -41,6 +42,29 @@ const CONSUMER: Answer = (
         "ConsumerARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/app:1700000000",
         "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}}"#,
 );
+
+const REGISTERED: Answer = (
+    "registerstreamconsumer",
+    "400 Bad Request",
+    r#"{"__type": "ResourceInUseException", "message": "it is there already"}"#,
+);
+
+/// Whoever sleeps sets it forward.
+#[derive(Clone, Default)]
+struct Skipping(Forward);
+
+#[async_trait]
+impl Clock for Skipping {
+    fn monotonic(&self) -> Moment {
+        self.0.monotonic()
+    }
+    fn wall_millis(&self) -> u64 {
+        self.0.wall_millis()
+    }
+    async fn sleep_until(&self, moment: Moment) {
+        self.0.by(moment.since(self.monotonic()));
+    }
+}
 
 struct Service {
     url: String,
@@ -151,6 +175,19 @@ async fn each_request_on_the_way_to_a_subscription_is_made_once_wherever_it_fail
         "describestreamsummary describestreamconsumer subscribetoshard",
     ];
     assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_registered_and_not_to_be_seen_is_asked_for_twice_a_second_at_most() {
+    let service = Service::with(&[SUMMARY, NO_CONSUMER, REGISTERED]).await;
+    let clock = Skipping::default();
+    let builder = KinesisSource::builder(local::client_of(&service.url), "s");
+    let builder = builder.clock(Arc::new(clock.clone())).fan_out(FanOut::register("app"));
+    let begun = clock.monotonic();
+    is_told_at_once(builder.build().describe().await.err());
+    let (asked, seconds) = (service.asked().len() as u64, clock.monotonic().since(begun).as_secs());
+    assert!(seconds > 30, "it gives up after {seconds} s");
+    assert!(asked <= 4 + 2 * seconds, "{asked} requests in {seconds} s");
 }
 
 fn record() -> SinkRecord {

@@ -72,10 +72,13 @@ async fn a_subscription_of_the_same_consumer_takes_over_and_the_first_goes_on_wh
     put(&client, 0, &[0]).await;
     let mut first = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
     assert_eq!(take(&mut *first, 1).await, [0]);
-    let early = source.open(&first_shard(), ReadFrom::TrimHorizon).await;
+    // Of another worker: the source that has the first knows to wait.
+    let other = KinesisSource::builder(client.clone(), "s").clock(Arc::new(clock.clone()));
+    let other = other.fan_out(FanOut::register("app")).build();
+    let early = other.open(&first_shard(), ReadFrom::TrimHorizon).await;
     assert!(matches!(early.err(), Some(SourceError::Throttled { .. })), "too young to be ended");
     clock.by(Duration::from_secs(5));
-    let mut second = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let mut second = other.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
     put(&client, 0, &[1]).await;
     assert_eq!(take(&mut *second, 2).await, [0, 1]);
     let ended = loop {
@@ -121,6 +124,29 @@ async fn workers_that_start_together_register_one_consumer() {
     let by_arn = KinesisSource::builder(client, "s").fan_out(FanOut::arn(arn)).build();
     by_arn.describe().await.unwrap();
     by_arn.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_beside_twenty_other_consumers_says_why_it_waits_and_succeeds_once_there_is_room() {
+    let endpoint = local::endpoint(1).await;
+    let client = local::client(&endpoint);
+    let source = KinesisSource::builder(client.clone(), "s").fan_out(FanOut::register("app"));
+    let source = source.build();
+    for number in 0..20 {
+        let other = client.register_stream_consumer().stream_arn(ARN);
+        other.consumer_name(format!("other-{number}")).send().await.unwrap();
+    }
+    for _ in 0..2 {
+        let refused = source.describe().await.unwrap_err();
+        assert!(refused.is_transient(), "somebody may make room: {refused:?}");
+        for said in ["LimitExceededException", "consumer app of", "20"] {
+            assert!(refused.to_string().contains(said), "{refused}");
+        }
+    }
+    let leaves = client.deregister_stream_consumer().stream_arn(ARN).consumer_name("other-7");
+    leaves.send().await.unwrap();
+    source.describe().await.unwrap();
+    assert!(source.open(&first_shard(), ReadFrom::TrimHorizon).await.is_ok());
 }
 
 #[tokio::test]

@@ -9,10 +9,8 @@ use kcl_core::{
     ChildShard, Clock, ReadFrom, Record, Shard, SourceError, StreamDescription, TokioClock,
     async_trait,
 };
-use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription};
+use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription, SubscriptionError};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
-
-use crate::pushed::first_shard;
 
 /// What a subscription tells.
 pub enum Tells {
@@ -36,15 +34,24 @@ pub struct Scripted {
     pub clock: TokioClock,
     pub seen: Arc<Mutex<Seen>>,
     pub tells: Mutex<Tells>,
-    /// Subscriptions, iterators, pages and listings that fail first.
-    pub subscriptions: Mutex<VecDeque<SourceError>>,
+    /// Subscriptions and iterators that fail first.
+    pub subscriptions: Mutex<VecDeque<SubscriptionError>>,
     pub iterators: Mutex<VecDeque<SourceError>>,
-    pub listings: Mutex<VecDeque<SourceError>>,
+    /// Listings and pages that come first.
+    pub listings: Mutex<VecDeque<Result<Vec<Shard>, SourceError>>>,
     pub pages: Mutex<VecDeque<Result<Page, SourceError>>>,
 }
 
+/// How long a subscription is safe from the next.
+const SAFE: Duration = Duration::from_secs(5);
+
 pub fn throttled() -> SourceError {
     SourceError::Throttled { retry_after: Duration::from_secs(1) }
+}
+
+/// Another subscription is too young to be taken over.
+pub fn in_use() -> SubscriptionError {
+    SubscriptionError::InUse { retry_after: Duration::from_secs(1) }
 }
 
 /// A record with this number.
@@ -67,8 +74,15 @@ pub fn event(number: u128) -> Event {
 
 /// A shard that follows.
 pub fn child() -> ChildShard {
-    let parents = [first_shard()].into();
-    ChildShard { id: ShardId::new("shardId-000000000001"), parents, range: HashKeyRange::FULL }
+    let Shard { id, parents, range, .. } = listed(1, &[0]);
+    ChildShard { id, parents, range }
+}
+
+/// A shard as a listing has it: its number, and those of its parents.
+pub fn listed(number: u32, parents: &[u32]) -> Shard {
+    let id = |number: &u32| ShardId::new(format!("shardId-{number:012}"));
+    let (parents, range) = (parents.iter().map(id).collect(), HashKeyRange::FULL);
+    Shard { id: id(&number), parents, range, is_open: true, tip: None }
 }
 
 impl Scripted {
@@ -102,7 +116,7 @@ impl Scripted {
     }
 }
 
-fn scripted<T>(failures: &Mutex<VecDeque<SourceError>>, usual: T) -> Result<T, SourceError> {
+fn scripted<T, E>(failures: &Mutex<VecDeque<E>>, usual: T) -> Result<T, E> {
     failures.lock().unwrap().pop_front().map_or(Ok(usual), Err)
 }
 
@@ -113,9 +127,7 @@ impl KinesisApi for Scripted {
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        let (parents, range) = (Default::default(), HashKeyRange::FULL);
-        let shard = Shard { id: first_shard(), parents, range, is_open: true, tip: None };
-        scripted(&self.listings, vec![shard])
+        self.listings.lock().unwrap().pop_front().unwrap_or_else(|| Ok(vec![listed(0, &[])]))
     }
 
     async fn iterator(&self, _: &ShardId, _: ReadFrom) -> Result<String, SourceError> {
@@ -136,9 +148,14 @@ impl KinesisApi for Scripted {
         &self,
         _: &ShardId,
         from: ReadFrom,
-    ) -> Result<Box<dyn Subscription>, SourceError> {
+    ) -> Result<Box<dyn Subscription>, SubscriptionError> {
         scripted(&self.subscriptions, ())?;
-        self.seen.lock().unwrap().subscribed.push((self.clock.monotonic(), from));
+        let now = self.clock.monotonic();
+        let mut seen = self.seen.lock().unwrap();
+        if seen.subscribed.last().is_some_and(|(at, _)| now.since(*at) < SAFE) {
+            return Err(in_use());
+        }
+        seen.subscribed.push((now, from));
         let (clock, seen) = (self.clock, Arc::clone(&self.seen));
         Ok(match &mut *self.tells.lock().unwrap() {
             Tells::Every(time) => Box::new(Endless { every: *time, clock, seen }),
@@ -155,7 +172,7 @@ struct Endless {
 
 #[async_trait]
 impl Subscription for Endless {
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+    async fn next(&mut self) -> Result<Option<Event>, SubscriptionError> {
         if !self.every.is_zero() {
             self.clock.sleep(self.every).await;
         }
@@ -169,7 +186,7 @@ struct Few(VecDeque<Event>);
 
 #[async_trait]
 impl Subscription for Few {
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+    async fn next(&mut self) -> Result<Option<Event>, SubscriptionError> {
         match self.0.pop_front() {
             Some(event) => Ok(Some(event)),
             None => std::future::pending().await,

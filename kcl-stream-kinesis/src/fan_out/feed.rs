@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{ReadFrom, SourceError};
+use kcl_protocol::ShardId;
 use kcl_protocol::retry::spread;
-use kcl_protocol::{Moment, ShardId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::api::{Event, Subscription};
+use crate::api::{Event, Subscription, SubscriptionError};
 use crate::limits::{RENEW_AFTER, RENEW_SPREAD, SILENCE, STALL};
 use crate::source::KinesisSource;
 
@@ -23,7 +23,7 @@ pub(super) enum Told {
     Subscribed,
     Event(Event),
     /// The last that is told.
-    Failed(SourceError),
+    Failed(SubscriptionError),
 }
 
 pub(super) struct Feed {
@@ -42,21 +42,19 @@ impl Drop for Feed {
 }
 
 impl Feed {
-    /// Subscribes, not before a moment.
-    pub fn start(
-        source: &KinesisSource,
-        shard: &ShardId,
-        from: ReadFrom,
-        not_before: Moment,
-    ) -> Self {
+    /// Subscribes, as soon as the last subscription may be replaced.
+    pub fn start(source: &KinesisSource, shard: &ShardId, from: ReadFrom) -> Self {
         let (tell, told) = mpsc::channel(1);
         let asks = Arc::new(Semaphore::new(0));
         let asked = Arc::clone(&asks);
         let (source, shard) = (source.clone(), shard.clone());
         let task = tokio::spawn(async move {
-            source.clock.sleep_until(not_before).await;
+            source.clock.sleep_until(source.recent.not_before(&shard)).await;
             match source.api.subscribe(&shard, from).await {
-                Ok(subscription) => Pump { source, tell, asked }.run(subscription).await,
+                Ok(subscription) => {
+                    source.recent.subscribed(&shard, source.clock.monotonic());
+                    Pump { source, tell, asked }.run(subscription).await;
+                }
                 Err(error) => drop(tell.send(Told::Failed(error)).await),
             }
         });
@@ -123,6 +121,6 @@ impl Pump {
     }
 }
 
-fn silent(time: Duration) -> SourceError {
-    SourceError::Unavailable(format!("a subscription without an event for {time:?}"))
+fn silent(time: Duration) -> SubscriptionError {
+    SourceError::Unavailable(format!("a subscription without an event for {time:?}")).into()
 }

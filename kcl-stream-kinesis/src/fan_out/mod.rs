@@ -2,9 +2,11 @@
 
 mod feed;
 mod reader;
+mod recent;
 mod troubles;
 
 pub(crate) use reader::FanOutReader;
+pub(crate) use recent::Recent;
 pub(crate) use troubles::Troubles;
 
 /// Which consumer of the stream a source is. One application uses one; two that share one take

@@ -4,11 +4,10 @@ use kcl_core::{
     ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, async_trait,
 };
 use kcl_protocol::retry::spread;
-use kcl_protocol::{Moment, Position, ShardId};
+use kcl_protocol::{Position, ShardId};
 
 use super::feed::{Feed, Told};
-use crate::api::Event;
-use crate::limits::SUBSCRIPTION_SAFE;
+use crate::api::{Event, SubscriptionError};
 use crate::source::KinesisSource;
 use crate::spare::Spare;
 
@@ -29,8 +28,6 @@ pub(crate) struct FanOutReader {
     /// Everything before was told.
     from: ReadFrom,
     feed: Option<Feed>,
-    /// No subscription before: the service would refuse it.
-    not_before: Moment,
     spare: Spare,
     end: End,
     /// The last event brought the reader to the tip, and `CaughtUp` was not answered since.
@@ -47,11 +44,10 @@ impl FanOutReader {
         from: ReadFrom,
     ) -> Result<Self, SourceError> {
         let mut reader = Self {
-            feed: Some(Feed::start(&source, &shard, from, Moment::default())),
+            feed: Some(Feed::start(&source, &shard, from)),
             source,
             shard,
             from,
-            not_before: Moment::default(),
             spare: Spare::default(),
             end: End::Open,
             owes_tip: false,
@@ -74,10 +70,7 @@ impl FanOutReader {
 
     fn take_in(&mut self, told: Told) -> Result<(), SourceError> {
         match told {
-            Told::Subscribed => {
-                self.not_before = self.source.clock.monotonic() + SUBSCRIPTION_SAFE;
-                Ok(())
-            }
+            Told::Subscribed => Ok(()),
             Told::Event(event) => {
                 self.arrived(event);
                 Ok(())
@@ -90,19 +83,20 @@ impl FanOutReader {
     }
 
     /// Counts it, and says once that something is wrong, however often it is.
-    fn troubled(&self, error: SourceError) -> SourceError {
-        let is_throttled = matches!(error, SourceError::Throttled { .. });
+    fn troubled(&self, error: SubscriptionError) -> SourceError {
+        let is_in_use = matches!(error, SubscriptionError::InUse { .. });
         let error = match error {
-            SourceError::Throttled { retry_after } => {
+            SubscriptionError::InUse { retry_after }
+            | SubscriptionError::Other(SourceError::Throttled { retry_after }) => {
                 self.source.counting.throttled();
                 // Two that take the shard from each other do not meet each time.
                 let retry_after = spread(retry_after, self.source.rolls.next());
                 SourceError::Throttled { retry_after }
             }
-            error => error,
+            SubscriptionError::Other(error) => error,
         };
         let shard = &self.shard;
-        match (self.source.troubles.begin(shard), is_throttled) {
+        match (self.source.troubles.begin(shard), is_in_use) {
             (true, true) => tracing::warn!(
                 %shard,
                 "the consumer has another subscription to the shard; waiting for it to end. If it \
@@ -170,8 +164,7 @@ impl ShardReader for FanOutReader {
             }
             let Some(feed) = &mut self.feed else {
                 self.source.counting.reopened();
-                let (source, shard) = (&self.source, &self.shard);
-                self.feed = Some(Feed::start(source, shard, self.from, self.not_before));
+                self.feed = Some(Feed::start(&self.source, &self.shard, self.from));
                 continue;
             };
             match feed.next().await {

@@ -5,7 +5,7 @@ use aws_sdk_kinesis::types::ConsumerStatus;
 use kcl_core::{Clock, SourceError};
 use tokio::sync::Mutex;
 
-use super::errors::classify;
+use super::errors::{classify, classify_registering};
 use crate::fan_out::FanOut;
 use crate::limits::{REGISTERING_LOOK, REGISTERING_LOOKS};
 
@@ -88,6 +88,7 @@ async fn registered(
     stream_arn: &str,
     name: &str,
 ) -> Result<String, SourceError> {
+    let mut has_registered = false;
     for _ in 0..REGISTERING_LOOKS {
         match look(client, stream_arn, name).await {
             Ok(Described { arn, status: ConsumerStatus::Active }) => return Ok(arn),
@@ -96,7 +97,13 @@ async fn registered(
                 return Err(SourceError::Unavailable(why));
             }
             Ok(_) => clock.sleep(REGISTERING_LOOK).await,
-            Err(SourceError::NotFound(_)) => register(client, stream_arn, name).await?,
+            Err(SourceError::NotFound(_)) => {
+                // Said to be there and not to be seen: asked at once, it would be said without end.
+                if std::mem::replace(&mut has_registered, true) {
+                    clock.sleep(REGISTERING_LOOK).await;
+                }
+                register(client, stream_arn, name).await?;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -122,7 +129,9 @@ async fn register(client: &Client, stream_arn: &str, name: &str) -> Result<(), S
         {
             Ok(())
         }
-        Err(error) => Err(classify(&error, &format!("consumer {name} of {stream_arn}"))),
+        Err(error) => {
+            Err(classify_registering(&error, &format!("consumer {name} of {stream_arn}")))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError as EventErro
 use kcl_core::SourceError;
 use kcl_core::causes::in_one_line;
 
+use crate::api::SubscriptionError;
 use crate::limits::{REFUSED_PAUSE, TAKEN_OVER_PAUSE, THROTTLE_PAUSE};
 
 /// Sorts an error of a request about `what`.
@@ -31,17 +32,35 @@ where
 
 /// Sorts an error of a new subscription. In use is a subscription that is too young to be taken
 /// over: of the worker that had the shard before, as a rule.
-pub(super) fn classify_subscribe<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+pub(super) fn classify_subscribe<E>(
+    error: &SdkError<E, HttpResponse>,
+    what: &str,
+) -> SubscriptionError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match error.as_service_error().and_then(ProvideErrorMetadata::code) {
-        Some(IN_USE) => SourceError::Throttled { retry_after: REFUSED_PAUSE },
-        _ => classify(error, what),
+        Some(IN_USE) => SubscriptionError::InUse { retry_after: REFUSED_PAUSE },
+        _ => classify(error, what).into(),
     }
 }
 
 const IN_USE: &str = "ResourceInUseException";
+const ABOVE_LIMIT: &str = "LimitExceededException";
+
+/// Sorts an error of registering a consumer. Above a limit are the consumers of the stream, as a
+/// rule, and not the rate: nobody would hear of a throttle what there is to do.
+pub(super) fn classify_registering<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error.as_service_error() {
+        Some(told) if told.code() == Some(ABOVE_LIMIT) => {
+            unavailable(ABOVE_LIMIT, what, told.message().unwrap_or_default())
+        }
+        _ => classify(error, what),
+    }
+}
 
 /// Sorts an error of a page of a listing: a token that has expired is got anew with the first page.
 pub(super) fn classify_listing<E>(error: &SdkError<E, HttpResponse>, what: &str) -> SourceError
@@ -58,22 +77,20 @@ where
 
 /// Sorts an error that ended a subscription. Whether shard, consumer or stream is gone, the next
 /// subscription tells.
-pub(super) fn classify_event<R>(error: &SdkError<EventError, R>, what: &str) -> SourceError
+pub(super) fn classify_event<R>(error: &SdkError<EventError, R>, what: &str) -> SubscriptionError
 where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let Some(told) = error.as_service_error() else {
-        return SourceError::Unavailable(in_one_line(error));
+        return SourceError::Unavailable(in_one_line(error)).into();
     };
     let (code, message) = (event_code(told), told.message().unwrap_or_default());
     if code == IN_USE {
-        return SourceError::Throttled { retry_after: TAKEN_OVER_PAUSE };
+        return SubscriptionError::InUse { retry_after: TAKEN_OVER_PAUSE };
     }
     match by_code(code, 200, what, message) {
-        SourceError::NotFound(_) | SourceError::Expired => {
-            SourceError::Unavailable(format!("{code} for {what}: {message}"))
-        }
-        error => error,
+        SourceError::NotFound(_) | SourceError::Expired => unavailable(code, what, message).into(),
+        error => error.into(),
     }
 }
 
@@ -89,20 +106,36 @@ fn event_code(error: &EventError) -> &str {
     }
 }
 
+fn unavailable(code: &str, what: &str, message: &str) -> SourceError {
+    SourceError::Unavailable(format!("{code} for {what}: {message}"))
+}
+
+/// Has all codes that the client would try again by itself (aws-runtime, `retries/classifiers.rs`)
+/// but those of EC2 and of transactions: its retries are off.
 fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
     match code {
         "ExpiredIteratorException" => SourceError::Expired,
         "ResourceNotFoundException" => SourceError::NotFound(what.to_owned()),
-        "ProvisionedThroughputExceededException"
-        | "LimitExceededException"
+        ABOVE_LIMIT
+        | "ProvisionedThroughputExceededException"
         | "KMSThrottlingException"
+        | "Throttling"
         | "ThrottlingException"
-        | "RequestLimitExceeded" => SourceError::Throttled { retry_after: THROTTLE_PAUSE },
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "BandwidthLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "SlowDown" => throttled(code, what, message),
         IN_USE
         | "InternalFailureException"
         | "ExpiredTokenException"
         | "ExpiredToken"
-        | "RequestExpired" => SourceError::Unavailable(format!("{code} for {what}: {message}")),
+        | "RequestExpired"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => unavailable(code, what, message),
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
@@ -114,11 +147,18 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
              DescribeStreamConsumer, RegisterStreamConsumer and SubscribeToShard, and check this \
              machine's clock ({code}: {message})"
         )),
-        _ if status >= 500 => {
-            SourceError::Unavailable(format!("{status} {code} for {what}: {message}"))
+        _ if status == 429 => throttled(code, what, message),
+        _ if status == 408 || status >= 500 => {
+            unavailable(&format!("{status} {code}"), what, message)
         }
         _ => SourceError::Refused(format!("{what}: {code}: {message}")),
     }
+}
+
+/// The error has no room for the reason.
+fn throttled(code: &str, what: &str, message: &str) -> SourceError {
+    tracing::debug!(code, what, message, "refused for the rate");
+    SourceError::Throttled { retry_after: THROTTLE_PAUSE }
 }
 
 #[cfg(test)]
@@ -143,6 +183,40 @@ mod tests {
         let refused = sort("InvalidArgumentException", 400).to_string();
         assert!(refused.contains("shard s") && refused.contains("why"), "{refused}");
     }
+
+    #[test]
+    fn what_the_client_would_try_again_by_itself_is_tried_again() {
+        let sort = |code, status| by_code(code, status, "shard s", "why");
+        for code in [
+            "ProvisionedThroughputExceededException",
+            "LimitExceededException",
+            "KMSThrottlingException",
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "RequestLimitExceeded",
+            "TooManyRequestsException",
+            "BandwidthLimitExceeded",
+            "PriorRequestNotComplete",
+            "SlowDown",
+        ] {
+            assert!(matches!(sort(code, 400), SourceError::Throttled { .. }), "{code}");
+        }
+        for code in ["RequestTimeout", "RequestTimeoutException"] {
+            assert!(matches!(sort(code, 400), SourceError::Unavailable(_)), "{code}");
+        }
+        // Of a load balancer or proxy on the way, which has no code or its own.
+        for code in ["", "Unknown"] {
+            assert!(matches!(sort(code, 429), SourceError::Throttled { .. }), "{code}");
+            for status in [408, 500, 502, 503, 504] {
+                assert!(matches!(sort(code, status), SourceError::Unavailable(_)), "{status}");
+            }
+            assert!(matches!(sort(code, 400), SourceError::Refused(_)), "{code}");
+        }
+    }
+
     #[test]
     fn a_listing_whose_token_has_expired_is_tried_again_and_one_that_is_refused_is_not() {
         let answer = || HttpResponse::new(400.try_into().unwrap(), "".into());

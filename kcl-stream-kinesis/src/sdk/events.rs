@@ -2,11 +2,11 @@
 
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::SubscribeToShardEventStream;
-use kcl_core::{SourceError, async_trait};
+use kcl_core::async_trait;
 
 use super::decode;
 use super::errors::classify_event;
-use crate::api::{Event, Subscription};
+use crate::api::{Event, Subscription, SubscriptionError};
 
 pub(super) struct Events {
     pub answer: SubscribeToShardOutput,
@@ -16,11 +16,11 @@ pub(super) struct Events {
 
 #[async_trait]
 impl Subscription for Events {
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+    async fn next(&mut self) -> Result<Option<Event>, SubscriptionError> {
         loop {
             match self.answer.event_stream.recv().await {
                 Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
-                    return decode::event(event).map(Some);
+                    return Ok(Some(decode::event(event)?));
                 }
                 // A kind of event that this version does not know tells nothing of the shard.
                 Ok(Some(_)) => {}

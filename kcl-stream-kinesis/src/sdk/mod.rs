@@ -15,7 +15,7 @@ use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, StreamDescript
 use kcl_core::{Clock, ReadFrom, Shard, SourceError, StreamDescription, async_trait};
 use kcl_protocol::{ShardId, StreamName};
 
-use crate::api::{KinesisApi, Page, Subscription};
+use crate::api::{KinesisApi, Page, Subscription, SubscriptionError};
 use crate::stream_ref::{StreamRef, account_of};
 pub(crate) use consumer::Consumer;
 use errors::{classify, classify_subscribe};
@@ -213,7 +213,7 @@ impl KinesisApi for SdkApi {
         &self,
         shard: &ShardId,
         from: ReadFrom,
-    ) -> Result<Box<dyn Subscription>, SourceError> {
+    ) -> Result<Box<dyn Subscription>, SubscriptionError> {
         let consumer = self.consumer_arn().await?;
         let (kind, sequence, time) = place(from);
         let place = StartingPosition::builder()
@@ -229,20 +229,19 @@ impl KinesisApi for SdkApi {
             .shard_id(shard.as_str())
             .starting_position(place);
         let what = self.shard_named(shard);
-        match request.send().await {
-            Ok(answer) => Ok(Box::new(Events { answer, what })),
-            Err(error) => match (classify_subscribe(&error, &what), &self.consumer) {
-                // The service says the same of shard and consumer.
-                (SourceError::NotFound(what), Some(known)) => {
-                    match self.explained(SourceError::NotFound(what)).await {
-                        SourceError::NotFound(what) => {
-                            Err(known.missing(&self.client, &consumer, what).await)
-                        }
-                        recreated => Err(recreated),
-                    }
-                }
-                (error, _) => Err(self.explained(error).await),
+        let error = match request.send().await {
+            Ok(answer) => return Ok(Box::new(Events { answer, what })),
+            Err(error) => match classify_subscribe(&error, &what) {
+                SubscriptionError::Other(error) => error,
+                in_use @ SubscriptionError::InUse { .. } => return Err(in_use),
             },
-        }
+        };
+        Err(match (self.explained(error).await, &self.consumer) {
+            // The service says the same of shard and consumer.
+            (SourceError::NotFound(what), Some(known)) => {
+                known.missing(&self.client, &consumer, what).await.into()
+            }
+            (error, _) => error.into(),
+        })
     }
 }
