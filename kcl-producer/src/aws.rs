@@ -176,14 +176,23 @@ where
     }
 }
 
+/// Has all codes that the client would try again by itself: its retries are off.
 fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
     let why = format!("{code} for stream {stream}: {message}");
     match code {
         "ProvisionedThroughputExceededException"
         | "LimitExceededException"
         | "KMSThrottlingException"
+        | "Throttling"
         | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
         | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "BandwidthLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "SlowDown"
         | "ResourceInUseException"
         | "ExpiredTokenException"
         | "ExpiredToken"
@@ -202,8 +211,10 @@ fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
             "the stream does not exist in this account and region; check its name, the region, and \
              whose the credentials are ({why})"
         )),
-        // The service failed somewhere between taking the request and answering it.
-        _ if status >= 500 => SinkError::Unknown(format!("{status} {why}")),
+        _ if status == 429 => SinkError::NotNow(format!("{status} {why}")),
+        // Somebody failed between taking the request and answering it.
+        "RequestTimeout" | "RequestTimeoutException" => SinkError::Unknown(why),
+        _ if status == 408 || status >= 500 => SinkError::Unknown(format!("{status} {why}")),
         _ => SinkError::Never(why),
     }
 }
@@ -218,6 +229,10 @@ mod tests {
         let not_now = |error| matches!(error, SinkError::NotNow(_));
         assert!(not_now(sort("ProvisionedThroughputExceededException", 400)));
         assert!(not_now(sort("ExpiredTokenException", 400)));
+        assert!(not_now(sort("SlowDown", 400)) && not_now(sort("RequestThrottled", 400)));
+        assert!(not_now(sort("", 429)), "a proxy on the way");
+        assert!(matches!(sort("RequestTimeout", 400), SinkError::Unknown(_)));
+        assert!(matches!(sort("", 408), SinkError::Unknown(_)));
         assert!(matches!(sort("InternalFailure", 500), SinkError::Unknown(_)));
         assert!(matches!(sort("", 503), SinkError::Unknown(_)));
         assert!(matches!(sort("ResourceNotFoundException", 400), SinkError::Never(_)));

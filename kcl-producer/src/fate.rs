@@ -95,7 +95,7 @@ pub enum NotAccepted {
     #[error("{0}")]
     NotSealed(String),
     /// No room now; only from `try_put`.
-    #[error("the producer's memory or queue is full: try again later, or wait with put")]
+    #[error("the producer's memory is full: try again later, or wait with put")]
     Full,
     /// The producer was shut down, or its runtime ended.
     #[error("the producer was shut down: make a new one")]

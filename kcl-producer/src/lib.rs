@@ -23,6 +23,7 @@ mod aws;
 mod core;
 mod fate;
 mod hot;
+mod inbox;
 pub mod limits;
 mod metrics;
 mod options;
@@ -32,6 +33,7 @@ mod sealing;
 mod shard_map;
 mod sink;
 mod task;
+mod wrapping;
 
 #[cfg(feature = "aws")]
 pub use aws::KinesisSink;

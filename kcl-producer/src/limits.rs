@@ -21,8 +21,9 @@ pub const MEMORY_BYTES: usize = 16 << 20;
 /// Bytes counted for a record besides its data and key: its entry, its key's queue, the channel
 /// of its fate, and the heads of their heap blocks.
 pub const OVERHEAD_BYTES: usize = 256;
-/// Records that wait between callers and the producer's task; the rest wait in `put`.
-pub const QUEUE: usize = 1024;
+/// Records between callers and the producer's task for which room is kept at all times. There may
+/// be more, within the producer's memory.
+pub const INBOX_RECORDS: usize = 1024;
 /// How long one record is tried again, unless told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a record waits for others to share its request, unless told otherwise: half of what

@@ -30,7 +30,7 @@ pub struct ProducerMetrics {
     pub stream_records: u64,
     /// Records of the stream that were refused because a rate was used up.
     pub throttled_stream_records: u64,
-    /// Records of the stream that were refused for another reason.
+    /// Records of the stream that were refused for another reason, or lost one by one.
     pub refused_stream_records: u64,
     /// Requests that failed as a whole.
     pub failed_requests: u64,
@@ -123,7 +123,9 @@ impl Counters {
     pub(crate) fn refused(&self, refusal: &Refusal) {
         match refusal {
             Refusal::Throttled(_) => add(&self.throttled_stream_records, 1),
-            Refusal::NotNow(_) | Refusal::Never(_) => add(&self.refused_stream_records, 1),
+            Refusal::NotNow(_) | Refusal::Never(_) | Refusal::Unknown(_) => {
+                add(&self.refused_stream_records, 1);
+            }
         }
     }
     pub(crate) fn request_failed(&self, error: &SinkError) {

@@ -15,10 +15,12 @@ pub struct ProducerOptions {
     /// Bytes of records it holds at most, each counted with 256 bytes of overhead. Default 16 MiB.
     /// `put` waits while they are used up. A single larger record is taken alone.
     pub memory_bytes: usize,
-    /// How long one record is tried again after it was taken. Every record is tried at least once.
-    /// Default 60 s.
+    /// How long one record is tried again after it was taken. Every record is tried at least once,
+    /// except one whose patience ended while it waited behind others of its key, or of its shard
+    /// where keys are not kept apart: once one of them fails it is given up too. Default 60 s.
     pub patience: Duration,
-    /// Delays after refusals, for each shard; after whole requests that failed, for all. Default
+    /// Delays after refusals, for each shard; after whole requests that failed, for all. They grow
+    /// while a shard refuses half of a request or more, and shrink while it refuses less. Default
     /// 20 ms, doubling up to 1 s, each spread over its upper half.
     pub backoff: Backoff,
     /// How long a record waits for others to share its request; zero sends at once. Default: what
@@ -64,7 +66,8 @@ pub enum Aggregation {
     #[default]
     Off,
     /// In the format of the Kinesis Producer Library, which readers must take apart. A record that
-    /// finds no others to share with is put as it is.
+    /// finds no others to share with is put as it is, unless its data begins like an aggregate:
+    /// then it is put inside one, so that readers do not look into it.
     Kpl {
         /// Bytes of one aggregate at most. A single larger record is put as it is.
         bytes: usize,

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kcl_core::{Clock, PartitionKey, SystemClock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::core::{Core, Taken};
 use crate::fate::{Delivery, NotAccepted, PutFailure, Receipt};
 use crate::hot::{HotShard, HotWindow};
-use crate::limits::{OVERHEAD_BYTES, QUEUE};
+use crate::inbox::{Ending, Inbox, Receiver};
+use crate::limits::OVERHEAD_BYTES;
 use crate::metrics::{Counters, ProducerMetrics};
-use crate::options::ProducerOptions;
+use crate::options::{Aggregation, ProducerOptions};
 use crate::record::NewRecord;
 use crate::sealing::Sealing;
 use crate::sink::PutSink;
-use crate::task::{self, Command};
+use crate::task::Task;
+use crate::wrapping;
 
 /// Puts records on a stream. Cloning gives another handle on the same producer.
 ///
@@ -26,18 +28,25 @@ use crate::task::{self, Command};
 #[derive(Clone)]
 pub struct Producer {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Command>,
     ended: watch::Receiver<Option<Shutdown>>,
 }
 
 struct Shared {
     sink: Arc<dyn PutSink>,
+    aggregation: Aggregation,
     memory_bytes: u32,
     budget: Arc<Semaphore>,
+    inbox: Arc<Inbox>,
     counters: Arc<Counters>,
     hot: Arc<Mutex<HotWindow>>,
     clock: Arc<dyn Clock>,
     sealing: Sealing,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.inbox.close(Ending::Closed);
+    }
 }
 
 /// How a shutdown went. Every record has its fate either way.
@@ -105,7 +114,7 @@ impl Builder {
     /// Outside a tokio runtime.
     pub fn start(self) -> Producer {
         let Self { sink, options, clock, sealing } = self;
-        let limits = sink.limits();
+        let (limits, aggregation) = (sink.limits(), options.aggregation);
         let counters = Arc::<Counters>::default();
         let hot = Arc::new(Mutex::new(HotWindow::new(options.hot_window)));
         let memory_bytes = options.memory_bytes.clamp(1, Semaphore::MAX_PERMITS);
@@ -113,16 +122,26 @@ impl Builder {
         let budget = Arc::new(Semaphore::new(memory_bytes as usize));
         let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let core = Core::new(options, limits, Arc::clone(&counters), Arc::clone(&hot), seed);
-        let (queue, received) = mpsc::channel(QUEUE);
+        let inbox = Inbox::new(Arc::clone(&budget), Arc::clone(&counters));
+        let received = Receiver::new(Arc::clone(&inbox));
         let (ending, ended) = watch::channel(None);
-        let task =
-            task::Task::new(core, Arc::clone(&sink), Arc::clone(&clock), Arc::clone(&budget));
+        let task = Task::new(core, Arc::clone(&sink), Arc::clone(&clock));
         tokio::spawn(async move {
             let outcome = task.run(received).await;
             ending.send_replace(Some(outcome));
         });
-        let shared = Shared { sink, memory_bytes, budget, counters, hot, clock, sealing };
-        Producer { shared: Arc::new(shared), queue, ended }
+        let shared = Shared {
+            sink,
+            aggregation,
+            memory_bytes,
+            budget,
+            inbox,
+            counters,
+            hot,
+            clock,
+            sealing,
+        };
+        Producer { shared: Arc::new(shared), ended }
     }
 }
 
@@ -165,12 +184,11 @@ impl Producer {
     pub async fn put_record(&self, record: NewRecord) -> Result<Delivery, NotAccepted> {
         self.check(&record)?;
         let record = self.shared.sealing.seal(record).await?;
-        self.check(&record)?;
+        self.check_sent(&record)?;
         let budget = Arc::clone(&self.shared.budget);
         let memory = budget.acquire_many_owned(self.cost(&record)).await;
         let memory = memory.map_err(|_| NotAccepted::Closed)?;
-        let room = self.queue.reserve().await.map_err(|_| NotAccepted::Closed)?;
-        Ok(self.hand_over(record, memory, room))
+        self.hand_over(record, memory)
     }
 
     /// Takes a record in if there is room for it now.
@@ -179,21 +197,16 @@ impl Producer {
     /// As [`Producer::put`], and `Full`.
     pub fn try_put(&self, record: NewRecord) -> Result<Delivery, NotAccepted> {
         use tokio::sync::TryAcquireError;
-        use tokio::sync::mpsc::error::TrySendError;
         self.check(&record)?;
         let record = self.shared.sealing.try_seal(record)?;
-        self.check(&record)?;
+        self.check_sent(&record)?;
         let budget = Arc::clone(&self.shared.budget);
         let memory = budget.try_acquire_many_owned(self.cost(&record));
         let memory = memory.map_err(|error| match error {
             TryAcquireError::NoPermits => NotAccepted::Full,
             TryAcquireError::Closed => NotAccepted::Closed,
         })?;
-        let room = self.queue.try_reserve().map_err(|error| match error {
-            TrySendError::Full(()) => NotAccepted::Full,
-            TrySendError::Closed(()) => NotAccepted::Closed,
-        })?;
-        Ok(self.hand_over(record, memory, room))
+        self.hand_over(record, memory)
     }
 
     /// Puts a record and waits for its receipt.
@@ -208,27 +221,31 @@ impl Producer {
     }
 
     /// Sends what waits without lingering, and returns once every record taken in before has its
-    /// fate. At once if the producer has ended.
+    /// fate: at once if the producer has ended. Puts that are not through yet do not count.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing for the records.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.queue.send(Command::Flush(done)).await.is_ok() {
-            // An error means that the producer ended, and told every fate.
-            let _ = flushed.await;
+        self.shared.inbox.flush(done);
+        if flushed.await.is_err() {
+            // It is being shut down, or has ended: then it tells every fate.
+            self.end().await;
         }
     }
 
     /// Takes nothing more in, for any handle, flushes, and ends. What has no fate `within` this
-    /// time gets one then. Later calls wait for the first one.
+    /// time gets one then. Later calls wait for the first one. A put that still waits for room is
+    /// refused.
     ///
     /// # Cancel safety
     /// Once polled, the shutdown goes on if the future is dropped.
     pub async fn shutdown(&self, within: Duration) -> Shutdown {
-        let deadline = self.shared.clock.monotonic() + within;
-        // Without a place in the queue it has ended already.
-        let _ = self.queue.send(Command::ShutDown(deadline)).await;
+        self.shared.inbox.close(Ending::By(self.shared.clock.monotonic() + within));
+        self.end().await
+    }
+
+    async fn end(&self) -> Shutdown {
         let mut ended = self.ended.clone();
         let outcome = ended.wait_for(Option::is_some).await;
         outcome.ok().and_then(|outcome| *outcome).unwrap_or(Shutdown::Stopped)
@@ -255,6 +272,17 @@ impl Producer {
         record.validate(self.shared.sink.limits().record_bytes)
     }
 
+    /// The same, of a record as it is sent.
+    fn check_sent(&self, record: &NewRecord) -> Result<(), NotAccepted> {
+        self.check(record)?;
+        match self.shared.aggregation {
+            Aggregation::Off => Ok(()),
+            Aggregation::Kpl { .. } => {
+                wrapping::check(record, self.shared.sink.limits().record_bytes)
+            }
+        }
+    }
+
     /// Its share of the memory.
     fn cost(&self, record: &NewRecord) -> u32 {
         let cost = u32::try_from(record.size_bytes() + OVERHEAD_BYTES);
@@ -265,12 +293,10 @@ impl Producer {
         &self,
         record: NewRecord,
         memory: OwnedSemaphorePermit,
-        room: mpsc::Permit<'_, Command>,
-    ) -> Delivery {
+    ) -> Result<Delivery, NotAccepted> {
         let (done, fate) = oneshot::channel();
-        self.shared.counters.accepted(record.size_bytes());
         let hash_key = record.hash_key();
-        room.send(Command::Put(Taken { record, hash_key, done, memory: Some(memory) }));
-        Delivery(fate)
+        self.shared.inbox.put(Taken { record, hash_key, done, memory: Some(memory) })?;
+        Ok(Delivery(fate))
     }
 }

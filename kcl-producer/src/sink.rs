@@ -114,7 +114,7 @@ pub struct Placed {
     pub sequence: SequenceNumber,
 }
 
-/// Why one record was not put; it is not in the stream.
+/// Why one record has no place. But for `Unknown` it is not in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The shard's rate is used up: again later.
@@ -123,13 +123,15 @@ pub enum Refusal {
     NotNow(String),
     /// It will be refused the next time too.
     Never(String),
+    /// It may be in the stream or not, whatever became of the others of its request.
+    Unknown(String),
 }
 
 impl Refusal {
     /// The sink's words.
     pub fn why(&self) -> &str {
         match self {
-            Self::Throttled(why) | Self::NotNow(why) | Self::Never(why) => why,
+            Self::Throttled(why) | Self::NotNow(why) | Self::Never(why) | Self::Unknown(why) => why,
         }
     }
 }

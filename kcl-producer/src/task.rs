@@ -5,21 +5,14 @@ use std::sync::Arc;
 
 use kcl_core::protocol::Moment;
 use kcl_core::{Clock, Shard};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::core::{Core, FlightId, Taken};
-use crate::limits::{LONGEST_DELAY, QUEUE};
+use crate::core::{Core, FlightId};
+use crate::inbox::{Command, Ending, Receiver};
+use crate::limits::LONGEST_DELAY;
 use crate::producer::Shutdown;
 use crate::sink::{Outcome, PutSink, SinkError};
-
-/// What handles ask for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Put(Taken),
-    Flush(oneshot::Sender<()>),
-    ShutDown(Moment),
-}
 
 /// What a call of the sink brought.
 enum Answer {
@@ -31,60 +24,47 @@ pub(crate) struct Task {
     core: Core,
     sink: Arc<dyn PutSink>,
     clock: Arc<dyn Clock>,
-    budget: Arc<Semaphore>,
     /// Calls of the sink under way, each in a task of its own: as many as the options say, and one
     /// listing.
     calls: JoinSet<Answer>,
     /// The request each of them carries; none for a listing.
     carried: HashMap<Id, Option<FlightId>>,
-    deadline: Option<Moment>,
-    is_closed: bool,
+    /// As the inbox said last.
+    ending: Ending,
 }
 
 impl Task {
-    pub(crate) fn new(
-        core: Core,
-        sink: Arc<dyn PutSink>,
-        clock: Arc<dyn Clock>,
-        budget: Arc<Semaphore>,
-    ) -> Self {
-        Self {
-            core,
-            sink,
-            clock,
-            budget,
-            calls: JoinSet::new(),
-            carried: HashMap::new(),
-            deadline: None,
-            is_closed: false,
-        }
+    pub(crate) fn new(core: Core, sink: Arc<dyn PutSink>, clock: Arc<dyn Clock>) -> Self {
+        let (calls, carried) = (JoinSet::new(), HashMap::new());
+        Self { core, sink, clock, calls, carried, ending: Ending::Open }
     }
 
-    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Shutdown {
-        let mut received = Vec::with_capacity(QUEUE);
+    pub(crate) async fn run(mut self, inbox: Receiver) -> Shutdown {
+        let mut received = Vec::new();
         let clock = Arc::clone(&self.clock);
         loop {
             let now = clock.monotonic();
             self.send(now);
-            if self.is_closed && self.core.is_idle() {
+            let is_open = self.ending == Ending::Open;
+            if !is_open && self.core.is_idle() {
                 return Shutdown::Flushed;
             }
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
-                return self.abandon(&mut queue).await;
+            let deadline = match self.ending {
+                Ending::By(deadline) => Some(deadline),
+                Ending::Open | Ending::Closed => None,
+            };
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                // Everything that came in was taken from the inbox with the deadline.
+                let (never_put, unknown) = self.core.abandon();
+                return Shutdown::DeadlineReached { never_put, unknown };
             }
             // With nobody left to say anything it looks for itself now and then.
-            let alone = self.is_closed.then_some(now + LONGEST_DELAY);
-            let due = [self.core.next_due(now), self.deadline, alone].into_iter().flatten().min();
+            let alone = (!is_open).then_some(now + LONGEST_DELAY);
+            let due = [self.core.next_due(now), deadline, alone].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 Some(ended) = self.calls.join_next_with_id() => self.land(ended),
-                count = queue.recv_many(&mut received, QUEUE), if !self.is_closed => {
-                    self.is_closed = count == 0;
-                    let now = clock.monotonic();
-                    for command in received.drain(..) {
-                        self.obey(command, now, &mut queue);
-                    }
-                }
+                () = inbox.changed(), if is_open => self.obey(&inbox, &mut received),
                 () = clock.sleep_until(due.unwrap_or_default()), if due.is_some() => {}
             }
         }
@@ -121,28 +101,20 @@ impl Task {
         }
     }
 
-    fn obey(&mut self, command: Command, now: Moment, queue: &mut mpsc::Receiver<Command>) {
-        match command {
-            Command::Put(taken) => self.core.add(taken, now),
-            Command::Flush(done) => self.core.flush(done),
-            Command::ShutDown(deadline) => {
-                self.deadline.get_or_insert(deadline);
-                let (done, _) = oneshot::channel();
-                self.core.flush(done);
-                // Puts that have their place in the queue are still taken in.
-                self.budget.close();
-                queue.close();
+    /// Does what the inbox has for it.
+    fn obey(&mut self, inbox: &Receiver, received: &mut Vec<Command>) {
+        self.ending = inbox.take(received);
+        let now = self.clock.monotonic();
+        for command in received.drain(..) {
+            match command {
+                Command::Put(taken) => self.core.add(taken, now),
+                Command::Flush(done) => self.core.flush(done),
             }
         }
-    }
-
-    async fn abandon(&mut self, queue: &mut mpsc::Receiver<Command>) -> Shutdown {
-        let now = self.clock.monotonic();
-        // Ends soon: the queue is closed, and nobody waits between having a place and using it.
-        while let Some(command) = queue.recv().await {
-            self.obey(command, now, queue);
+        if let Ending::By(_) = self.ending {
+            // Nothing lingers from now on.
+            let (done, _) = oneshot::channel();
+            self.core.flush(done);
         }
-        let (never_put, unknown) = self.core.abandon();
-        Shutdown::DeadlineReached { never_put, unknown }
     }
 }

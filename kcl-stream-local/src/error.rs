@@ -8,7 +8,7 @@ use kcl_core::protocol::{ShardId, StreamName};
 use crate::sequence::ShardNumber;
 use crate::store::StoreError;
 
-/// Why an operation was refused. Nothing was changed.
+/// Why an operation was refused. Nothing was changed, but for what `ShardStopped` says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// There is no such stream, or it was deleted.
@@ -58,7 +58,8 @@ pub enum EngineError {
     /// The iterator is older than five minutes.
     #[error("the iterator expired {0} ms ago: get a new one after the last record")]
     ExpiredIterator(u64),
-    /// The shard takes no more records since a write to the store failed.
+    /// The shard takes no more records since a write to the store failed. Records that were put
+    /// when it failed may be there once the stream is opened again; no later one is.
     #[error(
         "shard {shard} of stream {stream} takes no more records: a write to the disk failed (the \
          log says why); what is acknowledged can be read; free or replace the disk, then start \

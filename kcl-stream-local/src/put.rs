@@ -45,7 +45,7 @@ impl Stream {
     pub fn put_ref(&self, record: RecordRef<'_>) -> Result<PutReceipt, EngineError> {
         self.check_exists()?;
         record.validate(self.state.settings.max_record_bytes())?;
-        let result = self.put_routed(&[record], &[record.hash_key()]).pop();
+        let result = self.put_routed(&[record], &[record.hash_key()]).told().pop();
         let result = result.unwrap_or_else(|| Err(self.full()));
         result.map_err(|error| error.of_stream(self.name()))
     }
@@ -75,7 +75,7 @@ impl Stream {
             bytes += record.size_bytes();
         }
         check_bytes(bytes)?;
-        Ok(PutMany { results: self.put_routed(records, &hash_keys(records)) })
+        Ok(PutMany { results: self.put_routed(records, &hash_keys(records)).told() })
     }
 
     pub(crate) fn full(&self) -> PutError {
@@ -84,11 +84,7 @@ impl Stream {
 
     /// Puts valid records whose hash keys are known. In a stream that is kept outside memory it
     /// blocks until they are.
-    pub(crate) fn put_routed(
-        &self,
-        records: &[RecordRef<'_>],
-        hash_keys: &[u128],
-    ) -> Vec<Result<PutReceipt, PutError>> {
+    pub(crate) fn put_routed(&self, records: &[RecordRef<'_>], hash_keys: &[u128]) -> Routed {
         let now = Now::read(&*self.clock);
         let commit = self.state.keeper.is_some().then(Arc::<Commit>::default);
         let mut results = vec![None; records.len()];
@@ -108,11 +104,10 @@ impl Stream {
                 .map(|at| at as u32)
                 .collect();
         }
-        if let Some(commit) = commit {
-            stop(&mut results, &commit.wait());
-        }
+        let stopped = commit.map(|commit| commit.wait()).unwrap_or_default();
         let full = self.full();
-        results.into_iter().map(|result| result.unwrap_or(Err(full))).collect()
+        let results = results.into_iter().map(|result| result.unwrap_or(Err(full))).collect();
+        Routed { results, stopped }
     }
 
     fn put_places(
@@ -153,14 +148,24 @@ impl Stream {
 /// What became of a record; `None` while its shard is to be found anew.
 pub(crate) type Answer = Option<Result<PutReceipt, PutError>>;
 
-/// Receipts of shards that were stopped are none.
-fn stop(results: &mut [Answer], stopped: &BTreeSet<ShardNumber>) {
-    for result in results.iter_mut() {
-        if let Some(Ok(PutReceipt { shard, .. })) = *result
-            && stopped.contains(&shard)
-        {
-            *result = Some(Err(PutError::Stopped { shard }));
-        }
+/// What became of each record of a put.
+pub(crate) struct Routed {
+    pub(crate) results: Vec<Result<PutReceipt, PutError>>,
+    /// Shards that were stopped while they wrote it. A receipt of theirs is none: whether the
+    /// record is kept shows only once the stream is opened again.
+    pub(crate) stopped: BTreeSet<ShardNumber>,
+}
+
+impl Routed {
+    fn told(self) -> Vec<Result<PutReceipt, PutError>> {
+        let Self { results, stopped } = self;
+        let told = results.into_iter().map(|result| match result {
+            Ok(PutReceipt { shard, .. }) if stopped.contains(&shard) => {
+                Err(PutError::Stopped { shard })
+            }
+            result => result,
+        });
+        told.collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stream as what a producer puts into.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use kcl_producer::{
 use crate::error::PutError;
 use crate::limits::{PUT_BYTES, PUT_RECORDS};
 use crate::put::{check_bytes, check_count};
-use crate::record::RecordRef;
+use crate::record::{PutReceipt, RecordRef};
+use crate::sequence::ShardNumber;
 use crate::stream::Stream;
 
 impl Stream {
@@ -50,25 +52,35 @@ impl Stream {
             }
             checked.push(check);
         }
-        let mut results = self.put_routed(&fit, &hash_keys).into_iter();
+        let routed = self.put_routed(&fit, &hash_keys);
+        let mut results = routed.results.into_iter();
         let outcomes = checked.into_iter().map(|check| {
             check.map_err(|error| Refusal::Never(error.to_string()))?;
-            self.outcome(results.next().unwrap_or_else(|| Err(self.full())))
+            let result = results.next().unwrap_or_else(|| Err(self.full()));
+            self.outcome(result, &routed.stopped)
         });
         Ok(outcomes.collect())
     }
 
-    fn outcome(&self, result: Result<crate::PutReceipt, PutError>) -> Outcome {
-        let refusal = match result {
+    /// `stopped` are the shards that were stopped while they wrote this request.
+    fn outcome(
+        &self,
+        result: Result<PutReceipt, PutError>,
+        stopped: &BTreeSet<ShardNumber>,
+    ) -> Outcome {
+        let why = |refusal: PutError| refusal.of_stream(self.name()).to_string();
+        Err(match result {
+            Ok(PutReceipt { shard, .. }) if stopped.contains(&shard) => {
+                Refusal::Unknown(why(PutError::Stopped { shard }))
+            }
             Ok(receipt) => {
                 return Ok(Placed { shard: receipt.shard.id(), sequence: receipt.sequence });
             }
-            Err(refusal) => refusal,
-        };
-        let why = refusal.of_stream(self.name()).to_string();
-        Err(match refusal {
-            PutError::Throttled { .. } => Refusal::Throttled(why),
-            PutError::StreamFull { .. } | PutError::Stopped { .. } => Refusal::Never(why),
+            Err(refusal @ PutError::Throttled { .. }) => Refusal::Throttled(why(refusal)),
+            // Until records expire or somebody gives it more memory.
+            Err(refusal @ PutError::StreamFull { .. }) => Refusal::NotNow(why(refusal)),
+            // This one met a shard that had stopped before: it was not written.
+            Err(refusal @ PutError::Stopped { .. }) => Refusal::Never(why(refusal)),
         })
     }
 }

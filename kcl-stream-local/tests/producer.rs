@@ -2,13 +2,17 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{drain, engine};
-use kcl_core::protocol::HashKeyRange;
+use common::{START, drain, engine};
+use kcl_core::protocol::{HashKeyRange, StreamName};
 use kcl_core::{Clock, TokioClock};
-use kcl_producer::{NotAccepted, PutError, PutFailure};
-use kcl_stream_local::{NewRecord, ProducerOptions, ShardNumber, StreamOptions, Throughput};
+use kcl_producer::{LostReply, NotAccepted, PutError, PutFailure};
+use kcl_stream_local::{
+    Engine, Entry, Journal, NewRecord, ProducerOptions, Saved, ShardNumber, Store, StoreError,
+    StreamOptions, StreamRow, Throughput,
+};
 
 #[tokio::test(start_paused = true)]
 async fn throttled_records_are_put_in_the_end_in_order() {
@@ -85,6 +89,31 @@ async fn a_throttled_shard_does_not_hold_up_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_above_its_limit_is_used_to_the_full_and_is_not_flooded() {
+    // Every hundredth of a second: 1.2 and 2 times what the shard takes, for ten seconds.
+    for records in [12, 20] {
+        let stream = engine().create_stream("s", 1, StreamOptions::default()).unwrap();
+        let producer = stream.producer(ProducerOptions::default());
+        let clock = TokioClock::starting_at(0);
+        let mut deliveries = Vec::new();
+        for _ in 0..1_000 {
+            for n in 0..records {
+                deliveries.push(producer.put(format!("k{n}"), "x").await.unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+        // The shard began with the credit of a second; the last wait is a second at most.
+        let (least, took) = (records * 1_000 - 1_000, clock.wall_millis());
+        assert!((least..least + 1_100).contains(&took), "{took} ms");
+        let metrics = producer.metrics();
+        assert!(metrics.throttled_stream_records < 2 * metrics.put_records, "{metrics:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn patience_ends_with_the_throttle_as_the_error() {
     let options = StreamOptions { max_record_bytes: 10 << 20, ..StreamOptions::default() };
     let stream = engine().create_stream("s", 1, options).unwrap();
@@ -117,23 +146,90 @@ async fn send_waits_for_room_and_a_dropped_producer_still_delivers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_records_a_full_and_a_deleted_stream_are_told_at_once() {
+async fn wrong_records_and_a_deleted_stream_are_told_at_once() {
     let engine = engine();
-    let options = StreamOptions { memory_bytes: 30, ..StreamOptions::unlimited() };
-    let stream = engine.create_stream("s", 1, options).unwrap();
+    let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
     let producer = stream.producer(ProducerOptions::default());
     assert!(matches!(
         producer.put_and_wait(NewRecord::new("", "x")).await,
         Err(PutError::NotAccepted(NotAccepted::Invalid(_)))
     ));
     producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
-    let full = producer.put_and_wait(NewRecord::new("k", "x")).await;
-    let why = "stream s is full: its 30 bytes of memory hold unexpired records; raise \
-               memory_bytes or shorten the retention";
-    let refused = PutFailure::Refused { why: why.to_owned(), attempts: 1 };
-    assert_eq!(full, Err(PutError::Failed(refused)));
     engine.delete_stream("s").unwrap();
     let gone = producer.put_and_wait(NewRecord::new("k", "x")).await;
     let why = "stream s was not found: create it, or check the name".to_owned();
     assert_eq!(gone, Err(PutError::Failed(PutFailure::StreamRefuses { why, attempts: 1 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_for_a_full_stream_is_put_once_others_expire_or_is_given_up() {
+    let options = StreamOptions { memory_bytes: 30, ..StreamOptions::unlimited() };
+    let stream = engine().create_stream("s", 1, options).unwrap();
+    let producer = stream.producer(ProducerOptions::default());
+    producer.put_and_wait(NewRecord::new("k", "old")).await.unwrap();
+    let full = producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap_err();
+    let why = "stream s is full: its 30 bytes of memory hold unexpired records; raise \
+               memory_bytes or shorten the retention";
+    assert!(full.to_string().contains(why), "{full}");
+    assert!(matches!(full, PutError::Failed(PutFailure::GivenUp { .. })), "{full:?}");
+    // The old one is kept for a day.
+    let to_its_end = Duration::from_secs(24 * 3600 - 90);
+    tokio::time::sleep(to_its_end).await;
+    let receipt = producer.put_and_wait(NewRecord::new("k", "new")).await.unwrap();
+    assert!(receipt.attempts > 1, "{receipt:?}");
+    assert_eq!(drain(&stream, 0), ["new"]);
+}
+
+/// A store whose disk fails with every record.
+struct Failing;
+
+impl Store for Failing {
+    fn load(&self) -> Result<Saved, StoreError> {
+        Ok(Saved::default())
+    }
+    fn create(&self, _: &StreamRow) -> Result<Arc<dyn Journal>, StoreError> {
+        Ok(Arc::new(FailingJournal))
+    }
+    fn save(&self, _: &StreamRow) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn delete(&self, _: &StreamName, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct FailingJournal;
+
+impl Journal for FailingJournal {
+    fn append(&self, entry: Entry) -> Result<(), Entry> {
+        // The shard is locked meanwhile, and dropping the entry stops it.
+        std::thread::spawn(move || drop(entry));
+        Ok(())
+    }
+    fn is_behind(&self) -> bool {
+        false
+    }
+    fn expire(&self, _: u64) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_lost_on_its_way_to_the_disk_may_be_there_and_a_later_one_is_not() {
+    for (lost_reply, attempts) in [(LostReply::Report, 1), (LostReply::Retry, 2)] {
+        let clock = Arc::new(TokioClock::starting_at(START));
+        let engine = Engine::open(clock, Arc::new(Failing)).unwrap();
+        let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
+        let producer = stream.producer(ProducerOptions { lost_reply, ..Default::default() });
+        let lost = producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap_err();
+        let PutError::Failed(PutFailure::Unknown { why, attempts: told }) = &lost else {
+            panic!("{lost:?}")
+        };
+        assert_eq!(*told, attempts);
+        assert!(why.contains("a write to the disk failed"), "{why}");
+        let refused = producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap_err();
+        let PutError::Failed(PutFailure::Refused { why, attempts: 1 }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("takes no more records"), "{why}");
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kcl_core::protocol::{HashKeyRange, Moment};
 
-use super::pending::End;
+use super::hold::Tally;
+use super::pending::{End, Pending};
 use super::request::{Flight, Group};
 use super::slab::{Id, Queue};
 use super::{Core, FlightId};
@@ -31,13 +32,6 @@ enum Landed {
     Lost(String),
 }
 
-/// What happened in one lane.
-#[derive(Default)]
-struct Tally {
-    has_taken: bool,
-    has_refused: bool,
-}
-
 impl Core {
     /// The answer to a request.
     pub(crate) fn land(
@@ -47,18 +41,19 @@ impl Core {
         now: Moment,
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
-        let landed = self.sort(answer, &flight, now);
+        let is_answered = answer.is_ok();
+        let landed = self.sort(id, answer, &flight, now);
         let mut lanes: BTreeMap<usize, Tally> = BTreeMap::new();
         // From the last to the first: what goes back into a lane goes before what is there.
         for (group, landed) in flight.groups.into_iter().zip(landed).rev() {
             let tally = lanes.entry(group.lane).or_default();
             match landed {
                 Landed::Taken(placed) => {
-                    tally.has_taken = true;
+                    tally.taken += 1;
                     self.taken(group, placed, now);
                 }
                 Landed::Refused(refusal) => {
-                    tally.has_refused |= !matches!(refusal, Refusal::Never(_));
+                    tally.refused += usize::from(!matches!(refusal, Refusal::Never(_)));
                     self.counters.refused(&refusal);
                     self.refused(group, &refusal, now);
                 }
@@ -70,13 +65,12 @@ impl Core {
                 Landed::Lost(why) => self.lost(group, &why, now),
             }
         }
-        let is_answered = self.attempt == 0;
         for (lane, tally) in lanes {
-            self.lanes.landed(lane, tally.has_taken);
-            if is_answered && tally.has_refused {
-                let attempt = self.lanes.refused(lane);
+            // A request that failed as a whole says nothing of a shard.
+            let tally = if is_answered { tally } else { Tally::default() };
+            if let Some(attempt) = self.lanes.landed(lane, id, tally) {
                 let due = self.delay(attempt, now);
-                self.lanes.hold(lane, due);
+                self.lanes.hold(lane, due, self.next_flight);
             }
         }
     }
@@ -84,6 +78,7 @@ impl Core {
     /// The answer, group by group. A request that failed as a whole holds up all lanes.
     fn sort(
         &mut self,
+        id: FlightId,
         answer: Result<Vec<Outcome>, SinkError>,
         flight: &Flight,
         now: Moment,
@@ -91,7 +86,7 @@ impl Core {
         let count = flight.groups.len();
         let error = match answer {
             Ok(outcomes) if outcomes.len() == count => {
-                self.attempt = 0;
+                self.hold.is_well();
                 let landed = outcomes.into_iter().map(|outcome| match outcome {
                     Ok(placed) => Landed::Taken(placed),
                     Err(refusal) => Landed::Refused(refusal),
@@ -106,11 +101,14 @@ impl Core {
         self.counters.request_failed(&error);
         match error {
             // The service is well.
-            SinkError::Invalid(_) => self.attempt = 0,
-            SinkError::Never(_) => self.attempt = self.attempt.saturating_add(1),
+            SinkError::Invalid(_) => self.hold.is_well(),
+            // Nothing of it is tried again.
+            SinkError::Never(_) => {}
             SinkError::NotNow(_) | SinkError::Unknown(_) => {
-                self.attempt = self.attempt.saturating_add(1);
-                self.due = self.delay(self.attempt, now);
+                if let Some(attempt) = self.hold.failed(id) {
+                    let due = self.delay(attempt, now);
+                    self.hold.begin(due, self.next_flight);
+                }
             }
         }
         let is_alone = count == 1 && self.ids(flight.groups[0].records).len() == 1;
@@ -161,8 +159,9 @@ impl Core {
         match refusal {
             Refusal::Never(why) => self.again(ids, Retry::Never(End::Refused), why, now),
             Refusal::Throttled(why) | Refusal::NotNow(why) => {
-                self.again(ids, Retry::WithPatience, why, now);
+                self.again(ids, Retry::Later, why, now);
             }
+            Refusal::Unknown(why) => self.lost(group, why, now),
         }
     }
 
@@ -173,7 +172,7 @@ impl Core {
                 pending.is_suspect = true;
             }
         }
-        self.again(ids, Retry::WithPatience, why, now);
+        self.again(ids, Retry::Anew, why, now);
     }
 
     fn lost(&mut self, group: Group, why: &str, now: Moment) {
@@ -184,7 +183,7 @@ impl Core {
             }
         }
         let retry = match self.options.lost_reply {
-            LostReply::Retry => Retry::WithPatience,
+            LostReply::Retry => Retry::Later,
             LostReply::Report => Retry::Never(End::Unknown),
         };
         self.again(ids, retry, why, now);
@@ -197,17 +196,30 @@ impl Core {
         let mut returned = Vec::new();
         for id in ids {
             let Some(pending) = self.slab.get(id) else { continue };
-            let is_patient = now.since(pending.since) < self.options.patience;
+            let is_over = pending.is_over(self.options.patience, now);
             match retry {
-                Retry::WithPatience if is_patient => returned.push(id),
-                Retry::WithPatience => self.fail(id, End::GivenUp, why),
+                Retry::Later | Retry::Anew if is_over => self.fail(id, End::GivenUp, why),
+                Retry::Later | Retry::Anew => returned.push(id),
                 Retry::Never(end) => self.fail(id, end, why),
             }
         }
         self.counters.retried(returned.len());
         self.lanes.give_back(&mut self.slab, &self.map, returned);
         for hash_key in hash_keys {
+            if retry.is_outage() {
+                self.give_up_behind(hash_key, why, now);
+            }
             self.lanes.land(&self.slab, &self.map, hash_key);
+        }
+    }
+
+    /// In an outage a key's records would have their turn one by one, each after a whole wait, and
+    /// the last of them its fate long after its patience.
+    fn give_up_behind(&mut self, hash_key: u128, why: &str, now: Moment) {
+        let patience = self.options.patience;
+        let over = |pending: &Pending| pending.is_over(patience, now);
+        for id in self.lanes.take_behind(&mut self.slab, &self.map, hash_key, over) {
+            self.fail(id, End::GivenUp, why);
         }
     }
 
@@ -244,7 +256,7 @@ impl Core {
                 pending.copies = Copies::OneOrMore;
             }
         }
-        self.again(returned, Retry::WithPatience, STRAYED, now);
+        self.again(returned, Retry::Anew, STRAYED, now);
     }
 
     /// The records of a queue, which stays as it is.
@@ -258,6 +270,16 @@ const STRAYED: &str = "the stream was resharded, and the aggregate came into ano
 /// Whether records that were under way are put again.
 #[derive(Clone, Copy)]
 enum Retry {
-    WithPatience,
+    /// While they have patience: the stream took none for now.
+    Later,
+    /// While they have patience: the stream is well.
+    Anew,
     Never(End),
+}
+
+impl Retry {
+    /// Whether what waits behind would have fared no better.
+    fn is_outage(self) -> bool {
+        matches!(self, Self::Later | Self::Never(End::Unknown))
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::Moment;
 
+use super::FlightId;
+use super::hold::{Hold, Tally};
 use super::pending::Pending;
 use super::slab::{Id, Queue, Slab};
 use crate::shard_map::ShardMap;
@@ -40,9 +42,8 @@ pub(crate) struct Lane {
     count: usize,
     bytes: usize,
     oldest: Option<Moment>,
-    /// Refusals since a record was last taken.
-    attempt: u32,
-    due: Moment,
+    /// How long nothing goes since the shard refused records.
+    hold: Hold,
     is_under_way: bool,
 }
 
@@ -66,7 +67,7 @@ pub(crate) type At = Option<u128>;
 
 impl Lane {
     fn is_free(&self, now: Moment) -> bool {
-        self.count > 0 && !self.is_under_way && self.due <= now
+        self.count > 0 && !self.is_under_way && self.hold.due() <= now
     }
 
     fn note(&mut self, count: usize, bytes: usize, since: Moment) {
@@ -159,7 +160,7 @@ impl Lanes {
         let fresh = (0..map.lanes()).map(|lane| {
             let start = map.shard(lane).map_or(0, |(range, _)| range.start);
             let before = &self.lanes[from.lane(start)];
-            Lane { attempt: before.attempt, due: before.due, ..Lane::default() }
+            Lane { hold: before.hold, ..Lane::default() }
         });
         let fresh = fresh.collect();
         let old: Vec<Lane> = std::mem::replace(&mut self.lanes, fresh);
@@ -199,7 +200,7 @@ impl Lanes {
     /// When the next lane has waited for its delay and its oldest record for `linger`.
     pub(crate) fn next_due(&self, linger: Duration) -> Option<Moment> {
         let waiting = self.lanes.iter().filter(|lane| !lane.is_under_way);
-        waiting.filter_map(|lane| Some((lane.oldest? + linger).max(lane.due))).min()
+        waiting.filter_map(|lane| Some((lane.oldest? + linger).max(lane.hold.due()))).min()
     }
 
     /// The record that goes next from a lane, within a request that is at `at`.
@@ -248,27 +249,48 @@ impl Lanes {
         self.lanes[lane].is_under_way = self.discipline == Discipline::ALaneAtATime;
     }
 
-    /// That request is over. If it brought records into the shard, refusals count anew.
-    pub(crate) fn landed(&mut self, lane: usize, has_taken: bool) {
+    /// That request is over. If the shard refused some of it: the number of the wait that follows.
+    pub(crate) fn landed(&mut self, lane: usize, flight: FlightId, tally: Tally) -> Option<u32> {
+        let lane = self.lanes.get_mut(lane)?;
+        lane.is_under_way = false;
+        lane.hold.answered(flight, tally)
+    }
+
+    /// Nothing goes from the lane before this moment; `next` is the first request after that.
+    pub(crate) fn hold(&mut self, lane: usize, due: Moment, next: FlightId) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.is_under_way = false;
-            lane.attempt = if has_taken { 0 } else { lane.attempt };
+            lane.hold.begin(due, next);
         }
     }
 
-    /// The shard refused records; how often in a row.
-    pub(crate) fn refused(&mut self, lane: usize) -> u32 {
-        self.lanes.get_mut(lane).map_or(1, |lane| {
-            lane.attempt = lane.attempt.saturating_add(1);
-            lane.attempt
-        })
-    }
-
-    /// Nothing goes from the lane before this moment.
-    pub(crate) fn hold(&mut self, lane: usize, due: Moment) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.due = due;
+    /// Takes the records out that wait next behind one of this hash key, which was under way and
+    /// is told of with [`Lanes::land`] after this: of its key, or of its lane if keys are not kept
+    /// apart. It ends at the first that is not `over`.
+    pub(crate) fn take_behind(
+        &mut self,
+        slab: &mut Slab<Pending>,
+        map: &ShardMap,
+        hash_key: u128,
+        over: impl Fn(&Pending) -> bool,
+    ) -> Vec<Id> {
+        let mut taken = Vec::new();
+        let size = |slab: &Slab<Pending>, queue: Queue| {
+            let next = queue.first().and_then(|id| slab.get(id)).filter(|pending| over(pending));
+            next.map(Pending::size_bytes)
+        };
+        if self.discipline != Discipline::AKeyAtATime {
+            let lane = &mut self.lanes[map.lane(hash_key)];
+            while let Some(size) = size(slab, lane.records) {
+                taken.extend(slab.pop_front(&mut lane.records));
+                lane.forget(1, size);
+            }
+        } else if let Some(key) = self.keys.get_mut(&hash_key).filter(|key| key.is_under_way) {
+            while let Some(size) = size(slab, key.waiting) {
+                taken.extend(slab.pop_front(&mut key.waiting));
+                key.bytes -= size;
+            }
         }
+        taken
     }
 
     /// Takes every record that waits out.

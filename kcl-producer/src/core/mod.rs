@@ -2,6 +2,7 @@
 //! go out, answers come back, fates are told.
 
 mod epochs;
+mod hold;
 mod landing;
 mod lanes;
 mod pending;
@@ -27,6 +28,7 @@ use crate::shard_map::ShardMap;
 use crate::sink::{SinkLimits, SinkOrder, SinkRecord};
 
 use epochs::Epochs;
+use hold::Hold;
 use landing::Stray;
 use lanes::{Discipline, Lanes};
 pub(crate) use pending::Taken;
@@ -52,9 +54,8 @@ pub(crate) struct Core {
     next_flight: FlightId,
     /// Aggregates in another shard than meant, until the shards are known anew.
     strays: Vec<Stray>,
-    /// Whole requests that failed since one did not, and how long nothing is sent for it.
-    attempt: u32,
-    due: Moment,
+    /// How long nothing is sent since whole requests failed.
+    hold: Hold,
     rolls: u64,
     builder: AggregateBuilder,
     hot: Arc<Mutex<HotWindow>>,
@@ -104,8 +105,7 @@ impl Core {
             flights: BTreeMap::new(),
             next_flight: 0,
             strays: Vec::new(),
-            attempt: 0,
-            due: Moment::default(),
+            hold: Hold::default(),
             rolls: mix(seed),
             builder: AggregateBuilder::new(),
             hot,
@@ -160,7 +160,7 @@ impl Core {
         let listing = self.listing.is_wanted && !self.listing.is_under_way;
         let listing = listing.then_some(self.listing.due);
         let request = self.may_launch().then(|| self.lanes.next_due(self.linger())).flatten();
-        let request = request.map(|due| due.max(self.due));
+        let request = request.map(|due| due.max(self.hold.due()));
         // What is due and was not sent waits for something else.
         let later = |due: &Moment| *due > now;
         [listing, request].into_iter().flatten().filter(later).min()

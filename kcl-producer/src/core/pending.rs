@@ -1,5 +1,7 @@
 //! One record on its way.
 
+use std::time::Duration;
+
 use kcl_core::protocol::Moment;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -41,6 +43,11 @@ impl Pending {
 
     pub fn size_bytes(&self) -> usize {
         self.taken.record.size_bytes()
+    }
+
+    /// True if it is tried no more after a failure.
+    pub fn is_over(&self, patience: Duration, now: Moment) -> bool {
+        now.since(self.since) >= patience
     }
 
     /// Its fate once a stream took it.

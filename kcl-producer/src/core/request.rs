@@ -1,13 +1,13 @@
 //! Putting a request together.
 
 use kcl_core::protocol::{HashKeyRange, Moment, ShardId};
-use kcl_records::aggregate::MAGIC;
 
 use super::pending::{Pending, Taken};
 use super::slab::Queue;
 use super::{Core, Request};
 use crate::limits::{AGGREGATE_RECORDS, MISSES};
 use crate::sink::SinkRecord;
+use crate::wrapping::{needs_wrapping, wrapped_bytes};
 
 /// A request under way: what each record of the stream is made of.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Group {
     pub lane: usize,
     /// The shard it was meant for, as far as known.
     pub shard: Option<ShardId>,
-    /// Whether it is an aggregate, which only that shard's readers take.
+    /// Whether it is an aggregate of several, which only that shard's readers take.
     pub is_aggregate: bool,
     /// Of the record of the stream: data and key.
     pub bytes: usize,
@@ -40,7 +40,7 @@ impl Core {
     /// [`Core::land`](super::Core::land) is told of it.
     pub(crate) fn next_request(&mut self, now: Moment) -> Option<Request> {
         self.take_over_listing();
-        if !self.may_launch() || self.due > now || !self.is_due(now) {
+        if !self.may_launch() || self.hold.due() > now || !self.is_due(now) {
             return None;
         }
         let mut room = Room {
@@ -116,7 +116,7 @@ impl Core {
     /// one of any size.
     fn group(&mut self, lane: usize, room: Room, is_first: bool) -> Option<(Group, SinkRecord)> {
         let first = self.slab.get(self.lanes.peek(lane, None)?)?;
-        if !is_first && (first.is_suspect || first.size_bytes() > room.bytes) {
+        if !is_first && (first.is_suspect || self.bytes_alone(first) > room.bytes) {
             return None;
         }
         let meant_for = self.map.shard(lane).cloned();
@@ -135,16 +135,32 @@ impl Core {
             self.slab.get_mut(id)?.attempts += 1;
         }
         let mut record = plain(self.slab.get(records.first()?)?);
-        let is_forged = !self.builder.is_empty() && record.data.starts_with(&MAGIC);
-        // Alone it needs no wrapping, unless readers would take it for an aggregate.
-        let is_aggregate = records.len() > 1 || is_forged;
-        if is_aggregate {
+        // Alone it needs no wrapping, unless readers would take it for an aggregate, for whatever
+        // reason it is alone. Its own hash key then decides where it goes: it is never misplaced.
+        let (is_aggregate, is_wrapped) = (records.len() > 1, self.is_wrapped(&record.data));
+        if is_wrapped && self.builder.is_empty() {
+            self.builder.push(&record.partition_key, record.explicit_hash_key, &record.data);
+        }
+        if is_aggregate || is_wrapped {
             record.explicit_hash_key = Some(record.hash_key);
             record.data = self.builder.finish();
         }
         self.builder.clear();
         let (shard, bytes) = (meant_for.map(|(_, shard)| shard), record.size_bytes());
         Some((Group { records, lane, shard, is_aggregate, bytes }, record))
+    }
+
+    /// Whether this data goes inside an aggregate also by itself.
+    fn is_wrapped(&self, data: &[u8]) -> bool {
+        self.aggregate_bytes().is_some() && needs_wrapping(data)
+    }
+
+    /// Bytes of a record by itself, as it is sent.
+    fn bytes_alone(&self, pending: &Pending) -> usize {
+        match self.is_wrapped(&pending.taken.record.data) {
+            true => wrapped_bytes(&pending.taken.record),
+            false => pending.size_bytes(),
+        }
     }
 
     /// Takes records of a lane into an aggregate of at most so many bytes, key included.

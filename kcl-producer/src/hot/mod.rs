@@ -17,8 +17,10 @@ use sketch::{HeavyKey, Sketch};
 const SHARE_OF_LIMIT: f64 = 0.8;
 /// A key above this share of the stream is to blame for its shard,
 const SHARE_OF_KEY: f64 = 0.1;
-/// if that carries more than so many times the mean.
+/// if that carries more than so many times the mean,
 const TIMES_THE_MEAN: f64 = 1.15;
+/// and has at least this share of a limit: below it there is nothing to remedy, however uneven.
+const LEAST_OF_LIMIT: f64 = 0.05;
 /// Limits are by the second: no load is taken for a larger one because it came in less.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -88,6 +90,8 @@ pub(crate) struct HotWindow {
 #[derive(Debug)]
 struct Pane {
     since: Option<Moment>,
+    /// When something was noted last.
+    until: Option<Moment>,
     shards: BTreeMap<ShardId, Load>,
     keys: Sketch,
 }
@@ -103,7 +107,7 @@ struct Load {
 
 impl Pane {
     fn new(since: Option<Moment>) -> Self {
-        Self { since, shards: BTreeMap::new(), keys: Sketch::new(HOT_KEYS) }
+        Self { since, until: None, shards: BTreeMap::new(), keys: Sketch::new(HOT_KEYS) }
     }
 }
 
@@ -126,6 +130,7 @@ impl HotWindow {
             let is_recent = now.since(since) < self.pane * 2;
             self.panes[0] = if is_recent { last } else { Pane::new(None) };
         }
+        self.panes[1].until = Some(now);
         let shards = &mut self.panes[1].shards;
         if !shards.contains_key(shard) {
             shards.insert(shard.clone(), Load::default());
@@ -153,11 +158,14 @@ impl HotWindow {
 
     /// The hot shards, the hottest first.
     pub(crate) fn hot_shards(&self, now: Moment) -> Vec<HotShard> {
-        let since = self.panes.iter().filter_map(|pane| pane.since).min();
+        // Panes move on only with what is noted: after that the window ends by itself.
+        let is_recent = |until| now.since(until) <= self.pane * 2;
+        let panes = || self.panes.iter().filter(|pane| pane.until.is_some_and(is_recent));
+        let since = panes().filter_map(|pane| pane.since).min();
         let seconds = since.map_or(Duration::ZERO, |since| now.since(since)).max(SHORTEST);
         let seconds = seconds.as_secs_f64();
         let mut shards: BTreeMap<&ShardId, Load> = BTreeMap::new();
-        for (shard, load) in self.panes.iter().flat_map(|pane| &pane.shards) {
+        for (shard, load) in panes().flat_map(|pane| &pane.shards) {
             let sum = shards.entry(shard).or_default();
             sum.bytes += load.bytes;
             sum.records += load.records;
@@ -166,7 +174,7 @@ impl HotWindow {
         let total: u64 = shards.values().map(|load| load.bytes).sum();
         let inner: u64 = shards.values().map(|load| load.inner_bytes).sum();
         let mean = total as f64 / self.open_shards.max(shards.len()).max(1) as f64;
-        let keys = HeavyKey::sum(self.panes.iter().flat_map(|pane| pane.keys.heavy()));
+        let keys = HeavyKey::sum(panes().flat_map(|pane| pane.keys.heavy()));
         let judged = shards.into_iter().filter_map(|(shard, load)| {
             let of_records = load.records as f64 / seconds / SHARD_IN_RECORDS as f64;
             let of_bytes = load.bytes as f64 / seconds / SHARD_IN_BYTES as f64;
@@ -178,7 +186,8 @@ impl HotWindow {
                 of_shard: (heavy.bytes as f64 / load.inner_bytes.max(1) as f64).min(1.0),
             });
             let times_mean = load.bytes as f64 / mean;
-            let is_key_hot = times_mean > TIMES_THE_MEAN
+            let is_key_hot = of_limit >= LEAST_OF_LIMIT
+                && times_mean > TIMES_THE_MEAN
                 && top_key.as_ref().is_some_and(|key| key.of_stream > SHARE_OF_KEY);
             let of_stream = load.bytes as f64 / total.max(1) as f64;
             let shard = shard.clone();
@@ -240,12 +249,12 @@ mod tests {
 
     #[test]
     fn a_key_that_makes_its_shard_heavier_than_the_mean_is_blamed() {
-        let skewed = window(&[&[("UA", 90), ("AA", 10)], &[("B6", 20), ("DL", 20)]], 2);
+        let skewed = window(&[&[("UA", 900), ("AA", 100)], &[("B6", 200), ("DL", 200)]], 2);
         let named = sentences(&skewed, 10_000);
         assert_eq!(named.len(), 1);
         assert!(named[0].contains("key \"UA\" is 64% of the stream"), "{named:?}");
         assert!(named[0].contains("a split would not help"), "{named:?}");
-        let shared = window(&[&[("UA", 45), ("AA", 45)], &[("B6", 20), ("DL", 20)]], 2);
+        let shared = window(&[&[("UA", 450), ("AA", 450)], &[("B6", 200), ("DL", 200)]], 2);
         let named = sentences(&shared, 10_000);
         assert!(
             named[0].ends_with("split the shard, or choose a key with more values"),
@@ -280,22 +289,49 @@ mod tests {
 
     #[test]
     fn shards_without_records_count_in_the_mean() {
-        let keys: &[&[(&str, u64)]] = &[&[("UA", 90), ("AA", 10)]];
+        let keys: &[&[(&str, u64)]] = &[&[("UA", 900), ("AA", 100)]];
         assert_eq!(sentences(&window(keys, 1), 10_000), [""; 0], "it is the mean");
         assert_eq!(sentences(&window(keys, 4), 10_000).len(), 1);
     }
 
     #[test]
     fn what_went_in_long_ago_is_forgotten() {
-        let mut window = window(&[&[("UA", 90)], &[("AA", 10)]], 2);
+        let mut window = window(&[&[("UA", 1_800)], &[("AA", 200)]], 2);
         assert_eq!(sentences(&window, 20_000).len(), 1);
         let shard = ShardId::from("shardId-000000000001");
         for second in 1..=100 {
-            window.note_shard(at(second * 1000), &shard, 10);
-            window.note_key(&shard, 1, &"DL".into(), 10);
+            window.note_shard(at(second * 1000), &shard, 100_000);
+            window.note_key(&shard, 1, &"DL".into(), 100_000);
         }
         let named = sentences(&window, 100_000);
         assert!(named.len() == 1 && named[0].contains("\"DL\" is 100% of the stream"), "{named:?}");
+    }
+
+    #[test]
+    fn a_shard_is_hot_no_longer_once_its_window_is_over() {
+        let skewed = window(&[&[("UA", 9_000)], &[("AA", 1_000)]], 2);
+        assert_eq!(sentences(&skewed, 60_000).len(), 1);
+        assert_eq!(sentences(&skewed, 60_001), [""; 0], "nothing went in for a minute");
+        // What went in since is measured by itself.
+        let mut again = skewed;
+        let shard = ShardId::from("shardId-000000000001");
+        for _ in 0..100 {
+            again.note_shard(at(3_600_000), &shard, 1000);
+            again.note_key(&shard, 1, &"DL".into(), 1000);
+        }
+        let hot = again.hot_shards(at(3_601_000));
+        assert_eq!(hot.len(), 1, "{hot:?}");
+        assert!((0.09..0.11).contains(&hot[0].of_limit), "{hot:?}");
+    }
+
+    #[test]
+    fn a_key_is_not_blamed_for_a_load_that_is_next_to_nothing() {
+        let mut window = HotWindow::new(Duration::from_secs(60));
+        window.set_open_shards(2);
+        let shard = ShardId::from("shardId-000000000000");
+        window.note_shard(at(0), &shard, 10);
+        window.note_key(&shard, 1, &"UA".into(), 10);
+        assert_eq!(sentences(&window, 1), [""; 0]);
     }
 
     #[test]

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kcl_core::{Bytes, Clock};
-use kcl_producer::{Aggregation, NewRecord, ProducerOptions, SinkLimits, SinkRecord};
+use kcl_producer::{
+    Aggregation, Misplaced, NewRecord, NotAccepted, ProducerOptions, SinkError, SinkLimits,
+    SinkRecord,
+};
+use kcl_records::AggregateBuilder;
 use kcl_records::aggregate::{Decoded, decode};
 
-use crate::sink::{Sink, aggregating, fates, options, put, start};
+use crate::sink::{Answer, Sink, aggregating, fates, halves, options, put, start};
 
 #[tokio::test(start_paused = true)]
 async fn records_share_a_request_after_lingering_or_when_it_is_full() {
@@ -36,6 +40,108 @@ async fn data_that_looks_like_an_aggregate_comes_out_as_it_went_in() {
     assert_eq!((inside.len(), &inside[0].data), (1, &forged));
     producer.put("key", "plain").await.unwrap().await.unwrap();
     assert_eq!(sink.requests.lock().unwrap()[1][0].data, "plain", "alone it is not wrapped");
+}
+
+/// Data that is an aggregate of somebody else's.
+fn foreign_aggregate() -> Bytes {
+    let mut builder = AggregateBuilder::new();
+    for data in [b"one", b"two"] {
+        builder.push(&"other".into(), None, data);
+    }
+    builder.finish()
+}
+
+/// Every record that was put is an aggregate of one with this data, where its own key belongs.
+fn assert_wrapped(sink: &Sink, data: &Bytes) {
+    let requests = sink.requests.lock().unwrap();
+    assert!(requests.iter().any(|records| !records.is_empty()));
+    for record in requests.iter().flatten() {
+        let Decoded::Records(inside) = decode(&record.data) else { panic!("it is wrapped") };
+        assert_eq!((inside.len(), &inside[0].data), (1, data));
+        assert_eq!(record.explicit_hash_key, Some(record.hash_key));
+        assert_eq!(inside[0].partition_key, record.partition_key);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_looks_like_an_aggregate_is_wrapped_also_where_nothing_is_aggregated() {
+    let data = foreign_aggregate();
+    // The shards cannot be listed.
+    let sink = Sink::new([]);
+    sink.is_listed.store(false, Ordering::SeqCst);
+    let producer = start(&sink, aggregating());
+    for _ in 0..3 {
+        let record = NewRecord::new("key", data.clone()).with_hash_key(7);
+        assert!(producer.put_and_wait(record).await.is_ok());
+    }
+    assert_wrapped(&sink, &data);
+    // It is larger than an aggregate may be.
+    let sink = Sink::new([]);
+    let small = ProducerOptions { aggregation: Aggregation::Kpl { bytes: 60 }, ..options() };
+    let producer = start(&sink, small);
+    assert!(producer.put_and_wait(NewRecord::new("key", data.clone())).await.is_ok());
+    assert_wrapped(&sink, &data);
+    // It was in a request that was refused for one of its records.
+    let sink = Sink::new([Answer::Fail(SinkError::Invalid("one is wrong".into()))]);
+    let producer = start(&sink, aggregating());
+    let deliveries = [
+        producer.put("key", data.clone()).await.unwrap(),
+        producer.put("other", data.clone()).await.unwrap(),
+    ];
+    assert!(fates(deliveries.into()).await.iter().all(Result::is_ok));
+    sink.requests.lock().unwrap().remove(0);
+    assert_wrapped(&sink, &data);
+    // The shards were resharded, and no listing says how.
+    let sink = Sink::new([]);
+    let whole = sink.shards.lock().unwrap().clone();
+    let producer = start(&sink, aggregating());
+    producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
+    sink.requests.lock().unwrap().clear();
+    sink.reshard(halves());
+    *sink.listing.lock().unwrap() = Some(whole);
+    let ends = [0, u128::MAX].map(|end| NewRecord::new("key", data.clone()).with_hash_key(end));
+    let mut deliveries = Vec::new();
+    for record in ends {
+        deliveries.push(producer.put_record(record).await.unwrap());
+    }
+    assert!(fates(deliveries).await.iter().all(Result::is_ok));
+    assert_eq!(producer.metrics().misplaced_aggregates, 1);
+    assert_eq!(sink.requests.lock().unwrap().remove(0).len(), 1, "both in one aggregate");
+    assert_wrapped(&sink, &data);
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_looks_like_an_aggregate_is_never_misplaced_when_it_is_alone() {
+    let sink = Sink::new([]);
+    let producer = start(&sink, ProducerOptions { misplaced: Misplaced::All, ..aggregating() });
+    producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
+    sink.requests.lock().unwrap().clear();
+    sink.reshard(halves());
+    let data = foreign_aggregate();
+    let receipt = producer.put_and_wait(NewRecord::new("key", data.clone())).await.unwrap();
+    assert_eq!((receipt.attempts, receipt.position.subsequence), (1, 0));
+    assert_eq!(producer.metrics().misplaced_aggregates, 0, "its own key decides where it goes");
+    assert_wrapped(&sink, &data);
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_looks_like_an_aggregate_and_has_no_room_for_its_wrapping_is_refused() {
+    let sink = Sink::new([]);
+    let data = foreign_aggregate();
+    let record_bytes = data.len() + 3;
+    *sink.limits.lock().unwrap() = SinkLimits { record_bytes, ..SinkLimits::default() };
+    let producer = start(&sink, aggregating());
+    let refused = producer.put("key", data.clone()).await.unwrap_err();
+    let NotAccepted::Invalid(why) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("begins like an aggregate"), "{why}");
+    assert_eq!(producer.try_put(NewRecord::new("key", data.clone())).unwrap_err(), refused);
+    let plain = vec![b'x'; data.len()];
+    producer.put_and_wait(NewRecord::new("key", plain)).await.unwrap();
+    // Who aggregates nothing puts everything as it is.
+    let producer = start(&sink, options());
+    sink.requests.lock().unwrap().clear();
+    producer.put_and_wait(NewRecord::new("key", data.clone())).await.unwrap();
+    assert_eq!(sink.requests.lock().unwrap()[0][0].data, data);
 }
 
 /// Puts records of these sizes, each with a key of its own of one byte, and waits for them all; how

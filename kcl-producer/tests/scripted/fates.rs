@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::ShardId;
 use kcl_producer::{
-    Copies, LostReply, Misplaced, NewRecord, NotAccepted, ProducerOptions, PutFailure, Shutdown,
-    SinkError, hash_key,
+    Copies, LostReply, Misplaced, NewRecord, NotAccepted, ProducerOptions, PutFailure, Refusal,
+    Shutdown, SinkError, hash_key,
 };
 
 use crate::sink::{Answer, MIDDLE, Sink, aggregating, halves, options, put, start};
@@ -52,6 +52,28 @@ async fn a_lost_reply_is_told_or_the_record_is_put_again_and_may_be_there_twice(
     let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
     assert!(matches!(failure, PutFailure::StreamRefuses { .. }), "{failure:?}");
     assert_eq!(producer.last_failure(), Some(failure));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_lost_by_itself_is_told_or_put_again_as_one_whose_reply_was_lost() {
+    let lost = || Answer::RefuseAll(Refusal::Unknown("the disk failed".into()));
+    let sink = Sink::new([lost()]);
+    let producer = start(&sink, options());
+    let receipt = producer.put_and_wait(NewRecord::new("k", "x")).await.unwrap();
+    assert_eq!((receipt.attempts, receipt.copies), (2, Copies::OneOrMore));
+    let asked_at = sink.asked_at.lock().unwrap().clone();
+    assert!(asked_at[1] > asked_at[0], "not at once");
+    assert_eq!(producer.metrics().refused_stream_records, 1);
+
+    let sink = Sink::new([lost()]);
+    let producer = start(&sink, ProducerOptions { lost_reply: LostReply::Report, ..options() });
+    let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
+    assert!(matches!(failure, PutFailure::Unknown { attempts: 1, .. }), "{failure:?}");
+
+    let sink = Sink::new([lost(), Answer::RefuseAll(Refusal::Never("it has stopped".into()))]);
+    let producer = start(&sink, options());
+    let failure = producer.put("k", "x").await.unwrap().await.unwrap_err();
+    assert!(failure.may_be_in_stream(), "{failure:?}");
 }
 
 /// What becomes of four records, of which the stream takes no request with the third.

@@ -2,6 +2,7 @@
 
 mod batches;
 mod delays;
+mod ending;
 mod fates;
 mod metrics;
 mod sink;
