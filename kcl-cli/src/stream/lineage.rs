@@ -20,10 +20,13 @@ impl Child {
     }
 }
 
-/// A split makes two, a merge one of two parents. A listing may show one of two late.
+/// A split makes two, a merge one of two parents. A listing may show one of two late; of a parent
+/// that is too old to be listed, one may be gone.
 pub fn has_all_children(parent: &str, listed: &[Child]) -> bool {
     let children = listed.iter().filter(|child| child.came_out_of(parent));
-    children.clone().any(|child| child.parents.len() == 2) || children.count() == 2
+    let is_listed = listed.iter().any(|shard| shard.shard == parent);
+    let wanted = if is_listed { 2 } else { 1 };
+    children.clone().any(|child| child.parents.len() == 2) || children.count() >= wanted
 }
 
 /// Which shards are being read, and which wait for them.

@@ -25,6 +25,16 @@ fn a_child_waits_for_all_its_parents_that_are_read() {
 }
 
 #[test]
+fn a_split_has_two_children_unless_it_is_too_old_to_be_listed_itself() {
+    let half = child("b", &["a"]);
+    assert!(!has_all_children("a", &[child("a", &[]), child("b", &["a"])]));
+    assert!(has_all_children("a", &[child("a", &[]), child("b", &["a"]), child("c", &["a"])]));
+    assert!(has_all_children("a", &[child("a", &[]), child("c", &["a", "b"])]), "a merge");
+    assert!(has_all_children("a", &[half]));
+    assert!(!has_all_children("a", &[child("b", &["other"])]));
+}
+
+#[test]
 fn children_that_are_listed_beside_their_parents_wait_for_them() {
     let mut lineage = Lineage::default();
     let all =
