@@ -13,8 +13,8 @@ use kcl_core::{Event, Shard};
 use kcl_testkit::history::{
     Entry, Violation, What, check_safety, checkpoints_only_rise,
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
-    every_open_shard_is_held_evenly, every_ownership_has_a_higher_fence, every_record_is_delivered,
-    leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record,
+    every_open_shard_is_held_evenly, every_ownership_has_a_higher_fence,
+    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record,
     no_two_workers_deliver_one_shard, nothing_moves, prepared_checkpoints_are_found_until_reached,
     records_come_in_order,
 };
@@ -320,4 +320,25 @@ fn a_hole_and_an_overlap_in_the_hash_space_are_found() {
     let child = waits.get_mut(&LeaseKey::from("b")).unwrap();
     child.parents.insert(shard());
     assert_eq!(judge(waits), [], "a child that waits for its parent overlaps with nothing");
+}
+#[test]
+fn a_place_without_a_live_worker_and_a_live_row_without_a_place_are_found() {
+    let places = |ids: [Option<&str>; 2]| {
+        let names = ["v0".to_owned(), "w1".to_owned()];
+        names.into_iter().zip(ids.map(|id| id.map(WorkerId::new))).collect()
+    };
+    let judge =
+        |workers: &[WorkerRow], ids| every_place_has_a_live_worker(s(9), workers, &places(ids));
+    let (v, w) = (worker("v", WorkerState::Live), worker("w", WorkerState::Live));
+    let dead = |state| [v.clone(), w.clone(), worker("u", state)];
+    let both = [Some("v"), Some("w")];
+    assert_eq!(judge(&[v.clone(), w.clone()], both), []);
+    assert_eq!(judge(&dead(WorkerState::Fenced), both), []);
+    is_found(&judge(&dead(WorkerState::Live), both), "P6", "u is live and has no place");
+    is_found(&judge(&[v.clone()], both), "P6", "w of w1 has no live row");
+    is_found(&judge(&[v.clone()], [Some("v"), None]), "P6", "w1 has no worker that registered");
+    for not_its_own in [worker("w", WorkerState::Fenced), WorkerRow { draining: true, ..w.clone() }]
+    {
+        is_found(&judge(&[v.clone(), not_its_own], both), "P6", "w of w1 has no live row");
+    }
 }

@@ -30,7 +30,7 @@ pub use checkpoints::checkpoints_only_rise;
 pub use delivered::every_record_is_delivered;
 pub use drained::every_backlog_is_done;
 pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
-pub use held::every_open_shard_is_held_evenly;
+pub use held::{every_open_shard_is_held_evenly, every_place_has_a_live_worker};
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};

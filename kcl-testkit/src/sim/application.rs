@@ -68,6 +68,10 @@ impl<A: Application> Work for Users<A> {
         let lease = LeaseKey::new(start.shard.as_str());
         Box::new(Observed { inner, lease, bench: bench.clone() })
     }
+    fn leaves_within(&self) -> Option<u64> {
+        // Its shutdown timeout may be any.
+        None
+    }
     fn wants_put(&self) -> bool {
         true
     }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 #[cfg(feature = "model")]
 use kcl_core::protocol::Rules;
-use kcl_core::protocol::{Moment, ShardId};
+use kcl_core::protocol::{Moment, ShardId, WorkerId};
 use kcl_core::{
-    Clock, Config, ConsumerState, Handle, MemoryDeadLetters, Placement, ProcessorFactory,
-    RecordProcessor, Scheduler, ShardStart, StreamSource, WorkerError,
+    Clock, Config, ConsumerState, MemoryDeadLetters, Placement, ProcessorFactory, RecordProcessor,
+    Scheduler, ShardStart, StreamSource,
 };
 use kcl_lease_local::MemoryLeaseTable;
-use tokio::task::JoinHandle;
 
 use super::draw::Calls;
 use super::faults::{Faults, Kind};
@@ -20,6 +19,7 @@ use super::gate::{Gate, WorkerClock};
 use super::source::FaultySource;
 use super::table::FaultyTable;
 use super::work::{Bench, Host, Work};
+use super::worker::Worker;
 use crate::history::Recorder;
 
 /// Clocks run apart by at most this (parts in a million), below the protocol's one in a thousand.
@@ -61,6 +61,8 @@ pub struct Place {
     worker: Option<Worker>,
     /// Another one of the same name, for a while.
     twin: Option<Worker>,
+    /// Twins that were told to leave.
+    parting: Vec<Worker>,
     /// Steps until the place is filled again, while it is empty.
     empty_for: u64,
     /// Steps until the worker goes on, while it stands still.
@@ -69,35 +71,39 @@ pub struct Place {
     twin_for: u64,
 }
 
-struct Worker {
-    task: JoinHandle<Result<(), WorkerError>>,
-    handle: Handle,
-    gate: Gate,
-}
-
 impl Place {
     /// An empty place.
     pub fn new(number: usize) -> Self {
         let name = format!("w{number}");
-        let (empty_for, still_for, twin_for) = (0, 0, 0);
-        Self { name, lives: 0, worker: None, twin: None, empty_for, still_for, twin_for }
+        Self {
+            name,
+            lives: 0,
+            worker: None,
+            twin: None,
+            parting: Vec::new(),
+            empty_for: 0,
+            still_for: 0,
+            twin_for: 0,
+        }
     }
     /// Its name, which is also that of its workers.
     pub fn name(&self) -> &str {
         &self.name
     }
+    /// Under which id its worker registered last.
+    pub fn worker_id(&self) -> Option<WorkerId> {
+        self.worker.as_ref()?.handle.status().worker
+    }
     /// True while a worker fills it.
     pub fn is_filled(&self) -> bool {
-        self.worker.as_ref().is_some_and(|worker| !worker.task.is_finished())
+        self.worker.as_ref().is_some_and(|worker| !worker.is_finished())
     }
 
     /// A step passes. The place is filled, its worker goes on and its twin leaves when their time
-    /// has come, or now. Gives back why the worker stopped, if it could not go on.
-    pub async fn tend(&mut self, yard: &Yard, now: bool) -> Option<WorkerError> {
-        if self.is_doomed() {
-            self.crash(EMPTY_AFTER_CALL);
-        }
-        let failure = self.failure().await;
+    /// has come, or now. Gives back what is amiss with workers that ended, or that should have.
+    pub async fn tend(&mut self, yard: &Yard, now: bool) -> Vec<String> {
+        self.bury_doomed();
+        let amiss = self.amiss(yard).await;
         if self.still_for > 0 {
             self.still_for = if now { 0 } else { self.still_for - 1 };
             if self.still_for == 0 {
@@ -117,7 +123,7 @@ impl Place {
                 self.fill(yard);
             }
         }
-        failure
+        amiss
     }
 
     fn fill(&mut self, yard: &Yard) {
@@ -192,36 +198,37 @@ impl Place {
         let make = Maker { work: yard.work.clone(), bench };
         let scheduler = Scheduler::new(config, table, source, make)
             .unwrap_or_else(|error| panic!("the application's configuration: {error}"));
-        let handle = scheduler.handle();
-        Worker { task: tokio::spawn(scheduler.run()), handle, gate }
+        Worker::start(scheduler, gate)
     }
 
-    /// True if a fault has stopped the worker for good in the middle of a call: it is to be killed.
-    fn is_doomed(&self) -> bool {
-        self.worker.as_ref().is_some_and(|worker| worker.gate.is_doomed())
+    /// Kills whom a fault has stopped for good in the middle of a call.
+    fn bury_doomed(&mut self) {
+        if self.worker.as_ref().is_some_and(Worker::is_doomed) {
+            self.crash(EMPTY_AFTER_CALL);
+        }
+        let twin = self.twin.take_if(|twin| twin.is_doomed());
+        let parting = self.parting.extract_if(.., |twin| twin.is_doomed());
+        twin.into_iter().chain(parting).for_each(Worker::kill);
     }
     /// Kills the worker without a word; its place stays empty for so many steps.
     pub fn crash(&mut self, steps: u64) {
-        if let Some(worker) = self.worker.take() {
-            worker.task.abort();
-        }
+        self.worker.take().into_iter().for_each(Worker::kill);
         self.empty_for = steps;
     }
-    /// Kills its twin too.
+    /// Kills its twins too.
     pub fn crash_all(&mut self) {
         self.crash(0);
-        if let Some(twin) = self.twin.take() {
-            twin.task.abort();
-        }
+        self.twin.take().into_iter().chain(self.parting.drain(..)).for_each(Worker::kill);
     }
     /// Makes the worker leave on purpose; its place then stays empty for so many steps.
     pub fn leave(&mut self, steps: u64) {
-        self.worker.iter().for_each(Worker::leave);
+        self.worker.iter_mut().for_each(Worker::leave);
         self.empty_for = steps;
     }
     /// Makes the twin leave.
     fn part(&mut self) {
-        self.twin.take().iter().for_each(Worker::leave);
+        self.twin.iter_mut().for_each(Worker::leave);
+        self.parting.extend(self.twin.take());
     }
     /// Stops the worker in its tracks for so many steps.
     pub fn pause(&mut self, steps: u64) {
@@ -265,17 +272,26 @@ impl Place {
             }
         }
     }
-    /// Why the worker stopped, if it could not go on.
-    async fn failure(&mut self) -> Option<WorkerError> {
-        let worker = self.worker.take_if(|worker| worker.task.is_finished())?;
-        worker.task.await.ok()?.err()
-    }
-}
-
-impl Worker {
-    fn leave(&self) {
-        let handle = self.handle.clone();
-        tokio::spawn(async move { handle.shutdown().await });
+    /// What is amiss with workers that ended, or that were to leave and are still there.
+    async fn amiss(&mut self, yard: &Yard) -> Vec<String> {
+        let twin = self.twin.take_if(|twin| twin.is_finished());
+        let parted = self.parting.extract_if(.., |twin| twin.is_finished());
+        let ended: Vec<_> = self
+            .worker
+            .take_if(|worker| worker.is_finished())
+            .into_iter()
+            .chain(twin)
+            .chain(parted)
+            .collect();
+        let mut amiss = Vec::new();
+        for worker in ended {
+            amiss.extend(worker.amiss().await);
+        }
+        if let Some(longest) = yard.work.leaves_within() {
+            let workers = self.worker.iter_mut().chain(&mut self.parting);
+            amiss.extend(workers.filter_map(|worker| worker.overstays(longest)));
+        }
+        amiss
     }
 }
 

@@ -42,6 +42,10 @@ impl Gate {
             self.state.opened.notify_waiters();
         }
     }
+    /// False while the worker stands still.
+    pub fn is_open(&self) -> bool {
+        self.state.is_open.load(Ordering::SeqCst)
+    }
     /// Stops the worker for good: whoever made it kills it next.
     pub fn doom(&self) {
         self.state.is_doomed.store(true, Ordering::SeqCst);
@@ -65,7 +69,7 @@ impl Gate {
             let opened = self.state.opened.notified();
             tokio::pin!(opened);
             opened.as_mut().enable();
-            if self.state.is_open.load(Ordering::SeqCst) {
+            if self.is_open() {
                 return;
             }
             opened.await;

@@ -7,11 +7,13 @@ use kcl_core::event::EventKind;
 use kcl_core::protocol::{Lease, LeaseKey, LeaseTiming, Moment, Position, Row, ShardId, WorkerRow};
 use kcl_core::{DeadLetter, LeaseTable, Scan, Shard};
 
+use super::fleet::Place;
 use super::work::End;
 use super::world::World;
 use crate::history::{
     Entry, Violation, What, check_safety, every_open_shard_is_held_evenly,
-    every_record_is_delivered, leases_tile_the_hash_space, nothing_moves,
+    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space,
+    nothing_moves,
 };
 
 /// Once healed, the fleet is watched this long: nothing may move.
@@ -48,8 +50,15 @@ impl World {
 
     /// P6 by the time it promises. The end of a run, a minute later, would pass a slower fleet.
     pub(super) async fn judge_healed(&mut self, at: Moment) {
-        let Rows { workers, leases, shards } = self.rows().await;
-        self.violations.extend(every_open_shard_is_held_evenly(at, &workers, &leases, &shards));
+        let rows = self.rows().await;
+        self.judge_fleet(at, &rows);
+    }
+
+    fn judge_fleet(&mut self, at: Moment, Rows { workers, leases, shards }: &Rows) {
+        self.violations.extend(every_open_shard_is_held_evenly(at, workers, leases, shards));
+        let place = |place: &Place| (place.name().to_owned(), place.worker_id());
+        let places = self.places.iter().map(place).collect();
+        self.violations.extend(every_place_has_a_live_worker(at, workers, &places));
     }
 
     /// After the faults stopped: nothing lost, every open shard held, the fleet even and at rest.
@@ -60,8 +69,9 @@ impl World {
         self.violations.extend(every_record_is_delivered(&history));
         let since = Moment(end.0.saturating_sub(QUIET));
         self.violations.extend(nothing_moves(&history, since, end));
-        let Rows { workers, leases, shards } = self.rows().await;
-        self.violations.extend(every_open_shard_is_held_evenly(end, &workers, &leases, &shards));
+        let rows = self.rows().await;
+        self.judge_fleet(end, &rows);
+        let Rows { leases, shards, .. } = rows;
         self.violations.extend(leases_tile_the_hash_space(end, &leases, &shards));
         let mut broken = |property, what| {
             self.violations.push(Violation { property, at: end, what });

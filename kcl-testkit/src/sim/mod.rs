@@ -20,6 +20,7 @@ mod run;
 mod source;
 mod table;
 mod work;
+mod worker;
 mod world;
 
 pub use application::{Application, run_application};

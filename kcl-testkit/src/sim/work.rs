@@ -63,6 +63,8 @@ pub(super) trait Work: Send + Sync + 'static {
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor>;
     /// Whether [`End::put`] is to be filled.
     fn wants_put(&self) -> bool;
+    /// Within so many seconds a worker leaves that is told to; `None` if that is not judged.
+    fn leaves_within(&self) -> Option<u64>;
     /// What is wrong at the end: the property, and the words.
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)>;
 }

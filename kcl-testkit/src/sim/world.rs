@@ -41,7 +41,7 @@ pub(super) struct World {
     pub(super) table: MemoryLeaseTable,
     stream: Stream,
     pub(super) yard: Yard,
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     known_shards: BTreeSet<ShardId>,
     rows_since: BTreeMap<LeaseKey, Moment>,
     pub(super) violations: Vec<Violation>,
@@ -191,9 +191,8 @@ impl World {
     /// Fills empty places, and lets workers go on whose time has come; or all of them.
     async fn tend(&mut self, all: bool) {
         for place in &mut self.places {
-            if let Some(error) = place.tend(&self.yard, all).await {
-                let what = format!("{} could not go on: {error}", place.name());
-                let at = self.clock.monotonic();
+            for amiss in place.tend(&self.yard, all).await {
+                let (at, what) = (self.clock.monotonic(), format!("{} {amiss}", place.name()));
                 self.violations.push(Violation { property: "P6", at, what });
             }
         }
