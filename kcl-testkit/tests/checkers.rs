@@ -14,9 +14,10 @@ use kcl_testkit::history::{
     Entry, Violation, What, check_safety, checkpoints_only_rise,
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
     every_open_shard_is_held_evenly, every_ownership_has_a_higher_fence,
-    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record,
-    no_two_workers_deliver_one_shard, nothing_moves, prepared_checkpoints_are_found_until_reached,
-    records_come_in_order,
+    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space,
+    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard,
+    nobody_goes_on_past_an_open_record, nothing_moves, nothing_parks,
+    prepared_checkpoints_are_found_until_reached, records_come_in_order,
 };
 
 fn s(seconds: u64) -> Moment {
@@ -184,6 +185,72 @@ fn a_checkpoint_past_a_record_that_is_not_acked_is_found() {
     passes(check, skips().chain([letter, checkpointed(1, up_to(2))]));
 }
 
+fn stopped(fence: u64, acked: Checkpoint, reason: &'static str) -> What {
+    let fence = Fence(fence);
+    event("w", 0, EventKind::ConsumerStopped { lease: lease(), fence, acked, reason })
+}
+
+#[test]
+fn a_consumer_that_stops_past_a_record_that_is_not_acked_is_found() {
+    let check: Checker = no_checkpoint_passes_an_unacked_record;
+    let one = || [started(1, Checkpoint::TrimHorizon), given(&[1, 2]), acked(1, &[1])];
+    passes(check, one().into_iter().chain([stopped(1, up_to(1), "handed back")]));
+    let hands_over = || one().into_iter().chain([stopped(1, up_to(2), "handed back")]);
+    finds(check, "P4", "stopped (handed back) at", hands_over());
+    let over = || event("w", 0, EventKind::ShardEnded { lease: lease() });
+    let ends = |word| one().into_iter().chain([stopped(1, up_to(1), word)]);
+    finds(check, "P4", "stopped (ended) at SHARD_END, past unacked", ends("ended").chain([over()]));
+    finds(check, "P4", "no consumer came to its end", ends("lost").chain([over()]));
+    let done = || one().into_iter().chain([acked(1, &[2]), stopped(1, up_to(2), "ended")]);
+    passes(check, done().chain([over()]));
+    // What an earlier fence has out is the next one's business.
+    passes(check, one().into_iter().chain([started(2, up_to(1)), stopped(1, up_to(2), "lost")]));
+    assert_eq!(check_safety(&history(hands_over())).len(), 1);
+}
+
+#[test]
+fn a_start_past_a_record_that_nobody_is_done_with_is_found() {
+    let check: Checker = nobody_goes_on_past_an_open_record;
+    let start = || [put(&[1, 2, 3]), started(1, Checkpoint::TrimHorizon), given(&[1, 2, 3])];
+    let goes_on =
+        |done: What, at| start().into_iter().chain([acked(1, &[1]), done, started(2, at)]);
+    passes(check, goes_on(acked(1, &[2]), up_to(2)));
+    passes(check, goes_on(acked(1, &[3]), up_to(1)));
+    passes(check, goes_on(trimmed(&[2]), up_to(2)));
+    let letter = EventKind::DeadLettered { lease: lease(), fence: Fence(1), at: p(2) };
+    passes(check, goes_on(event("w", 0, letter), up_to(2)));
+    finds(check, "P4", "past open", goes_on(acked(1, &[3]), up_to(3)));
+    finds(check, "P4", "past open", goes_on(acked(1, &[2]), Checkpoint::ShardEnd));
+    // An application that starts in the middle owes nothing before; what comes then it does.
+    let latest = || [put(&[1, 2]), started(1, up_to(2)), put(&[3, 4]), given(&[3, 4])];
+    passes(check, latest().into_iter().chain([acked(1, &[3]), started(2, up_to(3))]));
+    finds(
+        check,
+        "P4",
+        "past open",
+        latest().into_iter().chain([acked(1, &[4]), started(2, up_to(4))]),
+    );
+    // Started over, it passes nothing that it was done with before.
+    let deleted = [What::RowDeleted { lease: lease() }, started(2, Checkpoint::TrimHorizon)];
+    passes(check, start().into_iter().chain([acked(1, &[1, 2])]).chain(deleted));
+    assert_eq!(check_safety(&history(goes_on(acked(1, &[3]), up_to(3)))).len(), 1);
+}
+
+#[test]
+fn a_child_that_starts_before_its_parents_are_done_is_found() {
+    let check: Checker = nobody_goes_on_past_an_open_record;
+    let made = || What::ShardMade { shard: "b".into(), parents: vec![shard()] };
+    let child = || What::Given { lease: LeaseKey::from("b"), positions: ps(&[7]) };
+    let start = || [made(), put(&[1, 2]), started(1, Checkpoint::TrimHorizon), given(&[1, 2])];
+    let done = |numbers: &[u64]| start().into_iter().chain([acked(1, numbers), child()]);
+    passes(check, done(&[1, 2]));
+    finds(check, "P2", "b started before", done(&[1]));
+    // It is judged once, and what its parent's row does then is no matter of its own.
+    finds(check, "P2", "b started before", done(&[1]).chain([child()]));
+    let again = [What::RowDeleted { lease: lease() }, started(2, Checkpoint::TrimHorizon)];
+    passes(check, done(&[1, 2]).chain(again).chain([given(&[1]), child()]));
+}
+
 #[test]
 fn an_effect_below_an_accepted_fence_or_applied_twice_is_found() {
     let check: Checker = effects_apply_once_and_never_below_an_accepted_fence;
@@ -247,6 +314,20 @@ fn a_prepared_checkpoint_that_is_not_found_again_is_found() {
 }
 
 #[test]
+fn a_shard_that_is_parked_with_no_fault_left_is_found() {
+    let parks = history(
+        [EventKind::Parked { lease: lease(), fence: Fence(1), reason: "refused".into(), at: None }]
+            .map(|kind| event("w", 0, kind)),
+    );
+    let row = leased("a", Some("v"), Checkpoint::TrimHorizon);
+    let parked = Lease { parked: Some(Parked { reason: "old".into(), at: None }), ..row.clone() };
+    let rows = |row| BTreeMap::from([(lease(), row)]);
+    assert_eq!(nothing_parks(s(2), s(9), &parks, &rows(row.clone())), []);
+    is_found(&nothing_parks(s(1), s(9), &parks, &rows(row)), "P6", "no fault left: refused");
+    is_found(&nothing_parks(s(2), s(9), &parks, &rows(parked)), "P6", "a is still parked: old");
+}
+
+#[test]
 fn a_lease_that_moves_in_a_quiet_time_is_found() {
     let moved = history([held("v", 1), held("w", 2)]);
     assert_eq!(nothing_moves(&moved, s(3), s(9)), []);
@@ -301,27 +382,6 @@ fn a_shard_that_nobody_alive_holds_and_an_uneven_fleet_are_found() {
 }
 
 #[test]
-fn a_hole_and_an_overlap_in_the_hash_space_are_found() {
-    const HALF: u128 = 1 << 127;
-    let with = |ranges: &[(&str, u128, u128)]| -> BTreeMap<LeaseKey, Lease> {
-        let lease = |(key, start, end): &(&str, u128, u128)| {
-            let range = HashKeyRange { start: *start, end: *end };
-            let lease = Lease::unowned(LeaseKey::from(*key), Checkpoint::TrimHorizon, range);
-            (lease.key.clone(), lease)
-        };
-        ranges.iter().map(lease).collect()
-    };
-    let judge = |leases| leases_tile_the_hash_space(s(9), &leases, &shards(&["a", "b"]));
-    assert_eq!(judge(with(&[("a", 0, HALF - 1), ("b", HALF, u128::MAX)])), []);
-    let hole = judge(with(&[("a", 0, HALF - 2), ("b", HALF, u128::MAX)]));
-    is_found(&hole, "P8", "covered 0 times");
-    is_found(&judge(with(&[("a", 0, HALF), ("b", HALF, u128::MAX)])), "P8", "covered 2 times");
-    let mut waits = with(&[("a", 0, u128::MAX), ("b", 0, u128::MAX)]);
-    let child = waits.get_mut(&LeaseKey::from("b")).unwrap();
-    child.parents.insert(shard());
-    assert_eq!(judge(waits), [], "a child that waits for its parent overlaps with nothing");
-}
-#[test]
 fn a_place_without_a_live_worker_and_a_live_row_without_a_place_are_found() {
     let places = |ids: [Option<&str>; 2]| {
         let names = ["v0".to_owned(), "w1".to_owned()];
@@ -341,4 +401,26 @@ fn a_place_without_a_live_worker_and_a_live_row_without_a_place_are_found() {
     {
         is_found(&judge(&[v.clone(), not_its_own], both), "P6", "w of w1 has no live row");
     }
+}
+
+#[test]
+fn a_hole_and_an_overlap_in_the_hash_space_are_found() {
+    const HALF: u128 = 1 << 127;
+    let with = |ranges: &[(&str, u128, u128)]| -> BTreeMap<LeaseKey, Lease> {
+        let lease = |(key, start, end): &(&str, u128, u128)| {
+            let range = HashKeyRange { start: *start, end: *end };
+            let lease = Lease::unowned(LeaseKey::from(*key), Checkpoint::TrimHorizon, range);
+            (lease.key.clone(), lease)
+        };
+        ranges.iter().map(lease).collect()
+    };
+    let judge = |leases| leases_tile_the_hash_space(s(9), &leases, &shards(&["a", "b"]));
+    assert_eq!(judge(with(&[("a", 0, HALF - 1), ("b", HALF, u128::MAX)])), []);
+    let hole = judge(with(&[("a", 0, HALF - 2), ("b", HALF, u128::MAX)]));
+    is_found(&hole, "P8", "covered 0 times");
+    is_found(&judge(with(&[("a", 0, HALF), ("b", HALF, u128::MAX)])), "P8", "covered 2 times");
+    let mut waits = with(&[("a", 0, u128::MAX), ("b", 0, u128::MAX)]);
+    let child = waits.get_mut(&LeaseKey::from("b")).unwrap();
+    child.parents.insert(shard());
+    assert_eq!(judge(waits), [], "a child that waits for its parent overlaps with nothing");
 }

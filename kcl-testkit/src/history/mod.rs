@@ -10,6 +10,8 @@ mod held;
 mod order;
 mod overlap;
 mod ownership;
+mod parked;
+mod passed;
 mod prepared;
 mod recorder;
 mod rest;
@@ -34,6 +36,8 @@ pub use held::{every_open_shard_is_held_evenly, every_place_has_a_live_worker};
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
 pub use ownership::{every_ownership_has_a_higher_fence, moves};
+pub use parked::nothing_parks;
+pub use passed::nobody_goes_on_past_an_open_record;
 pub use prepared::prepared_checkpoints_are_found_until_reached;
 pub use recorder::Recorder;
 pub use rest::nothing_moves;
@@ -219,6 +223,7 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         records_come_in_order,
         checkpoints_only_rise,
         no_checkpoint_passes_an_unacked_record,
+        nobody_goes_on_past_an_open_record,
         effects_apply_once_and_never_below_an_accepted_fence,
         every_ownership_has_a_higher_fence,
         prepared_checkpoints_are_found_until_reached,

@@ -18,7 +18,7 @@ use super::draw::Draws;
 use super::faults::Kind;
 use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
-use crate::history::{What, every_backlog_is_done};
+use crate::history::{What, every_backlog_is_done, nothing_parks};
 
 thread_local! {
     /// The keys of all records, hashed once for the runs of a thread. Threads that shared them
@@ -29,6 +29,8 @@ thread_local! {
     };
 }
 
+/// What faults leave behind is over by then: no request comes later, and no processor fails.
+const AFTERMATH: Duration = Duration::from_secs(10);
 /// A worker gives up leaving after 30 s, the default; to notice takes it less than the rest.
 const LONGEST_LEAVE: u64 = 35;
 
@@ -53,17 +55,19 @@ impl Work for Everyday {
         let Habits { acking, in_two_phases, .. } = self.0;
         Box::new(SimProcessor { bench, acking, in_two_phases, fence, lease })
     }
+    fn leaves_within(&self) -> Option<u64> {
+        Some(LONGEST_LEAVE)
+    }
     fn wants_put(&self) -> bool {
         // The history tells it as much as it needs.
         false
     }
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)> {
-    fn leaves_within(&self) -> Option<u64> {
-        Some(LONGEST_LEAVE)
-    }
         // Whatever is acked late here is acked before the run is over.
         let left = every_backlog_is_done(end.at, end.leases, end.history);
-        let left = left.into_iter().map(|violation| (violation.property, violation.what));
+        let parked = nothing_parks(end.calm + AFTERMATH, end.at, end.history, end.leases);
+        let left = left.into_iter().chain(parked);
+        let left = left.map(|violation| (violation.property, violation.what));
         match self.0.acking {
             Acking::WithEffects => {
                 let amiss = sums_amiss(end).into_iter().map(|what| ("P5", what));

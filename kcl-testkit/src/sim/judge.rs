@@ -87,6 +87,7 @@ impl World {
         }
         let end = End {
             at: end,
+            calm: self.faults.until(),
             put: &put,
             dead_letters: &letters,
             table: &self.table,

@@ -40,6 +40,8 @@ pub struct Put {
 pub struct End<'a> {
     /// When.
     pub at: Moment,
+    /// When the last fault was over.
+    pub calm: Moment,
     /// Every record that the stream took, those of one shard in their order; without those that
     /// retention passed before anybody had read them.
     pub put: &'a [Put],
@@ -61,10 +63,10 @@ pub(super) trait Work: Send + Sync + 'static {
     fn record(&self, number: u64, draw: u64) -> NewRecord;
     /// A processor for a shard.
     fn processor(&self, start: &ShardStart, bench: &Bench) -> Box<dyn RecordProcessor>;
-    /// Whether [`End::put`] is to be filled.
-    fn wants_put(&self) -> bool;
     /// Within so many seconds a worker leaves that is told to; `None` if that is not judged.
     fn leaves_within(&self) -> Option<u64>;
+    /// Whether [`End::put`] is to be filled.
+    fn wants_put(&self) -> bool;
     /// What is wrong at the end: the property, and the words.
     fn judge(&self, end: &End<'_>) -> Vec<(&'static str, String)>;
 }

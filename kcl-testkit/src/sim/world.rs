@@ -36,7 +36,7 @@ const MOST_LETTERS: usize = 10_000;
 pub(super) struct World {
     options: Options,
     pub(super) clock: SimClock,
-    faults: Faults,
+    pub(super) faults: Faults,
     pub(super) recorder: Recorder,
     pub(super) table: MemoryLeaseTable,
     stream: Stream,
