@@ -141,6 +141,8 @@ pub fn end(
     let mut change = vec![
         LeaseChange::Checkpoint(Checkpoint::ShardEnd),
         LeaseChange::Prepared(None),
+        // The consumer may have come to the end before it could write that it was resumed.
+        LeaseChange::Parked(None),
         LeaseChange::Children(children.iter().map(|child| child.id.clone()).collect()),
         LeaseChange::Owner(None),
     ];

@@ -73,8 +73,10 @@ fn an_end_closes_the_parent_and_makes_its_children_in_one_transaction() {
     let [ConditionalWrite::Lease(parent), made] = &writes[..] else {
         unreachable!("one write for the parent and one a child: {writes:?}")
     };
-    let after = applied(parent, &lease(Some("me"), 4)).unwrap();
+    let parked = Some(Parked { reason: "poison".into(), at: None });
+    let after = applied(parent, &Lease { parked, ..lease(Some("me"), 4) }).unwrap();
     assert_eq!((after.checkpoint, after.owner), (Checkpoint::ShardEnd, None));
+    assert_eq!(after.parked, None, "a shard that is done is parked no more");
     assert_eq!((after.fence, after.children), (Fence(5), [child.id].into()));
     assert_eq!(applied(parent, &lease(Some("me"), 5)), None);
     assert_eq!(applied(parent, &lease(Some("other"), 4)), None);
