@@ -53,10 +53,15 @@ impl Acks {
     }
     /// What a checkpoint may say: the watermark, if the rules hold.
     pub fn checkpoint(&self, rules: Rules) -> Checkpoint {
-        match self.last_delivered() {
-            Some(last) if rules.breaks(Mutant::CheckpointPastUnacked) => Checkpoint::At(last),
-            _ => self.watermark,
-        }
+        self.unless(rules.breaks(Mutant::CheckpointPastUnacked))
+    }
+    /// What the write that lets the lease go may say: the watermark too, if the rules hold.
+    pub fn last_checkpoint(&self, rules: Rules) -> Checkpoint {
+        self.unless(rules.breaks(Mutant::HandOverPastUnacked))
+    }
+    fn unless(&self, is_broken: bool) -> Checkpoint {
+        let last = self.last_delivered().filter(|_| is_broken);
+        last.map_or(self.watermark, Checkpoint::At)
     }
     /// Records delivered and not acked.
     pub fn unacked(&self) -> usize {

@@ -198,6 +198,9 @@ impl Gate {
             vec![LeaseCondition::OwnerIs(self.owner.clone()), LeaseCondition::FenceIs(self.fence)];
         let mut change = Vec::new();
         if let Some(pending) = &self.pending {
+            if pending.carries == Carries::Effects && self.rules.breaks(Mutant::EffectsAtAnyFence) {
+                when.clear();
+            }
             let strict = pending.carries == Carries::Effects
                 && !self.rules.breaks(Mutant::EffectsAtSameOrdinal);
             if strict {

@@ -94,12 +94,16 @@ pub enum Mutant {
     CheckpointWithoutOrdinal,
     /// Effects apply again at the same ordinal.
     EffectsAtSameOrdinal,
+    /// Effects are conditioned on the ordinal alone, not on the owner and the fence.
+    EffectsAtAnyFence,
     /// A checkpoint is sent while an effect is undecided.
     CheckpointPastEffect,
     /// A new owner starts from a checkpoint it read earlier.
     CachedCheckpoint,
     /// A checkpoint passes a record that was delivered and not acknowledged.
     CheckpointPastUnacked,
+    /// A hand-over passes a record that was delivered and not acknowledged.
+    HandOverPastUnacked,
     /// A checkpoint erases a prepared one that it has not reached.
     CheckpointErasesPrepared,
     /// The end of a shard and the leases of its children are written one after the other.

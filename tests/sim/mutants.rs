@@ -11,13 +11,15 @@ use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that showed it last, and the promise that broke first in it. The table in
 /// docs/model.md says the same.
-const BROKEN: [(Mutant, u64, &str); 23] = [
+const BROKEN: [(Mutant, u64, &str); 25] = [
     (CheckpointPastUnacked, 0, "P4"),
+    (HandOverPastUnacked, 0, "P4"),
     (CachedCheckpoint, 0, "P4"),
     (CheckpointErasesPrepared, 1, "P4"),
     (CheckpointWithoutOrdinal, 5, "P4"),
     (CheckpointPastEffect, 5, "P1"),
     (EffectsAtSameOrdinal, 5, "P5"),
+    (EffectsAtAnyFence, 5, "P4"),
     (HandOverKeepsOrdinal, 6, "P5"),
     (ChildAfterOneParent, 6, "P2"),
     (LiveLeaseTaken, 0, "P3"),
@@ -78,6 +80,17 @@ fn the_table_in_the_docs_names_these_seeds_and_promises() {
         let row = page.lines().find(is_row).unwrap_or_default();
         assert!(row.contains(&format!("| seed {seed}: {promise}")), "{mutant:?}: {row}");
     }
+}
+
+/// Judged by the fence in the row, which is the one that stands, no effect would ever be late.
+#[test]
+fn effects_of_an_earlier_owner_are_seen_by_the_fence_that_they_were_sent_under() {
+    silence_simulated_panics();
+    let broken = Options { rules: Rules::breaking(EffectsAtAnyFence), ..Options::seed(5) };
+    let violations = run(&broken).violations;
+    let is_late =
+        |found: &Violation| found.property == "P5" && found.what.contains("applied after");
+    assert!(violations.iter().any(is_late), "{violations:?}");
 }
 
 /// What the fleet of this seed breaks with the rule broken, if it breaks nothing without.

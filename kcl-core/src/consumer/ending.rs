@@ -71,7 +71,8 @@ impl Consumer {
         self.ledger.close();
         let (acked, prepared, is_undecided) = {
             let entries = self.ledger.lock();
-            let (acked, gate) = (entries.acks.watermark(), &entries.gate);
+            let gate = &entries.gate;
+            let acked = entries.acks.last_checkpoint(gate.rules());
             let prepared = Prepared::beyond(gate.prepared().cloned(), acked, gate.rules());
             (acked, prepared, gate.is_undecided())
         };

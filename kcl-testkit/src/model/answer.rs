@@ -43,7 +43,7 @@ impl Case {
                 }
             }
             Token::Other => {}
-            Token::Checkpoint(ordinal) | Token::Effects(_, ordinal) => {
+            Token::Checkpoint(ordinal) | Token::Effects(_, ordinal, _) => {
                 self.write_answered(world, worker, ordinal, won, row.and_then(Row::into_lease));
             }
         }

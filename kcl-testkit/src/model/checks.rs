@@ -95,9 +95,8 @@ pub fn has_one_owner(world: &World, keys: &[LeaseKey]) -> bool {
 
 /// Notes what a request that just applied did to the leases.
 pub fn note_applied(before: &World, world: &mut World, request: &Request, data: bool) {
-    if let Token::Effects(record, _) = request.token {
-        let fence = request.writes.first().and_then(|write| fence_of(before, &write.key()));
-        note_effect(world, record, fence.unwrap_or_default());
+    if let Token::Effects(record, _, fence) = request.token {
+        note_effect(world, record, fence);
     }
     for write in &request.writes {
         let RowKey::Lease(key) = write.key() else { continue };
@@ -120,11 +119,6 @@ pub fn note_applied(before: &World, world: &mut World, request: &Request, data: 
             world.seen.flaws.insert(Flaw::MovedTwice);
         }
     }
-}
-
-fn fence_of(world: &World, key: &RowKey) -> Option<Fence> {
-    let RowKey::Lease(key) = key else { return None };
-    world.lease(key).map(|lease| lease.fence)
 }
 
 fn note_ownership(world: &mut World, old: &Lease, new: &Lease) {

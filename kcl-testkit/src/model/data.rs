@@ -112,6 +112,7 @@ impl Case {
         world.left.writes -= 1;
         let now = world.clock(worker);
         let it = &mut *world.workers[worker];
+        let fence = it.holdings.fence(key)?;
         let work = it.runs.get_mut(key)?.work.as_mut()?;
         if with == Carries::Effects && !work.gate.is_undecided() {
             // The record is done once its effect is: the processor acknowledges it with that.
@@ -127,7 +128,7 @@ impl Case {
         let pending = work.gate.pending()?;
         let token = match pending.carries {
             Carries::Effects => {
-                Token::Effects(records(pending.progress.checkpoint), pending.ordinal)
+                Token::Effects(records(pending.progress.checkpoint), pending.ordinal, fence)
             }
             Carries::CheckpointOnly | Carries::Prepare => Token::Checkpoint(pending.ordinal),
         };

@@ -86,7 +86,7 @@ impl Case {
         let fence = it.holdings.fence(key)?;
         it.holdings.lets_go(key, fence);
         let work = it.runs.get(key).and_then(|run| run.work.as_ref());
-        let acked = work.map(|work| work.acks.watermark());
+        let acked = work.map(|work| work.acks.last_checkpoint(self.rules));
         let done = acked.filter(|acked| matches!(acked, Checkpoint::At(_))).map(moves::Final::from);
         if it.holdings.fence(key).is_none() {
             it.runs.remove(key);

@@ -128,8 +128,8 @@ pub enum Token {
     Revoke,
     /// A checkpoint at this ordinal.
     Checkpoint(Ordinal),
-    /// Effects of this record with a checkpoint, at this ordinal.
-    Effects(u8, Ordinal),
+    /// Effects of this record with a checkpoint, at this ordinal, by who works under this fence.
+    Effects(u8, Ordinal, Fence),
 }
 
 /// A write on its way to the table.

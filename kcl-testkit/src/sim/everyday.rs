@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use kcl_core::event::EventKind;
 use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
 use kcl_core::{
-    Checkpointer, Config, Effects, PartitionKey, PreparedCheckpoint, ProcessorError, Record,
-    RecordBatch, RecordProcessor, ShardStart,
+    Checkpointer, Config, PartitionKey, PreparedCheckpoint, ProcessorError, Record, RecordBatch,
+    RecordProcessor, ShardStart,
 };
-use kcl_lease_local::{LocalEffects, MemoryLeaseTable};
 use kcl_stream_local::{NewRecord, hash_key};
 
 use super::draw::Draws;
+use super::effects;
 use super::faults::Kind;
 use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
@@ -76,12 +76,6 @@ impl Work for Everyday {
             Acking::OnReturn | Acking::Explicit => left.collect(),
         }
     }
-}
-
-/// How many records of a shard were committed with effects.
-fn committed(effects: &MemoryLeaseTable, lease: &LeaseKey) -> u64 {
-    let bytes = effects.effect(lease.as_str()).unwrap_or_default();
-    bytes.try_into().map_or(0, u64::from_be_bytes)
 }
 
 /// Processes one shard of the simulated fleet.
@@ -162,10 +156,10 @@ impl SimProcessor {
             Acking::WithEffects => {
                 // What an application would do: the sum so far and this batch, in one transaction
                 // with the checkpoint.
-                let sum = committed(&bench.host.table, &self.lease) + records.len() as u64;
-                let effects = LocalEffects::new().put(self.lease.as_str(), sum.to_be_bytes());
+                let sum = effects::committed(&bench.host.table, &self.lease) + records.len() as u64;
+                let effects = effects::sum(&self.lease, sum, self.fence);
                 bench.recorder.acked(&self.lease, self.fence, positions);
-                let committed = to.checkpoint_with(Effects::new(effects)).await;
+                let committed = to.checkpoint_with(effects).await;
                 committed.map_err(ProcessorError::new)?;
                 bench.gate.pass().await;
             }
@@ -248,7 +242,7 @@ fn sums_amiss(end: &End<'_>) -> Vec<String> {
             }
             _ => 0,
         } as u64;
-        let sum = committed(end.table, key);
+        let sum = effects::committed(end.table, key);
         if sum != done {
             amiss.push(format!("effects of {key} sum to {sum}, but {done} records are done"));
         }

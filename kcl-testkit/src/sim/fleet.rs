@@ -153,7 +153,7 @@ impl Place {
         let clock =
             Arc::new(WorkerClock { clock: yard.clock.clone(), drift_ppm, gate: gate.clone() });
         let table = Arc::new(FaultyTable {
-            inner: Arc::new(yard.table.clone()),
+            inner: yard.table.clone(),
             clock: yard.clock.clone(),
             faults: yard.faults.clone(),
             actor: actor.clone(),

@@ -7,6 +7,7 @@ mod application;
 mod campaign;
 mod clock;
 pub mod draw;
+mod effects;
 mod everyday;
 mod failure;
 pub mod faults;

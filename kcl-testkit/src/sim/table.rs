@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, hash};
 use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
+use kcl_lease_local::MemoryLeaseTable;
 
 use super::draw::{Calls, Draws};
+use super::effects;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
 use crate::history::Recorder;
@@ -32,7 +34,7 @@ fn torn(id: u64, early: Vec<Row>, late: Vec<Row>) -> Vec<Row> {
 #[derive(Clone)]
 pub struct FaultyTable {
     /// The table itself.
-    pub inner: Arc<dyn LeaseTable>,
+    pub inner: MemoryLeaseTable,
     /// True time.
     pub clock: Arc<dyn Clock>,
     /// What goes wrong.
@@ -157,10 +159,12 @@ impl FaultyTable {
 
     async fn apply(&self, request: &Request) -> Result<CasOutcome, TableError> {
         match (request.writes.as_slice(), &request.effects) {
-            ([write], Some(effects)) => {
-                let outcome = self.inner.write_with(write, effects).await;
+            ([write], Some(sent)) => {
+                let outcome = self.inner.write_with(write, sent).await;
                 if let Ok(CasOutcome::Won(Some(Row::Lease(lease)))) = &outcome {
-                    self.recorder.effects(&lease.key, lease.fence, lease.ordinal);
+                    // The fence in the row is the one that stands, not the sender's.
+                    let fence = effects::sender(&self.inner, &lease.key).unwrap_or(lease.fence);
+                    self.recorder.effects(&lease.key, fence, lease.ordinal);
                 }
                 outcome
             }

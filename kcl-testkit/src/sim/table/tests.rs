@@ -3,11 +3,13 @@
 
 use kcl_core::TokioClock;
 use kcl_core::protocol::{
-    LeaseTiming, Moment, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseChange, LeaseTiming, LeaseWrite, Moment, Ordinal,
+    WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
 };
-use kcl_lease_local::MemoryLeaseTable;
+use kcl_lease_local::LocalEffects;
 
 use super::*;
+use crate::history::What;
 
 /// In one of so many seeds every kind strikes the first request alone.
 const SEEDS: u64 = 20_000;
@@ -41,7 +43,7 @@ impl Bad {
             inner.write(&ConditionalWrite::Worker(WorkerWrite::Create(row))).await.unwrap();
         }
         let seen = FaultyTable {
-            inner: Arc::new(inner.clone()),
+            inner: inner.clone(),
             clock: clock.clone(),
             faults: Faults::new(Draws::new(seed), clock.clone(), clock.monotonic() + faults),
             actor: "w0.1".to_owned(),
@@ -228,4 +230,28 @@ async fn a_write_more_of_one_row_moves_no_fault_of_another_or_of_a_scan() {
         assert!(usual.len() > 5, "seed {seed}: {usual:?}");
         assert_eq!(struck_after(3, seed).await, usual, "seed {seed}");
     }
+}
+
+/// The row shows the fence that stands: judged by that, no effect would ever be a late one.
+#[tokio::test(start_paused = true)]
+async fn effects_are_noted_at_the_fence_of_who_sent_them() {
+    let bad = Bad::of(0, Duration::ZERO).await;
+    let lease = Lease {
+        fence: Fence(7),
+        ..Lease::unowned("a".into(), Checkpoint::TrimHorizon, HashKeyRange::FULL)
+    };
+    let key = lease.key.clone();
+    bad.seen.write(&ConditionalWrite::Lease(LeaseWrite::Ensure(lease))).await.unwrap();
+    let (when, change) = (Vec::new(), vec![LeaseChange::Ordinal(Ordinal(1))]);
+    let write = ConditionalWrite::Lease(LeaseWrite::Update { key: key.clone(), when, change });
+    let foreign = Effects::new(LocalEffects::new().put("a", "1"));
+    for effects in [foreign, effects::sum(&key, 3, Fence(6))] {
+        assert!(bad.seen.write_with(&write, &effects).await.unwrap().is_won());
+    }
+    assert_eq!(effects::committed(&bad.inner, &key), 3);
+    let noted = bad.seen.recorder.history().into_iter().map(|entry| match entry.what {
+        What::Effects { fence, .. } => fence,
+        other => panic!("{other}"),
+    });
+    assert_eq!(noted.collect::<Vec<_>>(), [Fence(7), Fence(6)]);
 }
