@@ -87,8 +87,12 @@ struct Observed<P> {
     bench: Bench,
 }
 
-/// In so many of a thousand calls the process is killed, if crashes are on.
+/// In so many of a thousand batches the process is killed, if crashes are on.
 const KILLED_PERMILLE: u64 = 4;
+/// So many of a thousand other calls, which are fewer.
+const SELDOM_PERMILLE: u64 = 20;
+/// So many of a thousand ends of shards: a run has a handful.
+const ENDS_PERMILLE: u64 = 100;
 /// It is killed at one of so many first await points.
 const KILLED_WITHIN: u64 = 12;
 
@@ -115,10 +119,25 @@ impl<T> Future for Mortal<'_, T> {
     }
 }
 
+impl Bench {
+    /// What a processor does in this call, in a process that may be killed meanwhile.
+    fn mortal<'a, T>(
+        &'a self,
+        call: u64,
+        permille: u64,
+        running: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+    ) -> Mortal<'a, T> {
+        let killed = self.strike(Kind::Crash, call, permille);
+        let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
+        Mortal { call: running, polls, bench: self }
+    }
+}
+
 #[async_trait]
 impl<P: RecordProcessor> RecordProcessor for Observed<P> {
     async fn initialize(&mut self, start: &ShardStart) -> Result<(), ProcessorError> {
-        self.inner.initialize(start).await
+        let call = self.bench.calls.next("initialize", self.lease.as_str());
+        self.bench.mortal(call, SELDOM_PERMILLE, self.inner.initialize(start)).await
     }
     async fn process_records(
         &mut self,
@@ -128,18 +147,20 @@ impl<P: RecordProcessor> RecordProcessor for Observed<P> {
         self.bench.recorder.given(&self.lease, &batch.records);
         let call = self.bench.calls.next("process", self.lease.as_str());
         self.bench.dawdle(&self.lease, checkpointer, call).await;
-        let killed = self.bench.strike(Kind::Crash, call, KILLED_PERMILLE);
-        let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
-        let processing = self.inner.process_records(batch, checkpointer);
-        Mortal { call: processing, polls, bench: &self.bench }.await
+        self.bench
+            .mortal(call, KILLED_PERMILLE, self.inner.process_records(batch, checkpointer))
+            .await
     }
     async fn shard_ended(&mut self, end: &ShardEnd) -> Result<(), ProcessorError> {
-        self.inner.shard_ended(end).await
+        let call = self.bench.calls.next("shard ended", self.lease.as_str());
+        self.bench.mortal(call, ENDS_PERMILLE, self.inner.shard_ended(end)).await
     }
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
-        self.inner.shutdown_requested(checkpointer).await;
+        let call = self.bench.calls.next("shutdown requested", self.lease.as_str());
+        self.bench.mortal(call, SELDOM_PERMILLE, self.inner.shutdown_requested(checkpointer)).await;
     }
     async fn lease_lost(&mut self) {
-        self.inner.lease_lost().await;
+        let call = self.bench.calls.next("lease lost", self.lease.as_str());
+        self.bench.mortal(call, SELDOM_PERMILLE, self.inner.lease_lost()).await;
     }
 }
