@@ -176,7 +176,8 @@ where
     }
 }
 
-/// Has all codes that the client would try again by itself: its retries are off.
+/// Has all codes that the client would try again by itself, but those of EC2 and of transactions:
+/// its retries are off.
 fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
     let why = format!("{code} for stream {stream}: {message}");
     match code {

@@ -50,7 +50,8 @@ pub enum PutFailure {
         /// Requests it was part of.
         attempts: u32,
     },
-    /// Refused again and again until the producer's patience ended. It is not in the stream.
+    /// The producer's patience ended while it was refused again and again, or waited behind one
+    /// that was. It is not in the stream.
     #[error("given up after {attempts} attempts: {why}")]
     GivenUp {
         /// The last reason, in the sink's words.

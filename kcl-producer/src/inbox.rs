@@ -7,7 +7,6 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::core::Taken;
 use crate::fate::NotAccepted;
-use crate::limits::INBOX_RECORDS;
 use crate::metrics::Counters;
 
 /// One request of a handle.
@@ -65,8 +64,8 @@ impl Inbox {
         // Counted before its fate can be.
         let counted = || self.counters.accepted(bytes);
         match self.push(Command::Put(taken), counted) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(NotAccepted::Closed),
+            None => Ok(()),
+            Some(_) => Err(NotAccepted::Closed),
         }
     }
 
@@ -76,10 +75,11 @@ impl Inbox {
         let _closed = self.push(Command::Flush(done), || ());
     }
 
-    fn push(&self, command: Command, counted: impl FnOnce()) -> Result<(), Command> {
+    /// Gives the command back if it is closed.
+    fn push(&self, command: Command, counted: impl FnOnce()) -> Option<Command> {
         let mut state = self.state();
         if state.ending != Ending::Open {
-            return Err(command);
+            return Some(command);
         }
         counted();
         let was_empty = state.commands.is_empty();
@@ -89,7 +89,7 @@ impl Inbox {
         if was_empty {
             self.changed.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// Lets nothing more in, and refuses whoever waits for memory. The first ending holds.
@@ -119,15 +119,14 @@ impl Receiver {
     /// # Cancel safety
     /// Nothing is missed if the future is dropped.
     pub(crate) async fn changed(&self) {
+        // Callers on other threads may keep it ready: the sink's calls need their turns too.
+        tokio::task::coop::consume_budget().await;
         self.0.changed.notified().await;
     }
 
     /// Takes everything there is into `commands`, which is empty. Once it is no longer open, that
     /// was the last.
     pub(crate) fn take(&self, commands: &mut Vec<Command>) -> Ending {
-        // After a burst its room goes back: what the producer's memory counts for a record has one
-        // entry for it, not one for each place where it was.
-        commands.shrink_to(INBOX_RECORDS);
         let mut state = self.0.state();
         std::mem::swap(&mut state.commands, commands);
         state.ending

@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::core::{Core, FlightId};
 use crate::inbox::{Command, Ending, Receiver};
-use crate::limits::LONGEST_DELAY;
+use crate::limits::{INBOX_RECORDS, LONGEST_DELAY};
 use crate::producer::Shutdown;
 use crate::sink::{Outcome, PutSink, SinkError};
 
@@ -111,6 +111,9 @@ impl Task {
                 Command::Flush(done) => self.core.flush(done),
             }
         }
+        // After a burst its room goes back: what the producer's memory counts for a record has one
+        // entry for it, not one for each place where it was.
+        received.shrink_to(INBOX_RECORDS);
         if let Ending::By(_) = self.ending {
             // Nothing lingers from now on.
             let (done, _) = oneshot::channel();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kcl_core::Clock;
-use kcl_producer::{Delivery, NotAccepted, Order, Producer, ProducerOptions, PutFailure, Shutdown};
+use kcl_producer::{Delivery, NewRecord, NotAccepted, Order, Producer, ProducerOptions, Shutdown};
 
 use crate::sink::{Answer, Sink, fates, options, start};
 
@@ -53,10 +53,7 @@ async fn a_shutdown_comes_to_its_deadline_whatever_puts_were_left_half_way() {
         assert_eq!(sink.clock.wall_millis(), 10_000, "the deadline");
         assert!(fates(through).await.iter().all(Result::is_err));
         for put in waiting {
-            match within_a_minute(put).await {
-                Ok(late) => assert_eq!(within_a_minute(late).await, Err(PutFailure::ShutDown)),
-                Err(refused) => assert_eq!(refused, NotAccepted::Closed),
-            }
+            assert_eq!(within_a_minute(put).await.unwrap_err(), NotAccepted::Closed);
         }
         assert_eq!(producer.metrics().waiting_records, 0);
     }
@@ -73,6 +70,31 @@ async fn a_shutdown_with_nothing_left_to_put_waits_for_no_put_that_was_left_half
         assert!(fates(through).await.iter().all(Result::is_ok), "what was taken in is put");
         for put in waiting {
             assert_eq!(within_a_minute(put).await.unwrap_err(), NotAccepted::Closed);
+        }
+    }
+}
+
+/// The race is between threads that put, the task that takes what they put, and whoever closes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_threads_put_while_it_is_flushed_and_shut_down_has_its_fate() {
+    for _ in 0..20 {
+        let producer = start(&Sink::new([]), any_order(16 << 20));
+        let put = |thread: u32| {
+            let producer = producer.clone();
+            tokio::task::spawn_blocking(move || {
+                let records = (0..2_000).map(|n| NewRecord::new(format!("{thread} {n}"), "x"));
+                let put = records.map_while(|record| producer.try_put(record).ok());
+                put.collect::<Vec<_>>()
+            })
+        };
+        let threads: Vec<_> = (0..4).map(put).collect();
+        within_a_minute(producer.flush()).await;
+        let ended = within_a_minute(producer.shutdown(Duration::from_secs(50))).await;
+        assert_eq!(ended, Shutdown::Flushed);
+        for deliveries in threads {
+            for delivery in deliveries.await.unwrap() {
+                assert!(within_a_minute(delivery).await.is_ok());
+            }
         }
     }
 }
