@@ -10,9 +10,12 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// lease table that takes longer helps nobody, and the repeated write is safe.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tries to bind a stream that is added while the worker runs, in about ten seconds: one refused
-/// request is no reason to refuse the stream, and whoever added it waits for the answer.
-pub const BINDING_TRIES: u32 = 12;
+/// Tries to bind a stream that is added while the worker runs, or to list one that may have dropped
+/// a shard, within some seconds: one refused request decides nothing, and somebody waits.
+pub const STREAM_TRIES: u32 = 12;
+/// How long a lease waits for its stream to say whether its shard was dropped: the requests of a
+/// source have no bound of ours.
+pub const DROPPED_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Commands a consumer may have waiting, its stop included.
 pub const CONSUMER_COMMANDS: usize = 8;

@@ -13,6 +13,7 @@ use kcl_protocol::{
 };
 
 use crate::event::EventKind;
+use crate::limits::{DROPPED_PATIENCE, STREAM_TRIES};
 use crate::processor::ProcessorFactory;
 use crate::registration::Registration;
 use crate::scheduler::WorkerError;
@@ -214,12 +215,8 @@ impl Bound {
         key: &LeaseKey,
     ) -> Result<Option<Vec<Child>>, TableError> {
         let Some(lease) = registration.read_lease(key).await? else { return Ok(None) };
-        let Ok(shards) = self.source.list_shards().await else { return Ok(None) };
-        // After the listing, as in a sync.
-        let Ok(description) = self.source.describe().await else { return Ok(None) };
-        if require_same(&self.row, &description).is_err() {
-            return Ok(None);
-        }
+        let relisted = registration.within(DROPPED_PATIENCE, self.relisted(registration));
+        let Some(shards) = relisted.await.flatten() else { return Ok(None) };
         let listed: Vec<ListedShard> = shards.iter().map(listed_shard).collect();
         let child = |child: &ListedShard| Child {
             id: child.id.clone(),
@@ -228,6 +225,26 @@ impl Bound {
         };
         let children = children_of_dropped(&key.shard(), lease.range, &listed);
         Ok(children.map(|children| children.into_iter().map(child).collect()))
+    }
+
+    /// All shards, now; `None` if the stream does not say, or is another one.
+    async fn relisted(&self, registration: &Registration) -> Option<Vec<Shard>> {
+        for attempt in 1..=STREAM_TRIES {
+            match self.list().await {
+                Ok(shards) => return Some(shards),
+                Err(error) if error.is_transient() => registration.pause(attempt).await,
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
+    async fn list(&self) -> Result<Vec<Shard>, WorkerError> {
+        let shards = self.source.list_shards().await.map_err(WorkerError::Source)?;
+        // After the listing, as in a sync.
+        let description = self.source.describe().await.map_err(WorkerError::Source)?;
+        require_same(&self.row, &description)?;
+        Ok(shards)
     }
 
     /// The stream's row as it is now; as it was bound if somebody deleted it.

@@ -88,9 +88,10 @@ pub fn plan_sync(
     plan
 }
 
-/// The children, as far as they are listed, of a shard that the stream has dropped; `None` unless
-/// the listing proves that: it lacks the shard, and shows one with some of the same hash keys that
-/// was made later. The shard was closed for that one, so this is no listing from before the shard.
+/// The children, as far as they are listed, of a shard that the stream has dropped, or what came
+/// out of them if they are dropped too; `None` unless the listing proves that: it lacks the shard,
+/// and shows one with some of the same hash keys that was made later. The shard was closed for that
+/// one, so this is no listing from before the shard.
 ///
 /// What the stream has dropped can never be read to its end. Its lease may be ended then, for its
 /// children wait for that.
@@ -99,11 +100,18 @@ pub fn children_of_dropped<'a>(
     range: HashKeyRange,
     listed: &'a [ListedShard],
 ) -> Option<Vec<&'a ListedShard>> {
-    let is_listed = listed.iter().any(|other| other.id == *shard);
-    let is_later = |other: &ListedShard| other.id > *shard && other.range.overlaps(&range);
-    let is_dropped = !is_listed && listed.iter().any(is_later);
-    let children = listed.iter().filter(|other| other.parents.contains(shard));
-    is_dropped.then(|| children.collect())
+    let is_listed = |id: &ShardId| listed.iter().any(|other| other.id == *id);
+    let is_later = |other: &&ListedShard| other.id > *shard && other.range.overlaps(&range);
+    let later: Vec<_> = listed.iter().filter(is_later).collect();
+    if is_listed(shard) || later.is_empty() {
+        return None;
+    }
+    let (children, others): (Vec<_>, Vec<_>) =
+        later.into_iter().partition(|other| other.parents.contains(shard));
+    if !children.is_empty() {
+        return Some(children);
+    }
+    Some(others.into_iter().filter(|other| !other.parents.iter().any(is_listed)).collect())
 }
 
 fn first_checkpoint(start: &StreamStart, shard: &ShardId) -> Checkpoint {

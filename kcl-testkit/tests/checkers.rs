@@ -252,6 +252,29 @@ fn a_child_that_starts_before_its_parents_are_done_is_found() {
 }
 
 #[test]
+fn what_is_left_of_a_shard_that_the_stream_dropped_nobody_owes_and_nothing_else() {
+    let made = || What::ShardMade { shard: "b".into(), parents: vec![shard()] };
+    let told = |kind| event("w", 0, kind);
+    let left = || [made(), put(&[1, 2]), started(1, Checkpoint::TrimHorizon), given(&[1])];
+    let stops = || [acked(1, &[1]), stopped(1, up_to(1), "source failed")];
+    let over = || [told(EventKind::ShardEnded { lease: lease() })];
+    let child = || [What::Given { lease: LeaseKey::from("b"), positions: ps(&[7]) }];
+    let dropped = || [told(EventKind::ShardDropped { lease: lease() })];
+    let ended = || left().into_iter().chain(stops()).chain(over()).chain(child());
+    let gone = || left().into_iter().chain(stops()).chain(dropped()).chain(over()).chain(child());
+    for check in [
+        no_checkpoint_passes_an_unacked_record,
+        nobody_goes_on_past_an_open_record,
+        every_record_is_delivered,
+    ] {
+        passes(check, gone());
+    }
+    finds(no_checkpoint_passes_an_unacked_record, "P4", "no consumer came to its end", ended());
+    finds(nobody_goes_on_past_an_open_record, "P2", "b started before", ended());
+    finds(every_record_is_delivered, "P1", "never delivered", ended());
+}
+
+#[test]
 fn an_effect_below_an_accepted_fence_or_applied_twice_is_found() {
     let check: Checker = effects_apply_once_and_never_below_an_accepted_fence;
     let effect = |fence, ordinal| What::Effects {
@@ -395,8 +418,12 @@ fn a_place_without_a_live_worker_and_a_live_row_without_a_place_are_found() {
     assert_eq!(judge(&[v.clone(), w.clone()], both), []);
     assert_eq!(judge(&dead(WorkerState::Fenced), both), []);
     is_found(&judge(&dead(WorkerState::Live), both), "P6", "u is live and has no place");
-    is_found(&judge(&[v.clone()], both), "P6", "w of w1 has no live row");
-    is_found(&judge(&[v.clone()], [Some("v"), None]), "P6", "w1 has no worker that registered");
+    is_found(&judge(std::slice::from_ref(&v), both), "P6", "w of w1 has no live row");
+    is_found(
+        &judge(std::slice::from_ref(&v), [Some("v"), None]),
+        "P6",
+        "w1 has no worker that registered",
+    );
     for not_its_own in [worker("w", WorkerState::Fenced), WorkerRow { draining: true, ..w.clone() }]
     {
         is_found(&judge(&[v.clone(), not_its_own], both), "P6", "w of w1 has no live row");

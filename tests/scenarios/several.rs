@@ -304,7 +304,7 @@ async fn a_stream_that_cannot_be_reached_for_a_moment_is_added_and_not_one_that_
     let refused = one.handle.add_stream(throttled(1_000), world.note()).await.unwrap_err();
     assert!(refused.to_string().contains("not now"), "{refused}");
     let waited = world.fleet.now().since(asked);
-    assert!((5..20).contains(&waited.as_secs()), "{waited:?}");
+    assert!((2..20).contains(&waited.as_secs()), "{waited:?}");
     one.handle.add_stream(throttled(5), world.note()).await.unwrap();
 }
 

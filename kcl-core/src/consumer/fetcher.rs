@@ -25,10 +25,8 @@ type Reader = Box<dyn ShardReader>;
 pub(super) enum Fetched {
     /// Records, the tip, or the end of the shard.
     Something,
-    /// The stream failed; the fetcher tries again by itself.
+    /// The stream failed; the fetcher tries again by itself, or has a [`Fetcher::failure`].
     Hiccup(SourceError),
-    /// The stream failed for good.
-    Failed(SourceError),
 }
 
 pub(super) struct Fetcher {
@@ -134,7 +132,10 @@ impl Fetcher {
         self.forget();
         self.reading = self.taking;
         self.enqueued = to;
-        self.step = Step::Unopened;
+        // One that failed for good gives nothing again.
+        if !matches!(self.step, Step::Broken(_)) {
+            self.step = Step::Unopened;
+        }
     }
 
     fn forget(&mut self) {
@@ -209,9 +210,6 @@ impl Fetcher {
                         return self.park(Step::Retrying(reader));
                     }
                     self.step = reader.map_or(Step::Unopened, Step::Resting);
-                }
-                Step::Broken(error) if self.queue.is_empty() => {
-                    return Poll::Ready(Fetched::Failed(error));
                 }
                 step @ (Step::Closed | Step::Broken(_) | Step::Ended(_)) => return self.park(step),
             }
@@ -325,14 +323,19 @@ impl Fetcher {
         Fetched::Hiccup(error)
     }
 
-    /// What was read before may be nowhere else any more: it is taken first.
     fn broken(&mut self, error: SourceError) -> Fetched {
-        if self.queue.is_empty() {
-            return Fetched::Failed(error);
-        }
         self.share.reader_holds(ReadLimit::NOTHING);
-        self.step = Step::Broken(error);
-        Fetched::Something
+        self.step = Step::Broken(error.clone());
+        Fetched::Hiccup(error)
+    }
+
+    /// Why the stream failed for good, once all that was read before is taken: it may be nowhere
+    /// else any more.
+    pub fn failure(&self) -> Option<&SourceError> {
+        match &self.step {
+            Step::Broken(error) if self.queue.is_empty() => Some(error),
+            _ => None,
+        }
     }
 
     /// The next records, at most so many; `None` if none is there. One that cannot be opened

@@ -187,6 +187,12 @@ impl Consumer {
         if !self.machine.wants_records() {
             return Poll::Pending;
         }
+        if let Some(error) = self.fetcher.failure()
+            && self.has_nothing_in_hand()
+        {
+            self.source_error = Some(error.clone());
+            return Poll::Ready(Some(Event::SourceFailed));
+        }
         match std::task::ready!(self.fetcher.poll(cx)) {
             Fetched::Something => Poll::Ready(None),
             Fetched::Hiccup(error) => {
@@ -194,16 +200,12 @@ impl Consumer {
                 self.report.tell(|lease, fence| EventKind::ReadFailed { lease, fence, error });
                 Poll::Ready(None)
             }
-            Fetched::Failed(error) => {
-                let text = error.to_string();
-                self.report.tell(|lease, fence| EventKind::ReadFailed {
-                    lease,
-                    fence,
-                    error: text,
-                });
-                self.source_error = Some(error);
-                Poll::Ready(Some(Event::SourceFailed))
-            }
         }
+    }
+
+    /// True unless records that were delivered are not done yet.
+    fn has_nothing_in_hand(&self) -> bool {
+        let is_idle = matches!(self.machine.state(), State::Idle);
+        is_idle && self.batch.is_none() && self.ledger.lock().acks.unacked() == 0
     }
 }

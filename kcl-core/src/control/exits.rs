@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kcl_protocol::moves::{Child, Final, receiver};
 use kcl_protocol::{Checkpoint, EntryId, Fence, Lease, LeaseKey, WorkerId};
 
-use super::ops::{Claim, Done, EndOutcome, LetGo, NotDropped, operation};
+use super::ops::{Claim, Done, EndOutcome, LetGo, Unread, operation};
 use super::{After, Again, Control, GaveUp};
 use crate::consumer::{Exit, ExitReason, StopReason};
 use crate::consumers::Stopped;
@@ -60,7 +60,7 @@ impl Control<'_> {
             }
             Some(ExitReason::SourceFailed(error)) => {
                 self.drop_from_ask(after);
-                self.source_failed(NotDropped { key, fence, done, from }, &error);
+                self.source_failed(Unread { key, fence, done, from }, &error);
             }
             Some(ExitReason::StopWorker { error }) => {
                 self.parting_error
@@ -74,7 +74,7 @@ impl Control<'_> {
         }
     }
 
-    fn source_failed(&mut self, lease: NotDropped, error: &SourceError) {
+    fn source_failed(&mut self, lease: Unread, error: &SourceError) {
         tracing::error!(lease = %lease.key, %error, "the shard cannot be read");
         let (key, text) = (lease.key.clone(), error.to_string());
         self.registration.observe(EventKind::SourceFailed { lease: key, error: text });
@@ -183,27 +183,31 @@ impl Control<'_> {
             |child: ChildShard| Child { id: child.id, parents: child.parents, range: child.range };
         let children: Vec<Child> = children.into_iter().map(child).collect();
         self.operations.push(operation(&self.registration, |registration| async move {
-            commit_end(&registration, key, fence, &children).await
+            let told = [EventKind::ShardEnded { lease: key.clone() }];
+            commit_end(&registration, key, fence, &children, told).await
         }));
     }
 
     /// A shard that the stream has dropped is ended, whatever nobody read of it: its children would
     /// wait for ever.
-    fn end_if_dropped(&mut self, lease: NotDropped, stream: Arc<Bound>) {
+    fn end_if_dropped(&mut self, lease: Unread, stream: Arc<Bound>) {
         if self.busy.insert(lease.key.clone(), Again::No).is_some() {
             return;
         }
         self.operations.push(operation(&self.registration, |registration| async move {
             let children = stream.children_if_dropped(&registration, &lease.key).await?;
             let Some(children) = children else { return Ok(Done::NotDropped(lease)) };
-            let NotDropped { key, fence, .. } = lease;
-            registration.observe(EventKind::ShardDropped { lease: key.clone() });
-            commit_end(&registration, key, fence, &children).await
+            let Unread { key, fence, .. } = lease;
+            let told = [
+                EventKind::ShardDropped { lease: key.clone() },
+                EventKind::ShardEnded { lease: key.clone() },
+            ];
+            commit_end(&registration, key, fence, &children, told).await
         }));
     }
 
-    pub(super) fn not_dropped(&mut self, lease: NotDropped) {
-        let NotDropped { key, fence, done, from } = lease;
+    pub(super) fn not_dropped(&mut self, lease: Unread) {
+        let Unread { key, fence, done, from } = lease;
         // Whoever asked meanwhile hears when it is let go.
         let again = self.busy.remove(&key);
         self.pass_on(key.clone(), fence, done, from.as_ref());
@@ -225,10 +229,11 @@ async fn commit_end(
     key: LeaseKey,
     fence: Fence,
     children: &[Child],
+    told: impl IntoIterator<Item = EventKind>,
 ) -> Result<Done, TableError> {
     match registration.end(&key, fence, children).await? {
         EndOutcome::Ended => {
-            registration.observe(EventKind::ShardEnded { lease: key.clone() });
+            told.into_iter().for_each(|event| registration.observe(event));
             let ready = registration.ready_children(&key, children).await?;
             Ok(Done::Ended { key, ready })
         }

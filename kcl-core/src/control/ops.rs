@@ -37,7 +37,7 @@ pub(crate) enum Done {
     /// that may start now.
     Ended { key: LeaseKey, ready: Vec<Lease> },
     /// A shard that could not be read is not known to be gone.
-    NotDropped(NotDropped),
+    NotDropped(Unread),
     /// A scan of the leases; `None` if it failed for good.
     Scanned { purpose: super::ScanFor, leases: BTreeMap<LeaseKey, Lease> },
     /// Another worker's row, for deciding its ask.
@@ -58,8 +58,8 @@ pub(crate) enum Done {
     Nothing,
 }
 
-/// A lease that is to be passed on.
-pub(crate) struct NotDropped {
+/// A lease whose shard could not be read.
+pub(crate) struct Unread {
     pub(crate) key: LeaseKey,
     pub(crate) fence: Fence,
     pub(crate) done: Option<Final>,

@@ -9,7 +9,7 @@ use super::Control;
 use super::ops::{Done, operation};
 use crate::event::EventKind;
 use crate::handle::{StreamAnswer, StreamError};
-use crate::limits::BINDING_TRIES;
+use crate::limits::STREAM_TRIES;
 use crate::scheduler::WorkerError;
 use crate::streams::{Bound, StreamRequest};
 
@@ -33,8 +33,9 @@ impl Control<'_> {
         self.operations.push(operation(&self.registration, |registration| async move {
             let binding = settings.binding(true);
             let mut bound = binding.bind(&request).await;
-            for attempt in 1..BINDING_TRIES {
-                if !bound.as_ref().is_err_and(WorkerError::is_transient) {
+            for attempt in 1..STREAM_TRIES {
+                let is_leaving = registration.view().mine.draining;
+                if is_leaving || !bound.as_ref().is_err_and(WorkerError::is_transient) {
                     break;
                 }
                 registration.pause(attempt).await;
@@ -52,7 +53,10 @@ impl Control<'_> {
     }
 
     pub(super) fn stream_bound(&mut self, bound: Result<Bound, WorkerError>, to: StreamAnswer) {
-        let added = bound.map_err(StreamError::Refused).and_then(|stream| self.insert(stream));
+        let added = match self.leaving {
+            Some(_) => Err(StreamError::Stopped),
+            None => bound.map_err(StreamError::Refused).and_then(|stream| self.insert(stream)),
+        };
         answer(to, added);
     }
 

@@ -88,7 +88,9 @@ fn a_shard_is_dropped_if_a_later_one_took_its_hash_keys_and_it_is_not_listed() {
     };
     let halves = [listed("c", &["b"]), listed("d", &["b"])];
     assert_eq!(children("b", all, &halves), Some(vec!["c".to_owned(), "d".to_owned()]));
-    assert_eq!(children("a", all, &halves), Some(vec![]), "its children are dropped too");
+    let next = [listed("c", &["b"]), listed("d", &["b"]), listed("e", &["c", "d"])];
+    let first = Some(vec!["c".to_owned(), "d".to_owned()]);
+    assert_eq!(children("a", all, &next), first, "its children are dropped too");
     assert_eq!(children("e", all, &halves), None, "a listing from before the shard");
     assert_eq!(children("b", all, &[]), None);
     let with_it = [listed("b", &[]), listed("c", &["b"])];

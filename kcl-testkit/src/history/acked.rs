@@ -10,7 +10,7 @@ use super::{Entry, Violation, What};
 
 /// Judges every checkpoint, and how far every consumer says it came as it stops, by what was
 /// delivered under its fence and what of that was acked. The end of a shard is committed only after
-/// a consumer came to it with nothing out.
+/// a consumer came to it with nothing out, or once the stream has dropped the shard.
 /// Histories without [`What::Acked`] entries tell nothing here.
 pub fn no_checkpoint_passes_an_unacked_record(history: &[Entry]) -> Vec<Violation> {
     if !history.iter().any(|entry| matches!(entry.what, What::Acked { .. })) {
@@ -95,6 +95,9 @@ impl Out {
                 return Some(format!(
                     "{lease} stopped ({reason}) at {up_to}, past unacked {first}"
                 ));
+            }
+            EventKind::ShardDropped { lease } => {
+                self.ended.insert(lease.clone());
             }
             EventKind::ShardEnded { lease } if !self.ended.contains(lease) => {
                 return Some(format!("{lease} was ended, and no consumer came to its end"));

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kcl_core::event::EventKind;
 use kcl_core::protocol::{Moment, Position, ShardId};
 
 use super::{Entry, Violation, What};
 
-/// Compares what was put with what processors were given, after the run has healed and drained.
+/// Compares what was put with what processors were given, after the run has healed and drained. Of
+/// a shard that the stream has dropped nobody owes what is left.
 pub fn every_record_is_delivered(history: &[Entry]) -> Vec<Violation> {
     let mut put: BTreeMap<&ShardId, Vec<(Position, Moment)>> = BTreeMap::new();
     let mut settled: BTreeMap<ShardId, Vec<Position>> = BTreeMap::new();
@@ -21,6 +23,11 @@ pub fn every_record_is_delivered(history: &[Entry]) -> Vec<Violation> {
             }
             What::Given { lease, positions } => {
                 settled.entry(lease.shard()).or_default().extend(positions);
+            }
+            What::Event(event) => {
+                if let EventKind::ShardDropped { lease } = &event.kind {
+                    put.remove(&lease.shard());
+                }
             }
             _ => {}
         }

@@ -8,7 +8,8 @@ use kcl_core::protocol::{Checkpoint, LeaseKey, Position, ShardId};
 use super::{Entry, Violation, What, lineage};
 
 /// Judges every place a consumer starts at, and when the first record of a child comes: each record
-/// before it was acked under some fence, is in the dead letters, or was trimmed. That tells what no
+/// before it was acked under some fence, is in the dead letters, or was trimmed, alone or with its
+/// whole shard. That tells what no
 /// event does: what a hand-over, a release or the end of a shard wrote into the row.
 ///
 /// Where a shard starts first, its application starts: what lies before it nobody owes. A row that
@@ -45,6 +46,7 @@ pub fn nobody_goes_on_past_an_open_record(history: &[Entry]) -> Vec<Violation> {
                 EventKind::DeadLettered { lease, at, .. } => {
                     close(&mut open, &lease.shard(), std::slice::from_ref(at));
                 }
+                EventKind::ShardDropped { lease } => drop(open.remove(&lease.shard())),
                 EventKind::ConsumerStarted { lease, checkpoint, .. } => {
                     let open = open.entry(lease.shard()).or_default();
                     let passes = |record: &Position| Checkpoint::At(*record) <= *checkpoint;

@@ -247,6 +247,53 @@ async fn what_was_read_before_a_source_failed_for_good_is_delivered_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_failed_before_a_source_did_for_good_is_tried_again() {
+    let world = World::new();
+    world.shelf.put(1..=3);
+    let failed = Arc::new(Mutex::new(false));
+    let once = move |called: Called| {
+        let failed = Arc::clone(&failed);
+        async move {
+            let is_batch = matches!(called, Called::Records(..));
+            if is_batch {
+                tokio::time::sleep(secs(1)).await;
+            }
+            match is_batch && !std::mem::replace(&mut *failed.lock().unwrap(), is_batch) {
+                true => Err(crate::ProcessorError::new("once")),
+                false => Ok(()),
+            }
+        }
+    };
+    let running = world.start(once);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.shelf.fail(SourceError::NotFound("shard".into()));
+    let exit = running.task.await.unwrap();
+    assert_eq!(exit.acked, at(3), "{:?}", world.calls());
+    assert_eq!(world.calls().iter().filter(|call| call.starts_with("records")).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_out_when_a_source_failed_for_good_may_still_be_acked() {
+    let mut world = World::new();
+    world.config.acks = Acks::Explicit;
+    world.shelf.put(1..=3);
+    let late = |called: Called| async move {
+        if let Called::Records(numbers, _, checkpointer) = called {
+            tokio::spawn(async move {
+                tokio::time::sleep(secs(2)).await;
+                numbers.iter().try_for_each(|number| checkpointer.ack(p(*number))).unwrap();
+            });
+        }
+        Ok(())
+    };
+    let running = world.start(late);
+    world.settle().await;
+    world.shelf.fail(SourceError::NotFound("shard".into()));
+    let exit = running.task.await.unwrap();
+    assert_eq!(exit.acked, at(3), "{:?}", world.calls());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_reply_repeats_the_same_value_under_the_same_ordinal() {
     let world = World::new();
     world.table.fail(Fault::ReplyLost);
