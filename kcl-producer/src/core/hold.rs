@@ -23,6 +23,9 @@ pub(crate) struct Tally {
     pub refused: usize,
 }
 
+/// Refusals after which a wait of the usual growth is at its longest, and more change nothing.
+const LONG: u32 = 8;
+
 impl Hold {
     /// Until when nothing is sent.
     pub(crate) fn due(&self) -> Moment {
@@ -46,9 +49,9 @@ impl Hold {
     /// A request was answered: the number of the wait that follows, if one does.
     ///
     /// The wait doubles while a request brings in no more than half of what it carries. Once it
-    /// brings in more, the wait is long enough, and half of the refusals are forgotten: after a
-    /// long outage it is short again within a few requests. So it comes to rest where about half of
-    /// a request is taken, and a shard's credit does not lie idle.
+    /// brings in more, the wait is long enough and shrinks by a step, or after a long outage by half
+    /// of the refusals: it is short again within a few requests. So it comes to rest where about
+    /// half of a request is taken, and a shard's credit does not lie idle.
     pub(crate) fn answered(&mut self, flight: FlightId, tally: Tally) -> Option<u32> {
         if flight < self.first {
             return None;
@@ -60,7 +63,8 @@ impl Hold {
                 return None;
             }
             Tally { taken, refused } if taken > refused => {
-                self.attempt = (self.attempt / 2).max(1);
+                let step = if self.attempt > LONG { self.attempt / 2 } else { 1 };
+                self.attempt = self.attempt.saturating_sub(step).max(1);
             }
             Tally { .. } => self.attempt = self.attempt.saturating_add(1),
         }
@@ -94,7 +98,7 @@ mod tests {
     fn waits_grow_while_at_most_half_is_taken_and_shrink_while_more_is() {
         let mut hold = Hold::default();
         let tallies = [(1, 9), (5, 5), (0, 9), (6, 4), (9, 1), (9, 1), (0, 0), (0, 1), (3, 0)];
-        let expected = [Some(1), Some(2), Some(3), Some(1), Some(1), Some(1), None, Some(2), None];
+        let expected = [Some(1), Some(2), Some(3), Some(2), Some(1), Some(1), None, Some(2), None];
         assert_eq!(answers(&mut hold, &tallies), expected);
         assert_eq!(hold.failed(9), Some(1), "the last one was taken whole");
     }
@@ -103,7 +107,7 @@ mod tests {
     fn a_long_outage_is_forgotten_within_a_few_requests_that_get_through() {
         let mut hold = Hold::default();
         let tallies: Vec<_> = [(0, 9); 100].into_iter().chain([(9, 1); 5]).collect();
-        assert_eq!(answers(&mut hold, &tallies)[99..].to_vec(), [100, 50, 25, 12, 6, 3].map(Some));
+        assert_eq!(answers(&mut hold, &tallies)[99..].to_vec(), [100, 50, 25, 13, 7, 6].map(Some));
     }
 
     #[test]
