@@ -49,9 +49,9 @@ impl Hold {
     /// A request was answered: the number of the wait that follows, if one does.
     ///
     /// The wait doubles while a request brings in no more than half of what it carries. Once it
-    /// brings in more, the wait is long enough and shrinks by a step, or after a long outage by half
-    /// of the refusals: it is short again within a few requests. So it comes to rest where about
-    /// half of a request is taken, and a shard's credit does not lie idle.
+    /// brings in more, the wait is long enough and shrinks by a step, or after a long outage by
+    /// half of the refusals: it is short again within a few requests. So it comes to rest where
+    /// about half of a request is taken, and a shard's credit does not lie idle.
     pub(crate) fn answered(&mut self, flight: FlightId, tally: Tally) -> Option<u32> {
         if flight < self.first {
             return None;
