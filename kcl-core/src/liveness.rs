@@ -202,6 +202,7 @@ impl LivenessLoop {
         let heartbeat = registration.timing.heartbeat();
         let mut next_scan = registration.clock.monotonic();
         let mut hinted = false;
+        let mut heeds_hints_from = next_scan;
         while !stop.is_cancelled() {
             let now = registration.clock.monotonic();
             if now >= next_scan {
@@ -221,9 +222,10 @@ impl LivenessLoop {
             tokio::select! { biased;
                 () = stop.cancelled() => return,
                 () = registration.look.notified() => {
-                    // A flood of hints costs no more scans than this.
-                    registration.clock.sleep_until(earliest).await;
+                    // The first hint is heeded at once; a flood costs no more scans than this.
+                    registration.clock.sleep_until(heeds_hints_from).await;
                     (next_scan, hinted) = (registration.clock.monotonic(), true);
+                    heeds_hints_from = next_scan + heartbeat / 16;
                 }
                 () = registration.clock.sleep_until(wake.max(earliest)) => {}
             }

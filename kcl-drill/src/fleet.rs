@@ -108,18 +108,26 @@ impl Fleet {
         })
     }
 
-    /// Kills a worker with SIGKILL and reaps it.
+    /// Kills a worker, and reads what it wrote until then.
     ///
     /// # Errors
     /// It cannot be signalled.
     pub async fn kill(&mut self, place: usize) -> io::Result<()> {
+        self.reap(place).await?.hear_out().await;
+        Ok(())
+    }
+
+    /// Kills a worker with SIGKILL and reaps it; it may have left lines to be read.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub async fn reap(&mut self, place: usize) -> io::Result<Worker> {
         let mut worker = self.workers.remove(place);
         self.board.says(format!("{} is killed", worker.name));
         self.show();
         worker.signal(Signal::KILL)?;
         worker.child.wait().await?;
-        worker.hear_out().await;
-        Ok(())
+        Ok(worker)
     }
 
     /// Asks a worker to leave, and waits for it; what it did wrong, if anything.
@@ -211,7 +219,7 @@ impl Worker {
 
     /// Reads what it wrote before it ended: that is still in the pipe. A process it left behind
     /// may hold the other end open for ever.
-    async fn hear_out(&mut self) {
+    pub async fn hear_out(&mut self) {
         tokio::select! { biased;
             _ = &mut self.reading => {}
             () = SystemClock.sleep(OUTPUT_PATIENCE) => self.reading.abort(),

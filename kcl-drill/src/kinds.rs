@@ -78,6 +78,12 @@ impl Scenario {
         self != Self::TableRestart
     }
 
+    /// True if what is measured has no wait of the protocol in it, but requests alone: how long one
+    /// usually takes decides it all.
+    pub(crate) fn is_of_requests_alone(self) -> bool {
+        matches!(self, Self::KillReaped | Self::Stop | Self::Rolling)
+    }
+
     /// True if records are put all along.
     pub(crate) fn has_records(self) -> bool {
         !matches!(self, Self::Idle | Self::Start)

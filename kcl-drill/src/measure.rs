@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::contract::{Line, LineEvent};
 use crate::ledger::Puts;
-use crate::limits::{STALL_SHARE, TABLE_SHARE};
+use crate::limits::{STALL_SHARE, TABLE_SHARE, TABLE_TYPICAL};
 use crate::record::Entries;
 
 /// A distribution in milliseconds.
@@ -42,16 +42,20 @@ pub(crate) struct RoundSpan {
     pub invalid: Option<String>,
 }
 
-/// Why a round says nothing of the workers, if so: what was slow was the table (its own p99, where
-/// that counts), or the machine, which stood still for so long.
+/// Why a round says nothing of the workers, if so: what was slow was the table (its own median and
+/// p99, where they count), or the machine, which stood still for so long.
 pub(crate) fn invalid(
+    table_p50: Option<Duration>,
     table_p99: Option<Duration>,
     stalled: Duration,
     heartbeat: Duration,
 ) -> Option<String> {
-    let bound = heartbeat.mul_f64(TABLE_SHARE);
-    if let Some(p99) = table_p99.filter(|p99| *p99 > bound) {
-        return Some(format!("the table's own p99 was {p99:.0?}, above {bound:.0?}"));
+    let bounds =
+        [("median", table_p50, TABLE_TYPICAL), ("p99", table_p99, heartbeat.mul_f64(TABLE_SHARE))];
+    for (what, took, bound) in bounds {
+        if let Some(took) = took.filter(|took| *took > bound) {
+            return Some(format!("the table's own {what} was {took:.1?}, above {bound:.1?}"));
+        }
     }
     (stalled > heartbeat.mul_f64(STALL_SHARE))
         .then(|| format!("the machine stood still for {stalled:.0?}"))
@@ -176,11 +180,15 @@ mod tests {
     fn a_round_of_a_slow_table_or_of_a_machine_that_stood_still_is_invalid() {
         let [none, half, more] = [0, 250, 251].map(Duration::from_millis);
         let heartbeat = half * 2;
-        let why = |p99, stalled| invalid(p99, stalled, heartbeat).unwrap_or_default();
+        let why = |p99, stalled| invalid(None, p99, stalled, heartbeat).unwrap_or_default();
         assert_eq!((why(Some(half), half), why(None, half)), (String::new(), String::new()));
-        assert!(why(Some(more), none).contains("own p99 was 251ms, above 250ms"));
+        assert!(why(Some(more), none).contains("own p99 was 251.0ms, above 250.0ms"));
         assert!(why(Some(half), more).contains("stood still for 251ms"));
         assert!(why(None, more).contains("stood still"));
+        let [typical, slower] = [12_500, 12_501].map(Duration::from_micros);
+        let why = |p50| invalid(Some(p50), Some(half), none, heartbeat).unwrap_or_default();
+        assert_eq!(why(typical), "");
+        assert!(why(slower).contains("own median was 12.5ms, above 12.5ms"), "{}", why(slower));
     }
 
     #[test]

@@ -38,8 +38,9 @@ pub(crate) fn report(report: &Report) {
     let requests = report.table_requests_per_s.iter();
     let requests: Vec<_> = requests.map(|(name, rate)| format!("{name} {rate:.1}")).collect();
     println!(
-        "  table: {:.1} writes/s, p99 {:.0} ms; requests/s: {}",
+        "  table: {:.1} writes/s, p50 {:.1} ms, p99 {:.0} ms; requests/s: {}",
         report.table_writes_per_s,
+        report.table_p50_ms,
         report.table_p99_ms,
         requests.join(", ")
     );

@@ -66,6 +66,7 @@ pub(crate) struct Report {
     /// Requests at the proxy during the rounds, by operation.
     pub table_requests_per_s: BTreeMap<String, f64>,
     pub table_writes_per_s: f64,
+    pub table_p50_ms: f64,
     pub table_p99_ms: f64,
     /// Lines the workers wrote, by event.
     pub lines: BTreeMap<&'static str, usize>,
@@ -212,6 +213,7 @@ impl Report {
         self.table_requests_per_s =
             requests.map(|(name, count)| (name.clone(), per_second(*count))).collect();
         self.table_writes_per_s = per_second(stage.traffic.writes());
+        self.table_p50_ms = stage.traffic.p50().as_secs_f64() * 1000.0;
         self.table_p99_ms = stage.traffic.p99().as_secs_f64() * 1000.0;
     }
 

@@ -142,8 +142,10 @@ impl Stage {
         let (traffic, stalled) = (self.proxy.take_traffic(), self.stalls.take());
         let heartbeat = self.args.heartbeat();
         let minds = self.args.scenario.is_none_or(Scenario::needs_a_quick_table);
+        let counts = self.args.scenario.is_some_and(Scenario::is_of_requests_alone);
+        let p50 = Some(traffic.p50()).filter(|_| counts);
         let p99 = Some(traffic.p99()).filter(|_| minds);
-        let invalid = invalid(p99, stalled, heartbeat);
+        let invalid = invalid(p50, p99, stalled, heartbeat);
         self.traffic.add(&traffic);
         if let Some(round) = self.rounds.last_mut() {
             round.to = unix_seconds();

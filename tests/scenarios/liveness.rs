@@ -103,21 +103,24 @@ async fn a_killed_worker_is_fenced_within_its_lease_duration_and_one_scan() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reaped_workers_leases_move_at_once() {
-    let mut fleet = Fleet::new(6);
-    let (one, other, third) = (fleet.start(), fleet.start(), fleet.start());
-    fleet.pass(SETTLED).await;
-    let victim = one.id().unwrap();
-    one.kill();
-    assert_eq!(reaped(&fleet.table, "w").await, Ok(0), "the name of nobody");
-    assert_eq!(reaped(&fleet.table, "w1").await, Ok(1));
-    // A hint is taken at most every sixteenth of a heartbeat; without it, this would take one.
-    fleet.pass(D / 3 / 16 + Duration::from_millis(5)).await;
-    assert_eq!((other.shards(), third.shards()), (3, 3));
-    let rows = fleet.workers().await;
-    let row = rows.iter().find(|row| row.id == victim).unwrap();
-    assert_eq!(row.state, WorkerState::Fenced);
-    assert_eq!(reaped(&fleet.table, "w1").await, Ok(0), "said already");
-    assert_eq!(check_safety(&fleet.recorder.history()), []);
+    // Whenever it happens between two looks of the others, right after one above all.
+    for half_sixteenths in (1..32).step_by(2) {
+        let mut fleet = Fleet::new(6);
+        let (one, other, third) = (fleet.start(), fleet.start(), fleet.start());
+        fleet.pass(SETTLED + D / 3 / 32 * half_sixteenths).await;
+        let victim = one.id().unwrap();
+        one.kill();
+        assert_eq!(reaped(&fleet.table, "w").await, Ok(0), "the name of nobody");
+        assert_eq!(reaped(&fleet.table, "w1").await, Ok(1));
+        // Without the hint, this would take a heartbeat.
+        fleet.pass(Duration::from_millis(5)).await;
+        assert_eq!((other.shards(), third.shards()), (3, 3), "after {half_sixteenths}/32");
+        let rows = fleet.workers().await;
+        let row = rows.iter().find(|row| row.id == victim).unwrap();
+        assert_eq!(row.state, WorkerState::Fenced);
+        assert_eq!(reaped(&fleet.table, "w1").await, Ok(0), "said already");
+        assert_eq!(check_safety(&fleet.recorder.history()), []);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +134,7 @@ async fn who_declares_a_worker_dead_tells_the_others() {
     while !fleet.workers().await.iter().any(is_dead) {
         fleet.pass(Duration::from_millis(1)).await;
     }
-    fleet.pass(D / 3 / 16 + Duration::from_millis(5)).await;
+    fleet.pass(Duration::from_millis(5)).await;
     assert_eq!(workers.map(|worker| worker.shards()).collect::<Vec<_>>(), [3, 3]);
 }
 

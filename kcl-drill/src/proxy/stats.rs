@@ -25,12 +25,18 @@ impl Traffic {
     pub fn all(&self) -> u64 {
         self.requests.values().sum()
     }
+    /// What half of the answers did not exceed.
+    pub fn p50(&self) -> Duration {
+        self.not_exceeded_by(50)
+    }
     /// The slowest but one in a hundred.
     pub fn p99(&self) -> Duration {
+        self.not_exceeded_by(99)
+    }
+    fn not_exceeded_by(&self, in_a_hundred: usize) -> Duration {
         let mut sorted = self.took.clone();
         sorted.sort();
-        // The one that 99 in a hundred do not exceed.
-        let rank = (sorted.len() * 99).div_ceil(100);
+        let rank = (sorted.len() * in_a_hundred).div_ceil(100);
         sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
     pub fn add(&mut self, other: &Self) {
@@ -80,6 +86,15 @@ mod tests {
             stats.glance().1.as_millis()
         };
         assert_eq!([p99(1, 100), p99(2, 100), p99(1, 3), p99(0, 0)], [1, 300, 300, 0]);
+    }
+
+    #[test]
+    fn half_of_the_answers_do_not_exceed_the_median() {
+        let traffic = |took: &[u64]| {
+            let took = took.iter().copied().map(Duration::from_millis).collect();
+            Traffic { took, ..Traffic::default() }.p50().as_millis()
+        };
+        assert_eq!([traffic(&[9, 1, 5]), traffic(&[9, 1]), traffic(&[])], [5, 1, 0]);
     }
 
     #[test]

@@ -20,10 +20,13 @@ pub(super) async fn kill(round: &mut Round<'_>) -> Result<(), Trouble> {
 
 /// SIGKILL by a supervisor that reaps the worker and says so in the table.
 pub(super) async fn kill_reaped(round: &mut Round<'_>) -> Result<(), Trouble> {
+    // A supervisor at work has its connection to the table.
+    round.stage.fence("nobody").await?;
     let victim = round.victim();
     let loss = round.stage.loss_of(victim, round.number);
-    round.stage.fleet.kill(victim).await?;
+    let mut dead = round.stage.fleet.reap(victim).await?;
     round.stage.fence(&loss.worker).await?;
+    dead.hear_out().await;
     round.stage.moved(loss).await?;
     round.stage.fleet.start().await?;
     round.stage.settle().await?;
