@@ -98,6 +98,12 @@ pub enum EventKind {
     Deregistered,
     /// The control loop stood still for too long; heartbeats stop.
     ControlStalled,
+    /// Heartbeats fail: unless one succeeds in time, processing stops. Told at the first one that
+    /// fails after one that did not.
+    HeartbeatsFail {
+        /// How that one failed, for people.
+        error: String,
+    },
     /// This worker declared another one dead.
     FencedOther {
         /// The dead one.

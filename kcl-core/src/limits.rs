@@ -17,6 +17,10 @@ pub const STREAM_TRIES: u32 = 12;
 /// source have no bound of ours.
 pub const DROPPED_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Bytes of a parked shard's reason that its row keeps: it is the user's text, which may quote a
+/// record, and every scan of the leases reads it.
+pub const PARKED_REASON_BYTES: usize = 1024;
+
 /// Commands a consumer may have waiting, its stop included.
 pub const CONSUMER_COMMANDS: usize = 8;
 

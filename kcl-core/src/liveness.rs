@@ -11,8 +11,8 @@ use kcl_protocol::limits::WATCH_ALL_WORKERS;
 use kcl_protocol::liveness::{heartbeat, removable};
 use kcl_protocol::watch::watched;
 use kcl_protocol::{
-    Beat, CasOutcome, ConditionalWrite, Due, Liveness, Row, RowKey, Watch, WorkerChange, WorkerId,
-    WorkerRow, WorkerState, WorkerWrite,
+    Beat, CasOutcome, ConditionalWrite, Due, Liveness, Moment, Row, RowKey, Watch, WorkerChange,
+    WorkerId, WorkerRow, WorkerState, WorkerWrite,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub(crate) struct LivenessLoop {
 struct State {
     liveness: Liveness,
     watch: Watch,
+    /// Heartbeats have been failing since one that did not.
+    beats_fail: bool,
 }
 
 impl LivenessLoop {
@@ -43,8 +45,8 @@ impl LivenessLoop {
         table: Arc<dyn LeaseTable>,
         max_control_stall: Duration,
     ) -> Self {
-        let state =
-            Mutex::new(State { liveness, watch: Watch::default().with_rules(registration.rules) });
+        let watch = Watch::default().with_rules(registration.rules);
+        let state = Mutex::new(State { liveness, watch, beats_fail: false });
         Self { registration, table, max_control_stall, state }
     }
 
@@ -113,11 +115,23 @@ impl LivenessLoop {
                 self.beat_answered(row, sent_at, now)
             }
             Some(Ok(CasOutcome::Lost(_))) => Some(Ended::Fenced),
-            Some(Ok(CasOutcome::Won(_)) | Err(_)) | None => {
-                self.state().liveness.beat_unanswered(now);
-                None
-            }
+            Some(Err(error)) => self.beat_failed(now, &error.to_string()),
+            Some(Ok(CasOutcome::Won(_))) => self.beat_failed(now, "the answer lacks the row"),
+            None => self.beat_failed(now, "no answer within a heartbeat"),
         }
+    }
+
+    fn beat_failed(&self, now: Moment, error: &str) -> Option<Ended> {
+        let was_failing = {
+            let mut state = self.state();
+            state.liveness.beat_unanswered(now);
+            std::mem::replace(&mut state.beats_fail, true)
+        };
+        if !was_failing {
+            let error = error.to_owned();
+            self.registration.observe(EventKind::HeartbeatsFail { error });
+        }
+        None
     }
 
     /// The heartbeat to send.
@@ -142,14 +156,10 @@ impl LivenessLoop {
         ConditionalWrite::Worker(write)
     }
 
-    fn beat_answered(
-        &self,
-        row: WorkerRow,
-        sent_at: kcl_protocol::Moment,
-        now: kcl_protocol::Moment,
-    ) -> Option<Ended> {
+    fn beat_answered(&self, row: WorkerRow, sent_at: Moment, now: Moment) -> Option<Ended> {
         let registration = &self.registration;
         let mut state = self.state();
+        state.beats_fail = false;
         let beat = registration
             .change_holdings(|holdings| state.liveness.beat_answered(&row, sent_at, now, holdings));
         match beat {
@@ -234,7 +244,7 @@ impl LivenessLoop {
 
     /// Reads everybody, or in a large fleet the ring successors and everybody only every `D` or
     /// when a hint says that somebody is dead.
-    async fn look(&self, now: kcl_protocol::Moment, hinted: bool) {
+    async fn look(&self, now: Moment, hinted: bool) {
         let registration = &self.registration;
         let view = registration.view();
         let others = view.workers.values().filter(|row| !row.state.is_dead()).map(|row| &row.id);
@@ -278,7 +288,7 @@ impl LivenessLoop {
     }
 
     /// In a large fleet every third look is a scan: one every `D`.
-    fn scan_due(&self, now: kcl_protocol::Moment) -> bool {
+    fn scan_due(&self, now: Moment) -> bool {
         let heartbeat = self.registration.timing.heartbeat().as_nanos().max(1);
         (now.0.as_nanos() / heartbeat).is_multiple_of(3)
     }
@@ -318,7 +328,7 @@ impl LivenessLoop {
         let registration = &self.registration;
         let fences = {
             let mut state = self.state();
-            let State { liveness, watch } = &mut *state;
+            let State { liveness, watch, .. } = &mut *state;
             watch.fences(&registration.me, liveness, registration.clock.monotonic())
         };
         for fence in fences {

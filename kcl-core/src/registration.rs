@@ -338,7 +338,8 @@ impl Registrar {
     }
 
     /// The table row as it is once the worker's own is there: a reset either sees this worker, or
-    /// is seen by it. `None` if it cannot be read.
+    /// is seen by it. `None` if it cannot be read: then the row must not stand there as that of a
+    /// worker with room.
     async fn look_again(&self, me: &WorkerId) -> Result<Option<TableRow>, TableError> {
         let read = self.table.read(&RowKey::Table);
         match within(&*self.clock, self.timing.own(), read).await {
@@ -347,7 +348,10 @@ impl Registrar {
                 Err(under_reset())
             }
             Some(Ok(Some(Row::Table(table)))) => Ok(Some(table)),
-            _ => Ok(None),
+            _ => {
+                leave_at_once(&*self.table, me).await;
+                Ok(None)
+            }
         }
     }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use kcl_protocol::watch::fence;
 use kcl_protocol::{
-    CasOutcome, ConditionalWrite, LeaseWrite, Position, Row, RowKey, ShardId, StreamRow,
-    StreamStart, StreamWrite, TableRow, TableWrite, WorkerId, WorkerRow, WorkerState,
+    CasOutcome, ConditionalWrite, LeaseWrite, Position, Row, RowKey, ShardId, StreamName,
+    StreamRow, StreamStart, StreamWrite, TableWrite, WorkerId, WorkerRow, WorkerState,
 };
 
 use crate::config::{Config, InitialPosition};
+use crate::registration::check_schema;
 use crate::scheduler::WorkerError;
 use crate::source::{ReadFrom, StreamSource};
-use crate::streams::resolve;
+use crate::streams::{find_stream, resolve};
 use crate::table::{LeaseTable, Scan, TableError};
 
 /// Where an application goes on after a reset.
@@ -35,8 +36,8 @@ impl Config {
     /// # Errors
     /// [`WorkerError::StillRunning`] names the workers that live, and
     /// [`WorkerError::IncompleteReset`] the open shards without a position;
-    /// [`WorkerError::Source`] the first position that is not of its shard. No lease is changed
-    /// then.
+    /// [`WorkerError::Source`] the first position that is not of its shard,
+    /// [`WorkerError::OtherStream`] the stream that the table is of. No lease is changed then.
     pub async fn reset_to(
         &self,
         table: &dyn LeaseTable,
@@ -54,6 +55,7 @@ impl Config {
             ResetTo::After(positions) => StreamStart::After(positions),
             ResetTo::Start(initial) => resolve(source, &description, initial).await?,
         };
+        require_own(table, &description.name).await?;
         self.require_nobody(table).await?;
         let door = begin(table).await.map_err(WorkerError::Table)?;
         // Whoever registered since the first look stands in a row by now; whoever registers from
@@ -102,6 +104,17 @@ impl Config {
     }
 }
 
+/// Leases that name no stream are of the one that the table is bound to.
+async fn require_own(table: &dyn LeaseTable, stream: &StreamName) -> Result<(), WorkerError> {
+    let Err(other) = find_stream(table, stream, None).await else { return Ok(()) };
+    let leases = table.scan(Scan::Leases).await.map_err(WorkerError::Table)?;
+    let mut leases = leases.into_iter().filter_map(Row::into_lease);
+    match leases.any(|lease| lease.key.stream_prefix().is_none()) {
+        true => Err(other),
+        false => Ok(()),
+    }
+}
+
 async fn require_all_open(
     source: &dyn StreamSource,
     positions: &BTreeMap<ShardId, Position>,
@@ -135,10 +148,9 @@ async fn live_workers(
 
 /// Starts a new generation in which nobody registers; `None` if no worker ever used the table.
 async fn begin(table: &dyn LeaseTable) -> Result<Option<u64>, TableError> {
-    let Some(Row::Table(TableRow { generation, .. })) = table.read(&RowKey::Table).await? else {
-        return Ok(None);
-    };
-    let begin = ConditionalWrite::Table(TableWrite::BeginReset { seen: generation });
+    let Some(Row::Table(row)) = table.read(&RowKey::Table).await? else { return Ok(None) };
+    check_schema(&row)?;
+    let begin = ConditionalWrite::Table(TableWrite::BeginReset { seen: row.generation });
     match table.write(&begin).await? {
         CasOutcome::Won(Some(Row::Table(row))) => Ok(Some(row.generation)),
         _ => Err(TableError::Refused("its table row changed meanwhile: look again".into())),

@@ -20,7 +20,7 @@ use crate::scheduler::WorkerError;
 use crate::source::{Shard, StreamDescription, StreamSource};
 use crate::table::{LeaseTable, TableError};
 use binding::require_such_keys;
-pub(crate) use binding::{Binding, resolve};
+pub(crate) use binding::{Binding, find_stream, resolve};
 
 /// A stream to read, as the user named it.
 pub(crate) struct StreamRequest {

@@ -228,9 +228,10 @@ impl Gate {
                 self.again(now)
             }
             Answer::NotApplied => self.again(now),
-            // An earlier try of the same may still apply: it stays undecided.
+            // An earlier try of the same may still apply, and this one will not say whether it did:
+            // only a new fence decides that.
             Answer::Refused if self.doubtful && pending.carries != Carries::CheckpointOnly => {
-                self.again(now)
+                Ruling::LeaseLost
             }
             Answer::Refused => {
                 self.pending = None;

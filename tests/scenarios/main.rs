@@ -28,5 +28,6 @@ mod status;
 mod streams;
 mod syncing;
 mod threads;
+mod unanswered;
 mod unpacked;
 mod unreadable;

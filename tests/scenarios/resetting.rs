@@ -12,6 +12,7 @@ use kcl_core::{
     InitialPosition, LeaseTable, ResetTo, Scan, TableError, WorkerError, WorkerPhase, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
+use kcl_stream_local::StreamOptions;
 use kcl_testkit::history::no_two_workers_deliver_one_shard;
 use tokio::sync::Notify;
 
@@ -106,6 +107,22 @@ async fn a_reset_sees_a_worker_that_registers_after_its_first_look() {
     fleet.pass(SETTLED).await;
     assert_eq!(worker.shards() + other.shards(), 3, "and workers may register again");
     assert!(other.shards() > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_with_another_streams_source_is_refused_and_changes_nothing() {
+    let mut fleet = rested().await;
+    let other = fleet.engine.create_stream("returns", 2, StreamOptions::unlimited()).unwrap();
+    let rows = async |scan| fleet.table.scan(scan).await.unwrap();
+    let before = [rows(Scan::Coordination).await, rows(Scan::Leases).await];
+    let config = kcl_core::Config::new("app").clock(fleet.clock.clone());
+    let to = ResetTo::Start(InitialPosition::TrimHorizon);
+    let error = config.reset_to(&fleet.table, &other.source(), to).await.unwrap_err();
+    assert!(matches!(error, WorkerError::OtherStream { .. }), "{error}");
+    assert_eq!([rows(Scan::Coordination).await, rows(Scan::Leases).await], before);
+    let worker = fleet.start();
+    fleet.pass(SETTLED).await;
+    assert_eq!(worker.shards(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kcl_core::protocol::ShardId;
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, ShardId, StreamWrite};
 use kcl_core::{
-    ReadFrom, RecordBatch, Scheduler, Shard, ShardReader, SourceError, StreamDescription,
-    StreamSource, WorkerError, async_trait, closure,
+    Config, LeaseTable, ReadFrom, RecordBatch, Scan, Scheduler, Shard, ShardReader, SourceError,
+    StreamDescription, StreamSource, TableError, WorkerError, async_trait, closure,
 };
+use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{LocalSource, StreamOptions};
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -117,4 +119,58 @@ async fn of_two_workers_of_different_kinds_that_start_at_once_one_makes_leases()
     let leases = fleet.leases().await;
     let named = leases.iter().filter(|lease| lease.key.stream_prefix().is_some()).count();
     assert!(named == 0 || named == leases.len(), "{leases:?}");
+}
+
+/// A table on which two stream rows are made at once.
+struct AtOnce {
+    table: MemoryLeaseTable,
+    both: Barrier,
+}
+
+#[async_trait]
+impl LeaseTable for AtOnce {
+    async fn prepare(&self) -> Result<String, TableError> {
+        self.table.prepare().await
+    }
+    async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
+        self.table.scan(scope).await
+    }
+    async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
+        self.table.read(key).await
+    }
+    async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
+        if matches!(write, ConditionalWrite::Stream(StreamWrite::Create(_))) {
+            self.both.wait().await;
+        }
+        self.table.write(write).await
+    }
+    async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        self.table.write_all(writes).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_streams_whose_workers_start_on_one_table_at_once_one_is_read() {
+    let mut fleet = Fleet::new(4);
+    let other = fleet.engine.create_stream("other", 2, StreamOptions::unlimited()).unwrap();
+    let table = Arc::new(AtOnce { table: fleet.table.clone(), both: Barrier::new(2) });
+    let start = |config: Config, source: LocalSource| {
+        let ignore = closure::batches(|_: &RecordBatch| Ok(()));
+        let scheduler = Scheduler::new(config, table.clone(), Arc::new(source), ignore).unwrap();
+        (scheduler.handle(), tokio::spawn(scheduler.run()))
+    };
+    let (one, another) = (fleet.config(), fleet.config());
+    let workers = [start(one, fleet.stream.source()), start(another, other.source())];
+    fleet.pass(Duration::from_secs(15)).await;
+    let mut shards = Vec::new();
+    for (handle, worker) in workers {
+        match worker.is_finished() {
+            true => {
+                let refused = worker.await.unwrap().unwrap_err();
+                assert!(matches!(refused, WorkerError::OtherStream { .. }), "{refused}");
+            }
+            false => shards.push(handle.status().shards.len()),
+        }
+    }
+    assert_eq!(shards, [fleet.leases().await.len()], "one is refused, the other has it all");
 }

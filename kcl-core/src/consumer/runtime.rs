@@ -28,6 +28,7 @@ use super::{
 };
 use crate::checkpointer::{Checkpointer, Ledger};
 use crate::event::EventKind;
+use crate::limits::PARKED_REASON_BYTES;
 use crate::permit::{Denied, Permit};
 use crate::policy::{Action, Attempt};
 use crate::processor::{ProcessorError, RecordBatch, RecordProcessor, ShardEnd, ShardStart};
@@ -363,7 +364,9 @@ impl Consumer {
     fn park(&mut self) {
         let Some((error, _)) = &self.failure else { return };
         let at = error.at.or_else(|| self.first_open().map(|record| record.position));
-        let parked = Parked { reason: error.message.clone(), at };
+        // Every scan of the leases carries it, and a row has an end.
+        let end = error.message.floor_char_boundary(PARKED_REASON_BYTES);
+        let parked = Parked { reason: error.message[..end].to_owned(), at };
         self.ledger.lock().parked = Some(parked.clone());
         let Parked { reason, at } = parked;
         self.report.tell(|lease, fence| EventKind::Parked { lease, fence, reason, at });

@@ -153,6 +153,9 @@ impl Registration {
                 row.map(|row| moves::started(row, Some(&seen), self.rules))
             }
         };
+        // Writes whose fate stays unknown beside reads that work must not be repeated at the speed
+        // of the wire.
+        let mut adoptions = 0;
         loop {
             let Some(lease) = row else { return Ok(None) };
             match self.holdings(|holdings| holdings.standing(&lease, &self.me)) {
@@ -161,6 +164,10 @@ impl Registration {
                     return Ok(permit.map(|permit| (lease, permit)));
                 }
                 Standing::Adopt => {
+                    if adoptions > 0 {
+                        self.pause(adoptions).await;
+                    }
+                    adoptions += 1;
                     self.spend(key, lease.fence);
                     let adopt = moves::adopt(key, lease.fence, &self.me, self.terms());
                     row = lease_of(self.own(adopt).await?.row().cloned());

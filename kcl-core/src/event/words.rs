@@ -46,6 +46,7 @@ impl Display for EventKind {
             Self::Registered => f.write_str("registered"),
             Self::Deregistered => f.write_str("registration is over"),
             Self::ControlStalled => f.write_str("control loop stood still, heartbeats stop"),
+            Self::HeartbeatsFail { error } => write!(f, "heartbeats fail: {error}"),
             Self::FencedOther { worker } => write!(f, "declared {worker} dead"),
             Self::WorkersUnreadable { error } => {
                 write!(f, "the rows of the workers cannot be read: {error}")

@@ -50,7 +50,7 @@ impl Binding<'_> {
 
 /// The stream's row, if there is one. Lease keys of a worker with one stream do not name it: on the
 /// table of another stream it would go on at that one's checkpoints, and is refused.
-async fn find_stream(
+pub(crate) async fn find_stream(
     table: &dyn LeaseTable,
     stream: &StreamName,
     prefix: Option<&str>,
@@ -97,7 +97,12 @@ async fn bind(
             let write = ConditionalWrite::Stream(StreamWrite::Create(row.clone()));
             match table.write(&write).await.map_err(WorkerError::Table)? {
                 CasOutcome::Won(Some(Row::Stream(stands)))
-                | CasOutcome::Lost(Some(Row::Stream(stands))) => goes_by(row, Some(stands), rules),
+                | CasOutcome::Lost(Some(Row::Stream(stands))) => {
+                    // Another stream's worker that looked as early has its row there by now, or
+                    // will find this one.
+                    find_stream(table, &description.name, prefix).await?;
+                    goes_by(row, Some(stands), rules)
+                }
                 CasOutcome::Won(_) | CasOutcome::Lost(_) => {
                     let lost = "the stream row vanished as it was made".to_owned();
                     return Err(WorkerError::Table(TableError::Unavailable(lost)));

@@ -108,10 +108,21 @@ fn an_undecided_effect_is_repeated_with_the_same_ordinal_whatever_comes() {
     let mut gate = gate();
     let effects = gate.send(at(1), Carries::Effects);
     assert!(gate.is_undecided());
-    for answer in [Answer::Unknown, Answer::NotApplied, Answer::Refused] {
+    for answer in [Answer::Unknown, Answer::NotApplied] {
         assert_eq!(gate.answered(answer, now(0)), Ruling::Again);
         assert!(gate.is_undecided());
         assert_eq!(gate.send(at(2), Carries::CheckpointOnly), effects);
+    }
+}
+
+#[test]
+fn what_is_refused_after_a_try_that_may_still_apply_is_decided_by_a_new_fence() {
+    for carries in [Carries::Effects, Carries::Prepare] {
+        let mut gate = gate();
+        gate.send(at(1), carries);
+        assert_eq!(gate.answered(Answer::Unknown, now(0)), Ruling::Again);
+        gate.send(at(1), carries);
+        assert_eq!(gate.answered(Answer::Refused, now(0)), Ruling::LeaseLost, "{carries:?}");
     }
 }
 
@@ -269,8 +280,7 @@ fn a_prepared_checkpoint_whose_reply_was_lost_is_repeated_as_it_is_until_it_is_d
     // A checkpoint that comes meanwhile waits, and is still due.
     assert_eq!(gate.send(at(9), Carries::CheckpointOnly), write);
     assert!(gate.is_fixed() && !gate.is_undecided() && gate.due().is_some());
-    // It may still apply, so nobody is told that it was refused.
-    assert_eq!(gate.answered(Answer::Refused, now(0)), Ruling::Again);
+    assert_eq!(gate.answered(Answer::NotApplied, now(0)), Ruling::Again);
     assert_eq!(gate.prepared(), prepared(5).as_ref(), "what is out may be in the row");
     gate.send(at(9), Carries::CheckpointOnly);
     let ruling = gate.answered(Answer::Lost(Some(row)), now(0));

@@ -55,6 +55,20 @@ async fn refused_effects_leave_the_batch_unacked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn effects_refused_after_a_try_whose_fate_is_unknown_end_the_consumer() {
+    let world = World::new();
+    let refused = TableError::Refused("the item is too large".into());
+    for error in [TableError::Unknown("no reply".into()), refused] {
+        world.table.fail(Fault::Error(error));
+    }
+    world.shelf.put([1]);
+    let running = world.start(committing);
+    let exit = tokio::time::timeout(secs(10), running.task).await.unwrap().unwrap();
+    // The lease goes on under a new fence, which the first try cannot pass.
+    assert_eq!((exit.reason, exit.acked), (ExitReason::Lost, Checkpoint::TrimHorizon));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_whose_effects_are_in_is_not_delivered_again_after_an_error() {
     let world = World::new();
     world.shelf.put([1]);

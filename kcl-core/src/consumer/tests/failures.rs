@@ -58,6 +58,16 @@ async fn an_error_never_moves_the_watermark() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_long_reason_the_row_keeps_the_beginning() {
+    let world = World::new();
+    world.shelf.put([1]);
+    let reason = "\u{e9}".repeat(1 << 20);
+    let _running = world.start(failing(6, ProcessorError::at(p(1), &reason)));
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(world.table.lease().parked.unwrap().reason, reason[..1024]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_default_policy_retries_five_times_and_parks_with_the_reason_in_the_row() {
     let world = World::new();
     world.shelf.put(1..=2);

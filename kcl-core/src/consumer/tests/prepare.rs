@@ -117,7 +117,7 @@ async fn a_prepared_checkpoint_goes_with_a_hand_over_unless_it_is_reached() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_to_a_prepare_is_asked_for_again_and_never_guessed() {
     let world = World::new();
-    for fault in [Fault::ReplyLost, Fault::Error(TableError::Refused("no".into()))] {
+    for fault in [Fault::ReplyLost, Fault::Error(TableError::Throttled)] {
         world.table.fail(fault);
     }
     world.shelf.put(1..=3);
