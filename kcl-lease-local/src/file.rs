@@ -1,7 +1,11 @@
 //! The lease table in a local file.
 
+#[cfg(test)]
+mod faults;
+mod kept;
 mod open;
 mod overlay;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -17,6 +21,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 
 use crate::codec;
 use crate::effects::LocalEffects;
+use kept::Kept;
+use standing::{Open, Standing};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("kcl_rows");
 /// Made by the first effect.
@@ -25,10 +31,12 @@ const EFFECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kcl_effe
 /// A durable lease table in one file, for the schedulers of one process on one machine: its
 /// checkpoints survive a restart. Every write is on the disk before it is answered. A file is open
 /// in one place at a time. Clones share it. Takes [`LocalEffects`], which go into the same file.
+///
+/// After an I/O error, as on a full disk, the next request opens the file anew, and so does each
+/// one after it until that succeeds: such requests fail, and the table goes on once it can.
 #[derive(Clone)]
 pub struct FileLeaseTable {
-    id: Arc<str>,
-    file: Arc<Database>,
+    standing: Arc<Standing>,
 }
 
 impl FileLeaseTable {
@@ -39,8 +47,13 @@ impl FileLeaseTable {
     /// [`TableError::Refused`] names the file and what to do: it is open elsewhere, cannot be
     /// written, is empty, damaged, of another format, or no lease table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TableError> {
-        let (id, file) = open::open(path.as_ref())?;
-        Ok(Self { id: id.into(), file: Arc::new(file) })
+        let path = path.as_ref();
+        let kept = open::find_or_make(path).map_err(|why| open::refused(path, &why))?;
+        Self::on(path, kept)
+    }
+
+    fn on(path: &Path, kept: Kept) -> Result<Self, TableError> {
+        Ok(Self { standing: Arc::new(Standing::new(path.to_owned(), kept)?) })
     }
 
     /// The entry that effects have put under a key.
@@ -52,8 +65,8 @@ impl FileLeaseTable {
     /// Dropping it loses nothing.
     pub async fn effect(&self, key: &str) -> Result<Option<Vec<u8>>, TableError> {
         let key = key.to_owned();
-        self.off_thread(move |file| {
-            let view = file.begin_read().map_err(unavailable)?;
+        self.off_thread(move |open| {
+            let view = open.file.begin_read().map_err(unavailable)?;
             let entries = match view.open_table(EFFECTS) {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
                 entries => entries.map_err(unavailable)?,
@@ -67,17 +80,17 @@ impl FileLeaseTable {
     /// Carries out a request off the caller's thread: it waits for the disk.
     async fn off_thread<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&Database) -> Result<T, TableError> + Send + 'static,
+        request: impl FnOnce(&Open) -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, TableError> {
-        let file = self.file.clone();
-        match tokio::task::spawn_blocking(move || request(&file)).await {
+        let standing = self.standing.clone();
+        match tokio::task::spawn_blocking(move || standing.carry_out(request)).await {
             Ok(answer) => answer,
             Err(error) => Err(TableError::Unknown(format!("the request broke off: {error}"))),
         }
     }
 
     async fn change(&self, writes: Vec<ConditionalWrite>) -> Result<CasOutcome, TableError> {
-        self.off_thread(move |file| apply(file, &writes, &LocalEffects::new())).await
+        self.off_thread(move |open| apply(&open.file, &writes, &LocalEffects::new())).await
     }
 }
 
@@ -160,12 +173,12 @@ fn put_effects(change: &WriteTransaction, effects: &LocalEffects) -> Result<(), 
 #[async_trait]
 impl LeaseTable for FileLeaseTable {
     async fn prepare(&self) -> Result<String, TableError> {
-        Ok(self.id.to_string())
+        self.off_thread(|open| Ok(open.id.clone())).await
     }
 
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
-        self.off_thread(move |file| {
-            let view = file.begin_read().map_err(unavailable)?;
+        self.off_thread(move |open| {
+            let view = open.file.begin_read().map_err(unavailable)?;
             let rows = view.open_table(ROWS).map_err(unavailable)?;
             let leases = [codec::LEASES];
             let found = match scope {
@@ -183,8 +196,8 @@ impl LeaseTable for FileLeaseTable {
 
     async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
         let key = key.clone();
-        self.off_thread(move |file| {
-            let view = file.begin_read().map_err(unavailable)?;
+        self.off_thread(move |open| {
+            let view = open.file.begin_read().map_err(unavailable)?;
             row_at(&view.open_table(ROWS).map_err(unavailable)?, &key)
         })
         .await
@@ -217,6 +230,6 @@ impl LeaseTable for FileLeaseTable {
             return Err(TableError::Refused("the table in a file takes LocalEffects".into()));
         };
         let write = write.clone();
-        self.off_thread(move |file| apply(file, &[write], &effects)).await
+        self.off_thread(move |open| apply(&open.file, &[write], &effects)).await
     }
 }

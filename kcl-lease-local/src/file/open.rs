@@ -2,17 +2,19 @@
 //! foreign file stays as it was found.
 
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use kcl_core::TableError;
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition, TableHandle,
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError,
+    TableDefinition, TableHandle,
 };
 
 use super::ROWS;
+use super::kept::Kept;
 use super::overlay::Overlay;
 
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("kcl_about");
@@ -25,7 +27,7 @@ const CHECK_CACHE_BYTES: usize = 16 << 20;
 
 /// Why a file is not opened, and what to do.
 #[derive(Debug)]
-enum Refusal {
+pub(super) enum Refusal {
     InUse,
     ReadOnly,
     Empty,
@@ -106,19 +108,26 @@ impl From<redb::TableError> for Refusal {
     }
 }
 
-/// Opens the lease table in a file, or makes it where there is none. Returns its id with it.
-pub(super) fn open(path: &Path) -> Result<(String, Database), TableError> {
-    find_or_make(path)
-        .map_err(|why| TableError::Refused(format!("the lease table {}: {why}", path.display())))
+/// A refusal as the caller gets it.
+pub(super) fn refused(path: &Path, why: &Refusal) -> TableError {
+    TableError::Refused(format!("the lease table {}: {why}", path.display()))
 }
 
-fn find_or_make(path: &Path) -> Result<(String, Database), Refusal> {
+/// The file at a path, which is made where there is none. Nothing in it was looked at yet.
+pub(super) fn find_or_make(path: &Path) -> Result<Kept, Refusal> {
     match fs::metadata(path) {
-        Ok(found) => check(path, &found)?,
+        Ok(found) => check_kind(&found)?,
         Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
         Err(error) => return Err(error.into()),
     }
-    let file = Database::open(path)?;
+    let file = File::options().read(true).write(true).open(path)?;
+    Ok(Kept::new(FileBackend::new(file)?))
+}
+
+/// Opens the lease table in a file. Returns its id with it.
+pub(super) fn open_kept(kept: &Kept) -> Result<(String, Database), Refusal> {
+    check(kept)?;
+    let file = Builder::new().create_with_backend(kept.clone())?;
     Ok((identify(&file)?, file))
 }
 
@@ -162,8 +171,7 @@ fn place(fresh: &Path, path: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads the whole file, without changing it: every page has its checksum, and it is a lease table.
-fn check(path: &Path, found: &Metadata) -> Result<(), Refusal> {
+fn check_kind(found: &Metadata) -> Result<(), Refusal> {
     if !found.is_file() {
         let what = if found.is_dir() { "a folder" } else { "no plain file" };
         return Err(Refusal::Foreign(format!("it is {what}")));
@@ -171,20 +179,26 @@ fn check(path: &Path, found: &Metadata) -> Result<(), Refusal> {
     if found.permissions().readonly() {
         return Err(Refusal::ReadOnly);
     }
-    if found.len() == 0 {
+    Ok(())
+}
+
+/// Reads the whole file, without changing it: every page has its checksum, and it is a lease table.
+fn check(kept: &Kept) -> Result<(), Refusal> {
+    let length = kept.len()?;
+    if length == 0 {
         return Err(Refusal::Empty);
     }
-    let mut file = File::options().read(true).write(true).open(path)?;
-    let mut magic = Vec::new();
-    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    let mut magic = [0; MAGIC.len()];
+    if length >= MAGIC.len() as u64 {
+        kept.read(0, &mut magic)?;
+    }
     if magic != MAGIC {
         return Err(Refusal::Foreign("it is no redb file".into()));
     }
-    let overlay = Overlay::new(FileBackend::new(file)?)?;
     let file = Builder::new()
         .set_check_integrity_on_open(true)
         .set_cache_size(CHECK_CACHE_BYTES)
-        .create_with_backend(overlay)?;
+        .create_with_backend(Overlay::new(kept.clone())?)?;
     identify(&file)?;
     Ok(file.close()?)
 }

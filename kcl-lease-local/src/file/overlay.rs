@@ -5,8 +5,9 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
+
+use super::kept::Kept;
 
 /// Bytes of the pieces in which changes are kept.
 const BLOCK: usize = 4096;
@@ -17,7 +18,7 @@ type Block = Box<[u8; BLOCK]>;
 /// opens; a file that is only being checked must stay as it is.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    file: FileBackend,
+    file: Kept,
     changes: Mutex<Changes>,
 }
 
@@ -30,7 +31,7 @@ struct Changes {
 }
 
 impl Overlay {
-    pub(super) fn new(file: FileBackend) -> io::Result<Self> {
+    pub(super) fn new(file: Kept) -> io::Result<Self> {
         let length = file.len()?;
         let changes = Changes { length, shows: length, blocks: BTreeMap::new() };
         Ok(Self { file, changes: Mutex::new(changes) })
@@ -139,6 +140,8 @@ impl StorageBackend for Overlay {
 
 #[cfg(test)]
 mod tests {
+    use redb::backends::FileBackend;
+
     use super::*;
 
     /// The same random reads, writes and changes of length as on a plain list of bytes.
@@ -148,8 +151,8 @@ mod tests {
         let mut bytes: Vec<u8> = (0..20_000_u32).map(|number| number as u8 | 1).collect();
         let before = bytes.clone();
         std::fs::write(&path, &bytes).unwrap();
-        let overlay =
-            Overlay::new(FileBackend::new(std::fs::File::open(&path).unwrap()).unwrap()).unwrap();
+        let file = FileBackend::new(std::fs::File::open(&path).unwrap()).unwrap();
+        let overlay = Overlay::new(Kept::new(file)).unwrap();
         let mut state = 7_u64;
         let mut draw = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
