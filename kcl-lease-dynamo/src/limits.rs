@@ -22,3 +22,6 @@ pub const ACTIVE_POLL: Duration = Duration::from_millis(500);
 pub const ACTIVE_POLLS: u32 = 600;
 /// Looks between two progress lines while a table is being made: ten seconds.
 pub const ACTIVE_POLLS_PER_LINE: u32 = 20;
+/// Looks at a table just made during which the service may say that there is none: thirty seconds.
+/// It tells of a new table with a delay, as a rule below a second.
+pub const MADE_POLLS: u32 = 60;

@@ -101,6 +101,7 @@ impl Builder {
             leases: lease_table.into(),
             coordination: coordination_table.into(),
             create_if_missing: self.create_if_missing.map(Arc::new),
+            owed_options: Arc::default(),
             fixed_segments: self.scan_segments,
             segments: Arc::new([AtomicU32::new(1), AtomicU32::new(1)]),
             counters: Arc::new(Counters::default()),

@@ -1,7 +1,7 @@
 //! The requests of a lease table: gather, render, send, sort the answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use futures_util::future::try_join_all;
@@ -25,6 +25,8 @@ pub(crate) struct Requests {
     pub leases: Arc<str>,
     pub coordination: Arc<str>,
     pub create_if_missing: Option<Arc<TableOptions>>,
+    /// For each table, whether it was made here and still lacks its options.
+    pub owed_options: Arc<[AtomicBool; 2]>,
     pub fixed_segments: Option<u32>,
     pub segments: Arc<[AtomicU32; 2]>,
     pub counters: Arc<Counters>,
@@ -105,13 +107,6 @@ impl Requests {
             }
         }
         Err(TableError::Conflict)
-    }
-
-    pub(crate) async fn prepare(&self) -> Result<String, TableError> {
-        if let Some(options) = self.create_if_missing.clone() {
-            self.make_missing(&options).await?;
-        }
-        self.check().await
     }
 
     pub(crate) async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {

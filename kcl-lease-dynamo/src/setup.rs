@@ -1,5 +1,6 @@
 //! Making and checking the tables.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -13,7 +14,7 @@ use kcl_core::TableError;
 use crate::counts::Kind;
 use crate::errors::{Intent, classify};
 use crate::limits::{
-    ACTIVE_POLL, ACTIVE_POLLS, ACTIVE_POLLS_PER_LINE, SCAN_PAGE_BYTES, SCAN_SEGMENTS,
+    ACTIVE_POLL, ACTIVE_POLLS, ACTIVE_POLLS_PER_LINE, MADE_POLLS, SCAN_PAGE_BYTES, SCAN_SEGMENTS,
 };
 use crate::options::{Billing, TableOptions};
 use crate::render::{Place, key_attribute};
@@ -21,43 +22,88 @@ use crate::requests::Requests;
 
 const PLACES: [Place; 2] = [Place::Leases, Place::Coordination];
 
+/// What is known of a table before it is waited for.
+#[derive(Default)]
+enum Known {
+    #[default]
+    Nothing,
+    /// It was asked for: for a while the service may still say that there is none.
+    Made,
+    Described(TableDescription),
+}
+
+impl Known {
+    /// Without a description, which options that are applied may put out of date.
+    fn afresh(&self) -> Self {
+        match self {
+            Self::Made => Self::Made,
+            Self::Nothing | Self::Described(_) => Self::Nothing,
+        }
+    }
+}
+
 impl Requests {
     /// See [`crate::DynamoLeaseTable::setup`].
     pub(crate) async fn setup(&self, options: &TableOptions) -> Result<String, TableError> {
-        self.make_missing(options).await?;
-        for place in PLACES {
-            self.apply_options(place, options).await?;
+        let known = self.make_missing(options).await?;
+        for (place, known) in PLACES.into_iter().zip(&known) {
+            self.apply_options(place, known.afresh(), options).await?;
         }
-        self.check().await
+        self.check(known.each_ref().map(Known::afresh)).await
     }
 
-    /// Makes what is missing; a table just made gets its options too.
-    pub(crate) async fn make_missing(&self, options: &TableOptions) -> Result<(), TableError> {
-        let mut made = Vec::new();
+    /// See [`kcl_core::LeaseTable::prepare`]. A table just made gets its options too.
+    pub(crate) async fn prepare(&self) -> Result<String, TableError> {
+        let Some(options) = &self.create_if_missing else {
+            return self.check(Default::default()).await;
+        };
+        let mut known = self.make_missing(options).await?;
         for place in PLACES {
-            if self.describe(place).await?.is_none() {
-                self.create(place, options).await?;
-                made.push(place);
+            if self.owes_options(place).load(Ordering::Acquire) {
+                let known = &mut known[place as usize];
+                let table = self.apply_options(place, std::mem::take(known), options).await?;
+                *known = Known::Described(table);
             }
         }
-        for place in made {
-            self.wait_until_active(place).await?;
-            self.apply_options(place, options).await?;
+        self.check(known).await
+    }
+
+    /// Whether a table was made here and its options were not applied yet: a request that fails
+    /// on the way must not leave it without them, although it is found the next time.
+    fn owes_options(&self, place: Place) -> &AtomicBool {
+        &self.owed_options[place as usize]
+    }
+
+    async fn make_missing(&self, options: &TableOptions) -> Result<[Known; 2], TableError> {
+        let mut known = <[Known; 2]>::default();
+        for place in PLACES {
+            known[place as usize] = match self.describe(place).await? {
+                Some(table) => Known::Described(table),
+                None => {
+                    let owes = self.owes_options(place);
+                    let owed = owes.swap(true, Ordering::AcqRel);
+                    self.create(place, options).await.inspect_err(|error| {
+                        // An earlier request may still make it.
+                        owes.store(owed || error.may_have_applied(), Ordering::Release);
+                    })?;
+                    Known::Made
+                }
+            };
         }
-        Ok(())
+        Ok(known)
     }
 
     /// Checks that both tables exist, are ours and can be used; returns their ids as one.
-    pub(crate) async fn check(&self) -> Result<String, TableError> {
+    async fn check(&self, known: [Known; 2]) -> Result<String, TableError> {
         let mut ids = Vec::new();
-        for place in PLACES {
-            let table = self.wait_until_active(place).await?;
+        for (place, known) in PLACES.into_iter().zip(known) {
+            let table = self.wait_until_active(place, known).await?;
             check_key(&table, self.table_name(place), key_attribute(place))?;
             // The service counts the size every six hours: a start, corrected by each scan.
             let bytes = table.table_size_bytes().and_then(|size| u64::try_from(size).ok());
             let pages = bytes.unwrap_or(0) / SCAN_PAGE_BYTES + 1;
             let segments = u32::try_from(pages).unwrap_or(SCAN_SEGMENTS).min(SCAN_SEGMENTS);
-            self.segments[place as usize].store(segments, std::sync::atomic::Ordering::Relaxed);
+            self.segments[place as usize].store(segments, Ordering::Relaxed);
             ids.push(id_of(&table));
         }
         Ok(ids.join("+"))
@@ -118,22 +164,33 @@ impl Requests {
         }
     }
 
-    async fn wait_until_active(&self, place: Place) -> Result<TableDescription, TableError> {
+    async fn wait_until_active(
+        &self,
+        place: Place,
+        known: Known,
+    ) -> Result<TableDescription, TableError> {
         let name = self.table_name(place);
+        let (mut is_new, mut described) = match known {
+            Known::Nothing => (false, None),
+            Known::Made => (true, None),
+            Known::Described(table) => (false, Some(table)),
+        };
         for look in 0..ACTIVE_POLLS {
-            let table = self.describe(place).await?.ok_or_else(|| {
-                TableError::Refused(format!(
-                    "table {name} does not exist in this account and region; make it with the \
-                     set-up step (`setup`, or `create_if_missing`), or check region, credentials \
-                     and application name"
-                ))
-            })?;
-            match table.table_status() {
-                Some(TableStatus::Creating) => {}
-                Some(TableStatus::Active | TableStatus::Updating) | None => return Ok(table),
-                Some(other) => {
-                    return Err(TableError::Refused(format!("table {name} is {other}")));
-                }
+            let table = match described.take() {
+                Some(table) => Some(table),
+                None => self.describe(place).await?,
+            };
+            match table {
+                // What the service tells of a table lags behind its making.
+                None if is_new && look < MADE_POLLS => {}
+                None => return Err(missing(name)),
+                Some(table) => match table.table_status() {
+                    Some(TableStatus::Creating) => is_new = true,
+                    Some(TableStatus::Active | TableStatus::Updating) | None => return Ok(table),
+                    Some(other) => {
+                        return Err(TableError::Refused(format!("table {name} is {other}")));
+                    }
+                },
             }
             if look % ACTIVE_POLLS_PER_LINE == 0 {
                 let waited: Duration = ACTIVE_POLL * look;
@@ -147,9 +204,15 @@ impl Requests {
         )))
     }
 
-    async fn apply_options(&self, place: Place, options: &TableOptions) -> Result<(), TableError> {
+    /// Returns the table as it stood before.
+    async fn apply_options(
+        &self,
+        place: Place,
+        known: Known,
+        options: &TableOptions,
+    ) -> Result<TableDescription, TableError> {
         let name = self.table_name(place);
-        let table = self.wait_until_active(place).await?;
+        let table = self.wait_until_active(place, known).await?;
         if options.deletion_protection && table.deletion_protection_enabled() != Some(true) {
             self.counters.add(Kind::Control);
             let request = self.client.update_table().table_name(name);
@@ -169,7 +232,8 @@ impl Requests {
             let request = self.client.tag_resource().resource_arn(arn).set_tags(Some(tags));
             optional(request.send().await, name, "tags")?;
         }
-        Ok(())
+        self.owes_options(place).store(false, Ordering::Release);
+        Ok(table)
     }
 
     /// A table just made may have no backups yet, although it is active.
@@ -194,6 +258,13 @@ impl Requests {
             ACTIVE_POLL * ACTIVE_POLLS
         )))
     }
+}
+
+fn missing(name: &str) -> TableError {
+    TableError::Refused(format!(
+        "table {name} does not exist in this account and region; make it with the set-up step \
+         (`setup`, or `create_if_missing`), or check region, credentials and application name"
+    ))
 }
 
 /// Accepts that a service does not know an operation at all, as local stand-ins do not.

@@ -3,7 +3,7 @@
 use kcl_core::{LeaseTable, TableError};
 use kcl_lease_dynamo::{DynamoLeaseTable, TableOptions};
 
-use crate::canned::{Habit, endpoint as canned};
+use crate::canned::{Canned, Habit, endpoint as canned};
 use crate::local::client_of;
 
 macro_rules! described {
@@ -89,4 +89,79 @@ async fn a_table_whose_key_has_another_name_or_type_is_refused() {
         let error = table.prepare().await.unwrap_err();
         assert!(matches!(&error, TableError::Refused(why) if why.contains(name)), "{error}");
     }
+}
+
+const NO_SUCH_TABLE: &str = r#"{"__type":"com.amazon#ResourceNotFoundException"}"#;
+
+/// A table that makes what is missing, with backups.
+fn making(canned: &Canned) -> DynamoLeaseTable {
+    let options = TableOptions { point_in_time_recovery: true, ..TableOptions::default() };
+    DynamoLeaseTable::builder(client_of(&canned.url), "app").create_if_missing(options).build()
+}
+
+#[tokio::test]
+async fn options_that_failed_are_applied_by_the_next_prepare_although_the_tables_are_found() {
+    let canned = canned(Habit::SayInTurn(&[
+        NO_SUCH_TABLE,
+        "{}",
+        NO_SUCH_TABLE,
+        "{}",
+        described!("ACTIVE", "one", "leaseKey"),
+        r#"{"__type":"com.amazon#InternalServerError"}"#,
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("ACTIVE", "two", "rowKey"),
+        "{}",
+        "{}",
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("ACTIVE", "two", "rowKey"),
+    ]));
+    let canned = canned.await;
+    let table = making(&canned);
+    let error = table.prepare().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(canned.asked().last().unwrap(), "UpdateContinuousBackups");
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    let [describe, update] = ["DescribeTable", "UpdateContinuousBackups"];
+    assert_eq!(canned.asked(), [describe, describe, update, update]);
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    assert_eq!(canned.asked(), [describe, describe], "once is enough");
+}
+
+#[tokio::test]
+async fn a_table_whose_making_got_no_answer_gets_its_options_once_it_is_found() {
+    let canned = canned(Habit::SayInTurn(&[
+        NO_SUCH_TABLE,
+        "",
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("ACTIVE", "two", "rowKey"),
+        "{}",
+    ]));
+    let canned = canned.await;
+    let table = making(&canned);
+    let error = table.prepare().await.unwrap_err();
+    assert!(matches!(error, TableError::Unknown(_)), "{error}");
+    assert_eq!(canned.asked(), ["DescribeTable", "CreateTable"]);
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    let asked = ["DescribeTable", "DescribeTable", "UpdateContinuousBackups"];
+    assert_eq!(canned.asked(), asked, "the other table was made by somebody else");
+}
+
+#[tokio::test]
+async fn a_table_just_made_is_waited_for_while_the_service_says_that_there_is_none() {
+    let canned = canned(Habit::SayInTurn(&[
+        NO_SUCH_TABLE,
+        "{}",
+        NO_SUCH_TABLE,
+        "{}",
+        NO_SUCH_TABLE,
+        described!("ACTIVE", "one", "leaseKey"),
+        described!("CREATING", "two", "rowKey"),
+        NO_SUCH_TABLE,
+        described!("ACTIVE", "two", "rowKey"),
+    ]));
+    let canned = canned.await;
+    let table = DynamoLeaseTable::builder(client_of(&canned.url), "app");
+    let table = table.create_if_missing(TableOptions::default()).build();
+    assert_eq!(table.prepare().await.unwrap(), "one+two");
+    assert_eq!(canned.requests(), 9);
 }
