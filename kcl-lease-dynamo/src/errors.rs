@@ -61,8 +61,11 @@ fn by_code(code: &str, status: u16, intent: Intent, table: &str, message: &str) 
         | "ThrottlingException"
         | "ThrottledException"
         | "RequestLimitExceeded"
-        | "LimitExceededException"
         | "TooManyRequestsException" => TableError::Throttled,
+        // Too many tables, tags, or changes of tables at once: which it is stands in the message.
+        "LimitExceededException" => TableError::Unavailable(format!(
+            "a limit of the service stands before table {table}: {message}"
+        )),
         "TransactionConflictException" | "ReplicatedWriteConflictException" => TableError::Conflict,
         // The same request is under way, sent twice by the network: that one decides.
         "TransactionInProgressException" => intent.no_answer(format!("{code}: {message}")),

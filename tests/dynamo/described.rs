@@ -165,3 +165,16 @@ async fn a_table_just_made_is_waited_for_while_the_service_says_that_there_is_no
     assert_eq!(table.prepare().await.unwrap(), "one+two");
     assert_eq!(canned.requests(), 9);
 }
+
+#[tokio::test]
+async fn a_limit_that_stands_before_a_table_is_named_in_the_services_words() {
+    let canned = canned(Habit::SayInTurn(&[
+        NO_SUCH_TABLE,
+        r#"{"__type":"com.amazon#LimitExceededException","message":"limit of 2500 tables"}"#,
+    ]));
+    let canned = canned.await;
+    let error = making(&canned).prepare().await.unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, TableError::Unavailable(_)), "{said}");
+    assert!(said.contains("limit of 2500 tables") && said.contains("table app"), "{said}");
+}
