@@ -23,7 +23,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..10 {
         stream.put(NewRecord::new(format!("order-{number}"), "two apples"))?;
     }
-    while handle.status().shards.iter().map(|shard| shard.consumer.delivered).sum::<u64>() < 10 {
+    let delivered = || handle.status().shards.iter().map(|it| it.consumer.delivered).sum::<u64>();
+    while delivered() < 10 && !running.is_finished() {
         tokio::task::yield_now().await;
     }
     handle.shutdown().await;
