@@ -22,7 +22,8 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// The machine's clock: `CLOCK_BOOTTIME` where the system has it.
+/// The machine's clock: `CLOCK_BOOTTIME`. Linux has it, macOS and Windows do not, so this crate
+/// does not build there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -24,7 +24,8 @@ pub enum InitialPosition {
     /// The oldest record retained.
     #[default]
     TrimHorizon,
-    /// Records that arrive after the application first started.
+    /// Records that arrive after the application first started; where no shard tells its tip
+    /// (Kinesis), also those of the last 5 s.
     Latest,
     /// The first record that arrived at or after this time (Unix milliseconds).
     AtTimestamp(u64),
@@ -74,8 +75,9 @@ pub struct Config {
 const BLOCKING_GRACE: Duration = Duration::from_millis(250);
 
 impl Config {
-    /// The defaults for an application: 1 to 255 letters, digits, `-`, `_` or `.`. Workers of one
-    /// application share its lease table.
+    /// The defaults for an application: 1 to 255 letters, digits, `-`, `_` or `.`. The name is for
+    /// people; nothing is decided by it. Workers are of one application because they are given the
+    /// same lease table: name the table after it.
     pub fn new(application: impl Into<String>) -> Self {
         Self {
             application: application.into(),
@@ -105,6 +107,7 @@ impl Config {
     }
 
     /// First part of the worker's id; 1 to 64 letters, digits, `-`, `_` or `.`. Default `worker`.
+    /// Give each process its own: logs, `kcl table show` and [`reaped`](crate::reaped) go by it.
     pub fn worker_name(mut self, name: impl Into<String>) -> Self {
         self.worker_name = name.into();
         self
@@ -234,7 +237,7 @@ impl Config {
         self.dead_letters = Some(sink);
         self
     }
-    /// Who is told of every event. Called on the worker's own loops: must be quick. Default nobody.
+    /// Who is told of every event, and must return at once: see [`Observer`]. Default nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self

@@ -8,8 +8,9 @@ use std::time::Duration;
 use kcl_protocol::hash_audit::Fault;
 use kcl_protocol::{Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, StreamName, WorkerId};
 
-/// Hears every event. Called in the middle of the work, so it must return at once: count, or put
-/// the event on a bounded queue of your own.
+/// Hears every event. Called from the worker's two loops and from every consumer's task, several at
+/// once; in order for the consumer of one lease. It is called in the middle of the work, so it must
+/// return at once and not panic: count, or put the event on a bounded queue of your own.
 pub trait Observer: Send + Sync + 'static {
     /// An event has just happened.
     fn observe(&self, event: &Event);

@@ -193,7 +193,8 @@ pub enum StreamError {
 
 impl Handle {
     /// What this worker is doing now, with the shards it runs itself. Who holds what in the whole
-    /// fleet is in the lease table: `kcl table show` prints it, a scan of the table reads it.
+    /// fleet is in the lease table: a scan of the table reads it, and `kcl table show` prints it
+    /// where the table is on DynamoDB.
     pub fn status(&self) -> Status {
         let now = self.shared.clock.monotonic();
         let board = self.shared.board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,8 +222,8 @@ impl Handle {
         Status { worker, phase, shards, workers_unreadable }
     }
 
-    /// Hands every lease over and stops the worker; returns once it has stopped. Cancel-safe: the
-    /// worker goes on leaving.
+    /// Hands every lease over and stops the worker; returns once it has stopped. Waits for ever if
+    /// `Scheduler::run` was never polled. Cancel-safe: the worker goes on leaving.
     pub async fn shutdown(&self) {
         self.shutdown.cancel();
         let mut phase = self.shared.phase.subscribe();
@@ -230,28 +231,43 @@ impl Handle {
         let _ = phase.wait_for(|phase| *phase == WorkerPhase::Stopped).await;
     }
 
-    /// Gives a shard to another worker and leaves it alone for the configured time. Without
-    /// another worker it is released.
+    /// Gives a shard to another worker and leaves it alone for
+    /// [`yield_for`](crate::Config::yield_for). Without another worker it is released.
+    ///
+    /// `Ok` means that the command waits for the worker, not that it is done: if the shard leaves
+    /// the worker first, the command is void, and the next owner does not hear of it.
     ///
     /// # Errors
     /// [`CommandError`]: the worker has stopped, does not run the shard, or runs several of that
     /// id.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is not sent.
     pub async fn drain(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
         self.send(shard.into(), Command::Drain).await
     }
 
-    /// Stops delivering a shard without giving up its lease.
+    /// Stops delivering a shard without giving up its lease, once the batch that runs has ended.
+    /// The pause ends with the lease: under another fence, here too, the shard is delivered.
+    /// `Ok` means what it does for [`Handle::drain`].
     ///
     /// # Errors
     /// As for [`Handle::drain`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is not sent.
     pub async fn pause(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
         self.send(shard.into(), Command::Pause).await
     }
 
-    /// Delivers a paused shard again, or tries a parked one again from its checkpoint.
+    /// Delivers a paused shard again, or tries a parked one again from its checkpoint. `Ok` means
+    /// what it does for [`Handle::drain`].
     ///
     /// # Errors
     /// As for [`Handle::drain`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is not sent.
     pub async fn resume(&self, shard: impl Into<ShardName>) -> Result<(), CommandError> {
         self.send(shard.into(), Command::Resume).await
     }

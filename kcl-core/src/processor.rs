@@ -45,18 +45,27 @@ pub struct RecordBatch {
     /// How far the last record is behind the tip of the shard, now that it is delivered
     /// (milliseconds): what the read that brought it said, and the time it has waited since.
     pub behind_millis: u64,
-    /// How often the first record was delivered before by this worker without being acked.
+    /// How often in a row, right before this delivery, one under this fence began with the same
+    /// record. 0 does not mean that no record of the batch was seen before.
     pub attempt: u32,
 }
 
 /// Processes the records of one shard. One instance serves one (shard, fence): a new owner, or the
-/// same one after losing the lease, makes a new one.
+/// same one after losing the lease, makes a new one. After a panic, too, a new one is made and
+/// initialized, under the same fence.
 ///
-/// Calls never overlap. A call's future is dropped if the lease is lost while it runs, at an await
-/// point; what it had not acked is delivered again, to the next owner.
+/// Calls never overlap. A call may be dropped at any await point: the lease is lost, validity ran
+/// out, a stop has waited [`stop_timeout`](crate::ConsumerConfig::stop_timeout) (for `initialize`
+/// it does not wait), [`max_progress`](crate::ConsumerConfig::max_progress) has passed, or the
+/// worker has ended. What it had not acked comes again, to another worker or to this instance:
+/// leave `self` fit for that.
+///
+/// `shutdown_requested` and `lease_lost` have `stop_timeout` each. At most one of them is called,
+/// and neither after a crash, before `initialize` has returned, or where validity ran out in a
+/// stop.
 #[async_trait]
 pub trait RecordProcessor: Send + 'static {
-    /// Called once, before the first batch.
+    /// Called before the first batch, until it has returned `Ok` once.
     ///
     /// # Errors
     /// Handled by the error policy; called again on a retry.
@@ -76,8 +85,8 @@ pub trait RecordProcessor: Send + 'static {
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError>;
 
-    /// Called once, when every record of a closed shard is acked. After `Ok` the library commits
-    /// the end itself.
+    /// Called when every record of a closed shard is acked. After `Ok` the library commits the end
+    /// itself; until that is done it may be called again, under another fence.
     ///
     /// # Errors
     /// Handled by the error policy; called again on a retry.
@@ -86,12 +95,14 @@ pub trait RecordProcessor: Send + 'static {
         Ok(())
     }
 
-    /// The worker gives the shard up on purpose: acknowledge what is done.
+    /// The worker gives the shard up on purpose: acknowledge what is done. May not be called: see
+    /// [`RecordProcessor`].
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
         let _ = checkpointer;
     }
 
-    /// The lease is lost: there is nothing legal left to write.
+    /// The lease is lost: there is nothing legal left to write. May not be called: see
+    /// [`RecordProcessor`].
     async fn lease_lost(&mut self) {}
 }
 

@@ -22,6 +22,7 @@ use crate::handle::Unreadable;
 use crate::hints::{Hint, Hints, Listener, Told};
 use crate::permit::{Permit, Validity};
 use crate::random::{Random, WorkerIds};
+use crate::retry::pause;
 use crate::streams::Streams;
 use crate::table::{LeaseTable, TableError};
 
@@ -214,9 +215,7 @@ impl Registration {
     }
     /// Waits a little, at random, before a repeated request.
     pub(crate) async fn pause(&self, attempt: u32) {
-        let most = self.timing.heartbeat().min(Duration::from_millis(25 << attempt.min(6)));
-        let pause = most / 4 + self.random.up_to(most);
-        self.clock.sleep(pause).await;
+        self.clock.sleep(pause(self.timing.heartbeat(), attempt, &self.random)).await;
     }
 }
 
@@ -264,8 +263,7 @@ impl Registrar {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "registration failed; trying again"),
             }
-            let most = self.timing.heartbeat().min(Duration::from_millis(25 << attempt.min(6)));
-            self.clock.sleep(most / 4 + self.random.up_to(most)).await;
+            self.clock.sleep(pause(self.timing.heartbeat(), attempt, &self.random)).await;
             attempt += 1;
         }
     }

@@ -9,6 +9,8 @@ use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use kcl_protocol::retry::spread;
 
+use crate::random::Random;
+
 /// A sequence of growing delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -56,6 +58,13 @@ impl Backoff {
             .with_max_elapsed_time(None)
             .build()
     }
+}
+
+/// Before a request of the control loop or the registrar is repeated: a quarter to five quarters of
+/// 25 ms, 50 ms, up to 1.6 s, or of a heartbeat interval if that is less. `attempt` counts from 0.
+pub(crate) fn pause(heartbeat: Duration, attempt: u32, random: &Random) -> Duration {
+    let most = heartbeat.min(Duration::from_millis(25 << attempt.min(6)));
+    most / 4 + random.up_to(most)
 }
 
 #[cfg(test)]

@@ -91,8 +91,8 @@ pub enum WorkerError {
     /// A stream was deleted and made again: its sequence numbers mean nothing to the checkpoints.
     #[error(
         "stream {stream} was created at {found_millis} ms, but row {} of the lease table is bound \
-         to the one created at {bound_to_millis} ms: use a new application name, or delete its \
-         lease table",
+         to the one created at {bound_to_millis} ms: give the workers a new lease table, or \
+         delete this one",
         RowKey::Stream(stream.clone())
     )]
     StreamRecreated {
@@ -280,7 +280,9 @@ impl Scheduler {
     }
 
     /// Runs the worker until it is shut down or cannot go on. Processors run on the runtime this
-    /// is called on. Dropping the future kills the worker without a word, as a crash would.
+    /// is called on. While it starts and the table or a stream cannot be reached it tries for ever,
+    /// and says so through `tracing` alone. Dropping the future kills the worker without a word, as
+    /// a crash would.
     ///
     /// # Errors
     /// What stopped it.

@@ -226,19 +226,26 @@ pub struct ChildShard {
 
 /// A stream of records in shards.
 ///
+/// A worker that starts describes it, and lists it to fix what `Latest` means: after `Throttled` or
+/// `Unavailable` it asks again, for ever, and anything else ends it with
+/// [`WorkerError::Source`](crate::WorkerError::Source). Later it asks again whatever the error,
+/// a third of the lease duration apart, and tells of each (`EventKind::SyncFailed`).
+///
 /// Every implementation passes the suite in `kcl_testkit::conformance`.
 #[async_trait]
 pub trait StreamSource: Send + Sync + 'static {
     /// What the stream says of itself, now.
     ///
     /// # Errors
-    /// [`SourceError::NotFound`] if there is no such stream.
+    /// [`SourceError::NotFound`] if there is no such stream; [`SourceError::Throttled`]
+    /// and [`SourceError::Unavailable`] for now.
     async fn describe(&self) -> Result<StreamDescription, SourceError>;
 
     /// Every shard that still has records or takes them, in the order of ids, parents first.
     ///
     /// # Errors
-    /// [`SourceError::NotFound`] if there is no such stream.
+    /// [`SourceError::NotFound`] if there is no such stream; [`SourceError::Throttled`]
+    /// and [`SourceError::Unavailable`] for now.
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError>;
 
     /// Opens a shard. Any number of readers may be open on one shard; where only one at a time is

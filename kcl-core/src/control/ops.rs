@@ -38,7 +38,7 @@ pub(crate) enum Done {
     Ended { key: LeaseKey, ready: Vec<Lease> },
     /// A shard that could not be read is not known to be gone.
     NotDropped(Unread),
-    /// A scan of the leases; `None` if it failed for good.
+    /// A scan of the leases.
     Scanned { purpose: super::ScanFor, leases: BTreeMap<LeaseKey, Lease> },
     /// Another worker's row, for deciding its ask.
     Asker { ask: EntryId, row: Option<WorkerRow> },
