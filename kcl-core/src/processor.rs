@@ -45,8 +45,8 @@ pub struct RecordBatch {
     /// How far the last record is behind the tip of the shard, now that it is delivered
     /// (milliseconds): what the read that brought it said, and the time it has waited since.
     pub behind_millis: u64,
-    /// How often in a row, right before this delivery, one under this fence began with the same
-    /// record. 0 does not mean that no record of the batch was seen before.
+    /// How many deliveries in a row, right before this one and under this fence, began with the
+    /// same record. 0 does not mean that no record of the batch was seen before.
     pub attempt: u32,
 }
 
@@ -86,7 +86,8 @@ pub trait RecordProcessor: Send + 'static {
     ) -> Result<(), ProcessorError>;
 
     /// Called when every record of a closed shard is acked. After `Ok` the library commits the end
-    /// itself; until that is done it may be called again, under another fence.
+    /// itself. Called again if it was dropped, and under another fence if the end was not
+    /// committed.
     ///
     /// # Errors
     /// Handled by the error policy; called again on a retry.
@@ -95,13 +96,13 @@ pub trait RecordProcessor: Send + 'static {
         Ok(())
     }
 
-    /// The worker gives the shard up on purpose: acknowledge what is done. May not be called: see
-    /// [`RecordProcessor`].
+    /// The worker gives the shard up on purpose: acknowledge what is done. Not always
+    /// called: see [`RecordProcessor`].
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) {
         let _ = checkpointer;
     }
 
-    /// The lease is lost: there is nothing legal left to write. May not be called: see
+    /// The lease is lost: there is nothing legal left to write. Not always called: see
     /// [`RecordProcessor`].
     async fn lease_lost(&mut self) {}
 }
