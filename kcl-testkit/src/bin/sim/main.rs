@@ -1,21 +1,22 @@
 //! Simulates fleets under faults, one seed after the other.
 
+mod explain;
 mod file;
+mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use explain::explain;
 use file::State;
-use indicatif::{ProgressBar, ProgressStyle};
 use kcl_core::{Clock, SystemClock};
-use kcl_testkit::sim::{
-    Campaign, Failure, Kind, Options, Outcome, run, silence_simulated_panics, simulate,
-};
+use kcl_testkit::sim::{Campaign, Kind, Options, Outcome, run, silence_simulated_panics, simulate};
+use progress::Progress;
 
 /// Runs the real scheduler, consumers, stream engine and lease table on a paused clock, under
 /// faults that follow from a seed: first faults, then a time in which the fleet must heal. Checks
@@ -62,8 +63,6 @@ struct Args {
 const BLOCK: u64 = 200;
 /// So many failing seeds are shrunk and explained; the others are named in the result.
 const EXPLAINED: usize = 10;
-/// Where there is no terminal, progress is a line, so often.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -102,7 +101,7 @@ fn go(args: &Args) -> Result<bool, String> {
     outcome.failed.sort_by_key(|failed| failed.seed);
     for failed in outcome.failed.iter().take(EXPLAINED) {
         let options = Options { seed: failed.seed, ..campaign.options.clone() };
-        explain(&options, &args.failures)?;
+        explain(&options, &args.failures, &mut std::io::stdout())?;
     }
     for failed in outcome.failed.iter().skip(EXPLAINED) {
         println!("seed {} fails too: {}", failed.seed, failed.violations.join("; "));
@@ -127,51 +126,25 @@ fn campaign_in_blocks(
     let (mut done, before) = state.as_ref().map_or(Ok(Default::default()), State::read)?;
     let started = SystemClock.monotonic();
     let wall = || before + SystemClock.monotonic().since(started);
-    let mut progress = Progress::new(campaign.seeds, done.seeds);
+    let mut progress = Progress::new(campaign.seeds, done.seeds, started);
     while done.seeds < campaign.seeds {
         let left = campaign.seeds - done.seeds;
         let seeds = if state.is_some() { left.min(BLOCK) } else { left };
         let block = Campaign { first: campaign.first + done.seeds, seeds, ..campaign.clone() };
         let outcome = simulate(&block, |outcome| {
-            progress.show(done.seeds + outcome.seeds, done.failed.len() + outcome.failed.len());
+            let failed = done.failed.len() + outcome.failed.len();
+            let now = SystemClock.monotonic();
+            if let Some(line) = progress.show(done.seeds + outcome.seeds, failed, now) {
+                eprintln!("{line}");
+            }
         });
         done.merge(outcome);
         if let Some(state) = &state {
             state.write(&done, wall())?;
         }
     }
-    progress.bar.finish_and_clear();
+    progress.finish();
     Ok((done, wall()))
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    is_terminal: bool,
-    told: kcl_core::protocol::Moment,
-    seeds: u64,
-}
-
-impl Progress {
-    fn new(seeds: u64, done: u64) -> Self {
-        let style = "{bar:40} {pos}/{len} seeds, {eta} left, {msg}";
-        let style = ProgressStyle::with_template(style);
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(seeds).with_style(style).with_position(done);
-        bar.reset_eta();
-        let is_terminal = std::io::stderr().is_terminal();
-        Self { bar, is_terminal, told: SystemClock.monotonic(), seeds }
-    }
-    fn show(&mut self, done: u64, failed: usize) {
-        self.bar.set_position(done);
-        self.bar.set_message(format!("{failed} failed"));
-        let now = SystemClock.monotonic();
-        if !self.is_terminal && now.since(self.told) >= LINE_EVERY {
-            self.told = now;
-            let left = self.bar.eta().as_secs();
-            eprintln!("{done}/{} seeds, {left} s left, {failed} failed", self.seeds);
-        }
-    }
 }
 
 fn in_words(outcome: &Outcome, wall: Duration) -> String {
@@ -190,20 +163,6 @@ fn in_words(outcome: &Outcome, wall: Duration) -> String {
 
 fn hours(outcome: &Outcome) -> f64 {
     outcome.simulated.as_secs_f64() / 3600.0
-}
-
-/// What broke, the fewest faults that break it, a test to keep, and a file to replay.
-fn explain(options: &Options, directory: &Path) -> Result<(), String> {
-    eprintln!("seed {} fails; looking for the fewest faults that make it fail", options.seed);
-    let Some(failure) = Failure::shrunk(options, run) else {
-        println!("seed {} failed, and does not now: it is not reproducible", options.seed);
-        return Ok(());
-    };
-    println!("{failure}\na test to keep:\n{}", failure.test());
-    let file = directory.join(format!("sim-seed-{}.json", options.seed));
-    file::write_run(&file, &failure.options)?;
-    println!("to see what happens: sim --replay {}", file.display());
-    Ok(())
 }
 
 /// True if no promise was broken.
