@@ -4,7 +4,6 @@
 use kcl_protocol::Mutant::*;
 use kcl_protocol::{Mutant, Rules};
 use kcl_testkit::model::cases::*;
-use kcl_testkit::model::checks::MOVES;
 use kcl_testkit::model::latest::FirstSync;
 use kcl_testkit::model::outage::Fleet;
 use stateright::{Checker, HasDiscoveries, Model};
@@ -91,8 +90,9 @@ where
             // The state at the start is counted too.
             checker = checker.target_max_depth(actions.len() + 1);
         }
-        let found = checker.spawn_bfs().join().discoveries().into_iter();
-        let found = found.filter(|(promise, _)| *promise != MOVES);
+        let done = checker.spawn_bfs().join();
+        let found = done.discoveries().into_iter();
+        let found = found.filter(|(promise, _)| super::is_broken(&done, promise));
         let traces = found.map(|(promise, path)| (promise, path.into_actions()));
         match traces.min_by_key(|(promise, actions)| (actions.len(), *promise)) {
             Some(shorter) => shortest = Some(shorter),

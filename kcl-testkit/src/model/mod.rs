@@ -1,12 +1,19 @@
 //! A model of the coordination protocol, explored exhaustively within bounds.
 //!
-//! Every decision is kcl-protocol's own: heartbeats and validity ([`kcl_protocol::Liveness`]),
+//! These decisions are kcl-protocol's own: heartbeats and validity ([`kcl_protocol::Liveness`]),
 //! watching and fencing ([`kcl_protocol::Watch`]), what is held ([`kcl_protocol::Holdings`]), the
 //! ownership writes ([`kcl_protocol::moves`], [`kcl_protocol::force`]), acks, checkpoints and
 //! effects ([`kcl_protocol::acks`], [`kcl_protocol::gate`]), and how a write applies
-//! ([`kcl_protocol::ConditionalWrite::apply`]). The model adds what surrounds them: clocks that
-//! drift, requests that apply late or twice, answers that are lost, processes that die, rows that
-//! somebody deletes. A pause is a worker that takes no step. `docs/model.md` has the bounds.
+//! ([`kcl_protocol::ConditionalWrite::apply`]).
+//!
+//! Five that kcl-core takes around them the model takes in a simpler way of its own: when a worker
+//! reads a row and what it remembers of it, that an asker looks for its revocation in the row, to
+//! whom a worker that is asked yields, what it does with an answer, and that a lease is handed over
+//! once its consumer has let go.
+//!
+//! The model adds what surrounds all this: clocks that drift, requests that apply late or twice,
+//! answers that are lost, processes that die, rows that somebody deletes. A pause is a worker that
+//! takes no step. `docs/model.md` has the bounds.
 
 mod action;
 mod answer;

@@ -16,8 +16,15 @@ use super::world::TICK;
 
 /// Nobody is fenced because of an outage that all came back from in time.
 pub const CALM: &str = "P7 an outage of the table moves nothing";
-/// Whoever hears no answers for long is fenced.
+/// Whoever hears no answers for long is fenced: when the clock stops, and wherever else nothing can
+/// happen any more.
 pub const HEARD: &str = "P6 a worker that hears no answers is fenced in the end";
+/// Not a promise: a fleet in which nobody ever is fenced proves nothing about who must be.
+pub const FENCED: &str = "the worker that hears no answers is fenced";
+/// Not a promise: an outage that no validity runs out in is easily calm.
+pub const AWAY: &str = "an outage lasts until nobody is valid any more";
+/// Not a promise: nobody could be fenced if the clock stood still once all are back.
+pub const BACK: &str = "all come back from an outage, and time goes on to its end";
 
 /// Workers that watch each other through an outage.
 #[derive(Clone, Debug)]
@@ -130,6 +137,12 @@ impl Fleet {
         let late_others = calm.back_by.is_some_and(|by| calm.now >= by)
             && calm.members.iter().any(|it| it.is_cut);
         calm.now < self.ticks && calm.members.iter().all(idle) && !late && !late_others
+    }
+    /// Something can still happen.
+    fn goes_on(&self, calm: &Calm) -> bool {
+        let mut steps = Vec::new();
+        self.actions(calm, &mut steps);
+        !steps.is_empty()
     }
     fn regain(&self, calm: &mut Calm, worker: usize) {
         let now = clock(calm.now);
@@ -270,13 +283,27 @@ impl Model for Fleet {
             let row = calm.rows.get(&calm.members[worker].id);
             row.is_some_and(|row| row.state == WorkerState::Fenced)
         }
-        vec![
+        let mut properties = vec![
             Property::always(CALM, |fleet: &Fleet, calm: &Calm| {
                 (0..fleet.workers).all(|it| fleet.is_mute(it) || !is_fenced(calm, it))
             }),
             Property::always(HEARD, |fleet: &Fleet, calm: &Calm| {
-                !fleet.is_mute(0) || calm.now < fleet.ticks || is_fenced(calm, 0)
+                let goes_on = || calm.now < fleet.ticks && fleet.goes_on(calm);
+                !fleet.is_mute(0) || is_fenced(calm, 0) || goes_on()
             }),
-        ]
+        ];
+        if self.is_mute(0) {
+            properties.push(Property::sometimes(FENCED, |_, calm: &Calm| is_fenced(calm, 0)));
+        } else {
+            properties.push(Property::sometimes(AWAY, |_, calm: &Calm| {
+                let now = clock(calm.now);
+                calm.members.iter().all(|it| it.is_cut && it.life.valid_until() <= now)
+            }));
+            properties.push(Property::sometimes(BACK, |fleet: &Fleet, calm: &Calm| {
+                let all_are_back = calm.members.iter().all(|it| !it.is_cut);
+                calm.began.is_some() && all_are_back && calm.now == fleet.ticks
+            }));
+        }
+        properties
     }
 }
