@@ -1,6 +1,7 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kcl_core::protocol::{WorkerRow, WorkerState};
+use kcl_core::protocol::{Fence, LeaseKey, WorkerId, WorkerRow, WorkerState};
 use kcl_core::reaped;
 use kcl_testkit::history::{check_safety, every_record_is_delivered, moves, nothing_moves};
 
@@ -87,6 +88,56 @@ async fn p7_a_quiet_fleet_stays_as_it_is() {
     assert_eq!(fleet.amiss().await, []);
 }
 
+type Owners = BTreeMap<LeaseKey, (Option<WorkerId>, Fence)>;
+
+async fn owners(fleet: &Fleet) -> Owners {
+    let leases = fleet.leases().await.into_iter();
+    leases.map(|lease| (lease.key, (lease.owner, lease.fence))).collect()
+}
+
+/// Leases that have another owner or fence.
+fn changed(before: &Owners, after: &Owners) -> BTreeSet<LeaseKey> {
+    assert!(before.keys().eq(after.keys()));
+    let changed = before.iter().filter(|(key, was)| after[*key] != **was);
+    changed.map(|(key, _)| key.clone()).collect()
+}
+
+fn of(owners: &Owners, worker: &Option<WorkerId>) -> BTreeSet<LeaseKey> {
+    let owned = owners.iter().filter(|(_, (owner, _))| owner == worker);
+    owned.map(|(key, _)| key.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_death_moves_the_victims_leases_alone_and_a_replacement_its_share_alone() {
+    // Whenever it dies between two of its heartbeats.
+    for offset in 0..4 {
+        let mut fleet = Fleet::new(12);
+        let (victim, one, other) = (fleet.start(), fleet.start(), fleet.start());
+        fleet.pass(SETTLED + D / 12 * offset).await;
+        let (before, dead, from) = (owners(&fleet).await, victim.id(), fleet.now());
+        fleet.put(100);
+        victim.kill();
+        fleet.put(100);
+        fleet.pass(D * 2 + SETTLED).await;
+        let (after, then) = (owners(&fleet).await, fleet.now());
+        let left_behind = of(&before, &dead);
+        assert_eq!((left_behind.len(), changed(&before, &after)), (4, left_behind));
+        assert_eq!(moves(&fleet.recorder.history(), from, then), 4, "and each of them once");
+        assert_eq!((one.shards(), other.shards()), (6, 6));
+        let replacement = fleet.start();
+        fleet.pass(SETTLED).await;
+        fleet.put(100);
+        fleet.pass(Duration::from_secs(600)).await;
+        let (last, history) = (owners(&fleet).await, fleet.recorder.history());
+        let its_share = of(&last, &replacement.id());
+        assert_eq!((its_share.len(), changed(&after, &last)), (4, its_share));
+        assert_eq!(moves(&history, then, fleet.now()), 4, "and each of them once");
+        assert_eq!((one.shards(), other.shards()), (4, 4));
+        assert_eq!(every_record_is_delivered(&history), []);
+        assert_eq!(check_safety(&history), []);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_worker_is_fenced_within_its_lease_duration_and_one_scan() {
     let mut fleet = Fleet::new(2);
@@ -149,6 +200,22 @@ async fn a_lease_of_a_worker_without_a_row_is_taken_only_after_the_row_was_watch
     fleet.pass(Duration::from_secs(75) + D * 3).await;
     assert_eq!(other.shards(), 2);
     assert_eq!(check_safety(&fleet.recorder.history()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_row_of_a_dead_worker_is_garbage_an_hour_later_and_no_sooner() {
+    let mut fleet = Fleet::new(2);
+    let (one, other) = (fleet.start(), fleet.start());
+    fleet.pass(SETTLED).await;
+    let (victim, survivor) = (one.id().unwrap(), other.id().unwrap());
+    one.kill();
+    fleet.pass(Duration::from_secs(3_590)).await;
+    let ids = |rows: Vec<WorkerRow>| rows.into_iter().map(|row| row.id).collect::<BTreeSet<_>>();
+    assert_eq!(ids(fleet.workers().await), BTreeSet::from([victim, survivor.clone()]));
+    // Its death was seen by then, and two rounds come.
+    fleet.pass(D * 6 + Duration::from_secs(150)).await;
+    assert_eq!(ids(fleet.workers().await), BTreeSet::from([survivor]));
+    assert_eq!(other.shards(), 2);
 }
 
 #[tokio::test(start_paused = true)]
