@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kcl_core::protocol::LeaseKey;
 use kcl_core::{
     Checkpointer, ConsumerConfig, InitialPosition, ProcessorError, RecordBatch, RecordProcessor,
     ResetTo, ShardStart, StreamSource, async_trait,
@@ -51,7 +50,8 @@ impl RecordProcessor for Picky {
         let bad = batch.records.iter().position(|record| record.partition_key.as_str() == "k7");
         if let Some(bad) = bad.filter(|_| !self.is_mended.load(Ordering::Relaxed)) {
             // What stands before it is done.
-            self.note.recorder.given(&self.note.lease, &batch.records[..bad]);
+            self.note.given(&batch.records[..bad]);
+            self.note.acked(&batch.records[..bad]);
             return Err(ProcessorError::at(batch.records[bad].position, "k7 does not fit"));
         }
         self.note.process_records(batch, checkpointer).await
@@ -62,10 +62,10 @@ impl RecordProcessor for Picky {
 async fn a_shard_that_fails_is_parked_with_its_reason_and_the_others_go_on() {
     let mut fleet = Fleet::new(4);
     let is_mended = Arc::new(AtomicBool::new(false));
-    let (recorder, mended) = (fleet.recorder.clone(), Arc::clone(&is_mended));
+    let (notes, mended) = (fleet.notes(), Arc::clone(&is_mended));
     let config = fleet.config();
     let worker = fleet.start_with(config, move |start: &ShardStart| Picky {
-        note: Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) },
+        note: notes.of(start),
         is_mended: Arc::clone(&mended),
     });
     fleet.pass(SETTLED).await;
@@ -80,7 +80,9 @@ async fn a_shard_that_fails_is_parked_with_its_reason_and_the_others_go_on() {
     is_mended.store(true, Ordering::Relaxed);
     worker.handle.resume(&parked[0].key.shard()).await.unwrap();
     fleet.pass(SETTLED).await;
-    assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+    let history = fleet.recorder.history();
+    assert_eq!(every_record_is_delivered(&history), []);
+    assert_eq!(check_safety(&history), []);
     assert!(fleet.leases().await.iter().all(|lease| lease.parked.is_none()));
 }
 

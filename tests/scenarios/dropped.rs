@@ -42,6 +42,7 @@ fn dropped(fleet: &Fleet) -> Vec<LeaseKey> {
 async fn a_shard_that_is_dropped_unread_holds_up_none_of_its_children() {
     let mut fleet = left_alone().await;
     fleet.stream.split_shard(&shard(0), 1 << 126).unwrap();
+    fleet.note_shards().await;
     fleet.pass(LATE).await;
     fleet.put(40);
     let worker = fleet.start();
@@ -59,6 +60,7 @@ async fn nor_what_came_out_of_children_that_were_dropped_too() {
     fleet.stream.split_shard(&shard(0), 1 << 126).unwrap();
     fleet.pass(Duration::from_secs(1)).await;
     fleet.stream.merge_shards(&shard(2), &shard(3)).unwrap();
+    fleet.note_shards().await;
     fleet.pass(LATE).await;
     fleet.put(40);
     let _worker = fleet.start();

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kcl_core::protocol::{
-    CasOutcome, ConditionalWrite, Lease, LeaseKey, Moment, Position, Row, RowKey, ShardId,
+    CasOutcome, ConditionalWrite, Fence, Lease, LeaseKey, Moment, Position, Row, RowKey, ShardId,
     WorkerId, WorkerRow,
 };
 use kcl_core::{
     Checkpointer, Clock, Config, Handle, LeaseTable, Placement, ProcessorError, ProcessorFactory,
-    RecordBatch, RecordProcessor, Scan, Scheduler, ShardStart, StreamSource, TableError,
+    Record, RecordBatch, RecordProcessor, Scan, Scheduler, ShardStart, StreamSource, TableError,
     TokioClock, WorkerError, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
@@ -106,10 +106,54 @@ impl LeaseTable for Cable {
     }
 }
 
-/// Notes what it is given.
+/// Makes processors that note what the checkers go by.
+#[derive(Clone)]
+pub struct Notes {
+    recorder: Recorder,
+    clock: Arc<TokioClock>,
+}
+
+impl Notes {
+    /// One for this shard; what it was told as it was made is noted.
+    pub fn of(&self, start: &ShardStart) -> Note {
+        self.under(LeaseKey::new(start.shard.as_str()), start)
+    }
+    /// The same where leases have other keys.
+    pub fn under(&self, lease: LeaseKey, start: &ShardStart) -> Note {
+        self.recorder.found(&lease, start);
+        Note { notes: self.clone(), lease, fence: start.fence }
+    }
+}
+
+/// Notes what it is given, that it is polled in the middle of a batch, and that it is done.
 pub struct Note {
-    pub recorder: Recorder,
+    notes: Notes,
     pub lease: LeaseKey,
+    pub fence: Fence,
+}
+
+impl Note {
+    pub fn given(&self, records: &[Record]) {
+        self.notes.recorder.given(&self.lease, records);
+    }
+    pub fn acked(&self, records: &[Record]) {
+        let positions = records.iter().map(|record| record.position).collect();
+        self.notes.recorder.acked(&self.lease, self.fence, positions);
+    }
+    pub fn preparing(&self, position: Position) {
+        self.notes.recorder.preparing(&self.lease, position);
+    }
+    /// Notes that it is polled now: a call notes it once it has waited for something.
+    pub fn polled(&self, with: &Checkpointer) {
+        self.notes.recorder.polled(&self.lease, with, &*self.notes.clock);
+    }
+    /// Works for so long, in so many polls.
+    pub async fn work(&self, each: Duration, polls: u32, with: &Checkpointer) {
+        for _ in 0..polls {
+            self.notes.clock.sleep(each).await;
+            self.polled(with);
+        }
+    }
 }
 
 #[async_trait]
@@ -117,9 +161,12 @@ impl RecordProcessor for Note {
     async fn process_records(
         &mut self,
         batch: &RecordBatch,
-        _: &Checkpointer,
+        checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        self.recorder.given(&self.lease, &batch.records);
+        self.given(&batch.records);
+        tokio::task::yield_now().await;
+        self.polled(checkpointer);
+        self.acked(&batch.records);
         Ok(())
     }
 }
@@ -145,12 +192,12 @@ impl Fleet {
             .clock(self.clock.clone())
     }
 
+    pub fn notes(&self) -> Notes {
+        Notes { recorder: self.recorder.clone(), clock: Arc::clone(&self.clock) }
+    }
     pub fn note(&self) -> impl ProcessorFactory {
-        let recorder = self.recorder.clone();
-        move |start: &ShardStart| Note {
-            recorder: recorder.clone(),
-            lease: LeaseKey::new(start.shard.as_str()),
-        }
+        let notes = self.notes();
+        move |start: &ShardStart| notes.of(start)
     }
 
     pub fn start(&mut self) -> Worker {
@@ -212,6 +259,12 @@ impl Fleet {
         let mut amiss = every_open_shard_is_held_evenly(at, &workers, &leases, &shards);
         amiss.extend(leases_tile_the_hash_space(at, &leases, &shards));
         amiss
+    }
+    /// Notes of which parents each shard was made: for the checkers, after every reshard.
+    pub async fn note_shards(&self) {
+        for shard in self.stream.source().list_shards().await.unwrap() {
+            self.recorder.shard_made(&shard.id, shard.parents);
+        }
     }
     pub async fn open_shards(&self) -> Vec<ShardId> {
         let shards = self.stream.source().list_shards().await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kcl_core::protocol::{LeaseKey, Moment, ShardId, WorkerId};
+use kcl_core::protocol::{Moment, ShardId, WorkerId};
 use kcl_core::{
     Action, Attempt, Checkpointer, Config, EventKind, ProcessorError, ReadFrom, RecordBatch,
     RecordProcessor, Shard, ShardReader, ShardStart, SourceError, StreamDescription, StreamSource,
@@ -14,7 +14,7 @@ use kcl_core::{
 use kcl_stream_local::LocalSource;
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
 
-use crate::fleet::{Cable, Fleet, Note, Worker};
+use crate::fleet::{Cable, Fleet, Worker};
 
 const SETTLED: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -95,11 +95,8 @@ async fn a_yielded_shard_comes_to_the_one_worker_where_it_works_before_it_comes_
     let mut fleet = Fleet::new(1);
     let _broken = [start_broken(&mut fleet), start_broken(&mut fleet)];
     fleet.pass(SETTLED).await;
-    let (config, recorder) = (yielding(&mut fleet), fleet.recorder.clone());
-    let able = fleet.start_with(config, move |start: &ShardStart| Note {
-        recorder: recorder.clone(),
-        lease: LeaseKey::new(start.shard.as_str()),
-    });
+    let config = yielding(&mut fleet);
+    let able = fleet.start_with(config, fleet.note());
     fleet.pass(SETTLED).await;
     fleet.put(10);
     fleet.pass(Duration::from_secs(5)).await;

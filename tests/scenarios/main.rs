@@ -12,6 +12,7 @@ mod effects;
 mod file_table;
 mod fleet;
 mod giving_up;
+mod judged;
 mod lag;
 mod latest;
 mod liveness;

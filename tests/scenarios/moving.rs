@@ -157,6 +157,7 @@ async fn a_worker_above_its_room_after_a_reshard_gives_the_excess_to_one_with_ro
     let small = fleet.start_with(config, note);
     fleet.pass(SETTLED).await;
     fleet.stream.update_shard_count(5).unwrap();
+    fleet.note_shards().await;
     fleet.pass(SETTLED).await;
     assert!(small.shards() > 2, "nobody else is there: it keeps them");
     let large = fleet.start();

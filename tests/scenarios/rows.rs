@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kcl_core::protocol::hash_audit::Fault;
 use kcl_core::protocol::{
-    ConditionalWrite, HashKeyRange, Lease, LeaseKey, LeaseWrite, RowKey, ShardId, WorkerId,
+    ConditionalWrite, HashKeyRange, Lease, LeaseWrite, Position, RowKey, ShardId, WorkerId,
 };
 use kcl_core::{
     Checkpointer, EventKind, LeaseTable, ProcessorError, RecordBatch, RecordProcessor, ShardStart,
@@ -39,12 +39,14 @@ async fn split(fleet: &Fleet, of: u32) {
     let range = range(fleet, of).await;
     let middle = range.start + (range.end - range.start) / 2 + 1;
     fleet.stream.split_shard(&shard(of), middle).unwrap();
+    fleet.note_shards().await;
 }
 
 /// A record that falls into this shard.
 async fn put_into(fleet: &Fleet, of: u32) {
     let start = range(fleet, of).await.start;
-    fleet.stream.put(NewRecord::new("k", "data").with_hash_key(start)).unwrap();
+    let receipt = fleet.stream.put(NewRecord::new("k", "data").with_hash_key(start)).unwrap();
+    fleet.recorder.put(&receipt.shard.id(), [Position::from(receipt.sequence)]);
 }
 
 async fn owner(fleet: &Fleet, of: u32) -> Option<WorkerId> {
@@ -102,9 +104,9 @@ impl RecordProcessor for Fails {
 async fn a_round_gives_a_parked_lease_of_a_dead_owner_to_another_worker_with_room() {
     let mut fleet = Fleet::new(3);
     let config = fleet.config().reconcile_every(NEVER);
-    let recorder = fleet.recorder.clone();
+    let notes = fleet.notes();
     let fails = fleet.start_with(config, move |start: &ShardStart| Fails {
-        note: Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) },
+        note: notes.of(start),
         shard: shard(0),
     });
     fleet.pass(SETTLED).await;
@@ -135,6 +137,7 @@ async fn a_round_gives_a_parked_lease_of_a_dead_owner_to_another_worker_with_roo
     let number = if last == shard(1) { 1 } else { 2 };
     put_into(&fleet, number).await;
     fleet.stream.merge_shards(&shard(1), &shard(2)).unwrap();
+    fleet.note_shards().await;
     fleet.pass(Duration::from_secs(1)).await;
     assert_eq!(workers.each_ref().map(Worker::shards), [1, 0]);
     rounds.handle.resume(&last).await.unwrap();
@@ -173,9 +176,9 @@ async fn a_dead_workers_child_is_taken_as_soon_as_its_parent_made_anew_has_ended
     let mut fleet = Fleet::new(1);
     let (opens, gate) = watch::channel(true);
     let start = |fleet: &mut Fleet| {
-        let (config, recorder, gate) = (fleet.config(), fleet.recorder.clone(), gate.clone());
+        let (config, notes, gate) = (fleet.config(), fleet.notes(), gate.clone());
         fleet.start_with(config, move |start: &ShardStart| Gated {
-            note: Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) },
+            note: notes.of(start),
             gate: gate.clone(),
         })
     };
@@ -213,4 +216,5 @@ async fn a_dead_workers_child_is_taken_as_soon_as_its_parent_made_anew_has_ended
     let taken = [owner(&fleet, 1).await, owner(&fleet, 2).await];
     assert_eq!(taken, [survivor.id(), survivor.id()]);
     assert_eq!(fleet.amiss().await, []);
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kcl_core::event::EventKind;
-use kcl_core::protocol::{Checkpoint, LeaseKey, ShardId, StreamName};
+use kcl_core::protocol::{Checkpoint, LeaseKey, Position, ShardId, StreamName};
 use kcl_core::{
     CommandError, Handle, ReadFrom, Scheduler, Shard, ShardName, ShardReader, ShardStart,
     SourceError, StreamDescription, StreamError, StreamSource, WorkerError, async_trait,
@@ -77,7 +77,7 @@ impl Several {
 
     /// Notes under the key of the lease.
     fn note(&self) -> impl Fn(&ShardStart) -> Note + Send + Sync + 'static {
-        let recorder = self.fleet.recorder.clone();
+        let notes = self.fleet.notes();
         let created = [&self.fleet.stream, &self.more].map(|stream| {
             let about = stream.describe().ok();
             (stream.name().clone(), about.map_or(0, |about| about.created_at_millis))
@@ -86,7 +86,7 @@ impl Several {
         move |start: &ShardStart| {
             let prefix = format!("000000000000:{}:{}", start.stream, created[&start.stream]);
             let lease = LeaseKey::in_stream(&prefix, &start.shard);
-            Note { recorder: recorder.clone(), lease }
+            notes.under(lease, start)
         }
     }
 
@@ -97,7 +97,9 @@ impl Several {
 
     fn put_more(&self, records: u32) {
         for number in 0..records {
-            self.more.put(NewRecord::new(format!("k{number}"), "data")).unwrap();
+            let receipt = self.more.put(NewRecord::new(format!("k{number}"), "data")).unwrap();
+            let positions = [Position::from(receipt.sequence)];
+            self.fleet.recorder.put(&receipt.shard.id(), positions);
         }
     }
 

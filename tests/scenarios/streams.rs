@@ -7,15 +7,9 @@ use kcl_core::{InitialPosition, Scheduler, StreamSource};
 use kcl_stream_local::{NewRecord, StreamOptions};
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
 
-use crate::fleet::{Fleet, Note, shard};
+use crate::fleet::{Fleet, shard};
 
 const SETTLED: Duration = Duration::from_secs(10);
-
-async fn note_shards(fleet: &Fleet) {
-    for shard in fleet.stream.source().list_shards().await.unwrap() {
-        fleet.recorder.shard_made(&shard.id, shard.parents);
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn p2_children_start_after_their_parents_through_splits_and_merges() {
@@ -34,7 +28,7 @@ async fn p2_children_start_after_their_parents_through_splits_and_merges() {
         } else {
             fleet.stream.merge_shards(&open[1].id, &open[2].id).unwrap();
         }
-        note_shards(&fleet).await;
+        fleet.note_shards().await;
         fleet.put(60);
         fleet.pass(Duration::from_millis(50)).await;
     }
@@ -106,11 +100,8 @@ async fn one_scheduler_reads_several_streams() {
     let more = fleet.engine.create_stream("more", 3, StreamOptions::unlimited()).unwrap();
     let config = fleet.config();
     let table = Arc::new(fleet.table.clone());
-    let recorder = fleet.recorder.clone();
-    let note_more = move |_: &kcl_core::ShardStart| Note {
-        recorder: recorder.clone(),
-        lease: LeaseKey::new("more"),
-    };
+    let notes = fleet.notes();
+    let note_more = move |start: &kcl_core::ShardStart| notes.under(LeaseKey::new("more"), start);
     let scheduler = Scheduler::new(config, table, Arc::new(fleet.stream.source()), fleet.note())
         .unwrap()
         .stream(Arc::new(more.source()), note_more);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kcl_core::protocol::{Checkpoint, LeaseKey, Position};
+use kcl_core::protocol::{Checkpoint, Position};
 use kcl_core::{
     Action, Attempt, Checkpointer, MemoryDeadLetters, ProcessorError, ReadFrom, ReadLimit,
     ReadOutcome, RecordBatch, RecordProcessor, ShardStart, StreamSource, async_trait,
@@ -63,7 +63,8 @@ impl RecordProcessor for Halfway {
         let middle = batch.records.iter().position(|record| record.position.subsequence == 5);
         let done = &batch.records[..middle.unwrap_or(batch.records.len())];
         assert!(done.iter().all(|record| record.data.starts_with(b"number ")));
-        self.0.recorder.given(&self.0.lease, done);
+        self.0.given(done);
+        self.0.acked(done);
         match middle {
             Some(middle) => Err(ProcessorError::at(batch.records[middle].position, "halfway")),
             None => Ok(()),
@@ -75,11 +76,10 @@ impl RecordProcessor for Halfway {
 async fn a_checkpoint_inside_an_aggregate_loses_and_repeats_nothing() {
     let mut fleet = Fleet::new(2);
     put(&fleet, 20).await;
-    let recorder = fleet.recorder.clone();
+    let notes = fleet.notes();
     let config = fleet.config().error_policy(|_: &ProcessorError, _: Attempt| Action::StopShard);
-    let one = fleet.start_on(config, source(&fleet, KEY), move |start: &ShardStart| {
-        Halfway(Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) })
-    });
+    let one = fleet
+        .start_on(config, source(&fleet, KEY), move |start: &ShardStart| Halfway(notes.of(start)));
     fleet.pass(SETTLED).await;
     for lease in fleet.leases().await {
         let Checkpoint::At(position) = lease.checkpoint else { panic!("{}", lease.checkpoint) };

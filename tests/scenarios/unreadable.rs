@@ -110,10 +110,8 @@ async fn a_record_that_cannot_be_opened_becomes_a_dead_letter_and_the_shard_goes
         .error_policy(|_: &ProcessorError, _: Attempt| Action::DeadLetter)
         .dead_letters(sink);
     let source = Sealed::new(&fleet, "k7", &Arc::default());
-    let recorder = fleet.recorder.clone();
-    let _worker = fleet.start_on(config, source, move |start: &ShardStart| {
-        Sound(Note { recorder: recorder.clone(), lease: LeaseKey::new(start.shard.as_str()) })
-    });
+    let notes = fleet.notes();
+    let _worker = fleet.start_on(config, source, move |start: &ShardStart| Sound(notes.of(start)));
     fleet.pass(SETTLED).await;
     fleet.put(40);
     fleet.pass(SETTLED).await;
