@@ -150,7 +150,9 @@ impl Stream {
         let horizon = now.wall_millis.saturating_sub(self.state.settings.retention_millis());
         let horizon = horizon.max(self.state.created_at_millis);
         let filter = filter.resolve(horizon)?;
-        let map = self.map();
+        // Locked until all is read: a reshard meanwhile would close parents whose children are not
+        // in this map.
+        let map = self.state.map.read().unwrap_or_else(PoisonError::into_inner);
         let listed = map.all().filter(|shard| !shard.is_gone(now, &self.state.settings));
         Ok(listed.map(|shard| ShardInfo::of(shard)).filter(|info| filter.admits(info)).collect())
     }

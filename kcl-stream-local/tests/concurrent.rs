@@ -54,6 +54,27 @@ fn concurrent_putters_lose_and_reorder_nothing_while_shards_split_and_merge() {
     check_keys(texts, threads * 2, each);
 }
 
+#[test]
+fn a_listing_never_shows_a_closed_shard_without_its_children() {
+    let engine = Engine::new(Arc::new(SystemClock));
+    let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
+    std::thread::scope(|scope| {
+        let resharding = scope.spawn(|| {
+            for round in 0..300 {
+                stream.update_shard_count(2 - round % 2).unwrap();
+            }
+        });
+        while !resharding.is_finished() {
+            let mut listed = stream.list_shards(&ShardFilter::FromTrimHorizon).unwrap();
+            listed.retain(|info| info.is_open());
+            listed.sort_by_key(|info| info.range.start);
+            let ends = (listed.first().unwrap().range.start, listed.last().unwrap().range.end);
+            assert_eq!(ends, (0, u128::MAX));
+            assert!(listed.windows(2).all(|pair| pair[0].range.is_followed_by(&pair[1].range)));
+        }
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_wait_miss_no_record_of_concurrent_putters() {
     let engine = Engine::new(Arc::new(SystemClock));
