@@ -108,6 +108,11 @@ pub(crate) fn restore(saved: &mut SavedStream, now: Now) -> Result<ShardMap, Sto
         let made = Shard::with_log(shard.number, shard.range, parents, created, now, log);
         shards.insert(shard.number, Arc::new(made));
     }
+    // Shards that are gone by age have lower numbers: the one with the highest is open.
+    if let Some(later) = logs.keys().find(|number| shards.keys().all(|known| known < *number)) {
+        let what = "has records and no row: what is known of the stream is older than they are";
+        return Err(damaged(*later, what.into()));
+    }
     for shard in &row.shards {
         let Some(closed) = shard.closed else { continue };
         let children = shards.values().filter(|child| child.parents.contains(&shard.number));
