@@ -1,6 +1,6 @@
 //! The engine: streams by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::Clock;
@@ -24,8 +24,23 @@ pub struct Engine {
 #[derive(Default)]
 struct Streams {
     by_name: BTreeMap<StreamName, Stream>,
+    /// Being made, seen by nobody yet: a store takes its time, and no other stream waits for it.
+    reserved: BTreeSet<StreamName>,
     /// Creation times rise, so that a stream made anew is told from the one before.
     last_created_at_millis: u64,
+}
+
+/// A name that nobody else takes, until it is dropped.
+struct Reserved<'a> {
+    engine: &'a Engine,
+    name: StreamName,
+    created_at_millis: u64,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.engine.streams().reserved.remove(&self.name);
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -88,17 +103,23 @@ impl Engine {
         check_name(&name)?;
         check_shard_count(shards)?;
         options.validate()?;
-        let mut streams = self.streams();
-        if streams.by_name.contains_key(&name) {
-            return Err(EngineError::StreamExists(name));
-        }
-        let created_at = self.clock.wall_millis().max(streams.last_created_at_millis + 1);
-        streams.last_created_at_millis = created_at;
+        let reserved = self.reserve(name)?;
+        let (name, created_at) = (reserved.name.clone(), reserved.created_at_millis);
         let clock = Arc::clone(&self.clock);
         let store = self.store.as_ref();
         let stream = Stream::new(clock, name.clone(), shards, &options, created_at, store)?;
-        streams.by_name.insert(name, stream.clone());
+        self.streams().by_name.insert(name, stream.clone());
         Ok(stream)
+    }
+
+    fn reserve(&self, name: StreamName) -> Result<Reserved<'_>, EngineError> {
+        let mut streams = self.streams();
+        if streams.by_name.contains_key(&name) || !streams.reserved.insert(name.clone()) {
+            return Err(EngineError::StreamExists(name));
+        }
+        let created_at_millis = self.clock.wall_millis().max(streams.last_created_at_millis + 1);
+        streams.last_created_at_millis = created_at_millis;
+        Ok(Reserved { engine: self, name, created_at_millis })
     }
 
     /// A handle on a stream.
@@ -113,14 +134,18 @@ impl Engine {
     /// Deletes a stream with its records. Its readers wake and find it gone.
     ///
     /// # Errors
-    /// `StreamNotFound`. `Store`: it is gone from memory, and may come back with the store.
+    /// `StreamNotFound`. `Store`: it is there as before, and may be gone once the store is opened
+    /// again.
     pub fn delete_stream(&self, name: &str) -> Result<(), EngineError> {
-        let stream = self.streams().by_name.remove(name);
-        let stream = stream.ok_or_else(|| EngineError::StreamNotFound(name.into()))?;
-        stream.delete();
+        let stream = self.stream(name)?;
+        // A reshard or a setting that is being saved would bring it back.
+        let _alone = stream.begin_change()?;
         if let Some(store) = &self.store {
             store.delete(stream.name(), stream.state.created_at_millis)?;
         }
+        // Until now nobody could make another of its name.
+        self.streams().by_name.remove(name);
+        stream.delete();
         Ok(())
     }
 

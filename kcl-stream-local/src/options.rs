@@ -103,28 +103,27 @@ impl Settings {
             deleted: AtomicBool::new(false),
             memory: Memory { used: AtomicU64::new(0), bound: AtomicU64::new(options.memory_bytes) },
         };
-        settings.set_throughput(options.throughput);
-        settings.set_retention_hours(options.retention_hours);
+        settings.set(options);
         settings
+    }
+
+    pub(crate) fn set(&self, options: &StreamOptions) {
+        let is_unlimited = options.throughput == Throughput::Unlimited;
+        self.unlimited.store(is_unlimited, Ordering::Relaxed);
+        let retention_millis = u64::from(options.retention_hours) * MILLIS_PER_HOUR;
+        self.retention_millis.store(retention_millis, Ordering::Relaxed);
+        self.max_record_bytes.store(options.max_record_bytes, Ordering::Relaxed);
+        self.memory.bound.store(options.memory_bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn is_unlimited(&self) -> bool {
         self.unlimited.load(Ordering::Relaxed)
     }
-    pub(crate) fn set_throughput(&self, throughput: Throughput) {
-        self.unlimited.store(throughput == Throughput::Unlimited, Ordering::Relaxed);
-    }
     pub(crate) fn retention_millis(&self) -> u64 {
         self.retention_millis.load(Ordering::Relaxed)
     }
-    pub(crate) fn set_retention_hours(&self, hours: u32) {
-        self.retention_millis.store(u64::from(hours) * MILLIS_PER_HOUR, Ordering::Relaxed);
-    }
     pub(crate) fn max_record_bytes(&self) -> usize {
         self.max_record_bytes.load(Ordering::Relaxed)
-    }
-    pub(crate) fn set_max_record_bytes(&self, bytes: usize) {
-        self.max_record_bytes.store(bytes, Ordering::Relaxed);
     }
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
@@ -172,9 +171,6 @@ impl Memory {
     }
     pub(crate) fn bound(&self) -> u64 {
         self.bound.load(Ordering::Relaxed)
-    }
-    pub(crate) fn set_bound(&self, bytes: u64) {
-        self.bound.store(bytes, Ordering::Relaxed);
     }
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

@@ -98,6 +98,10 @@ impl Stream {
             let retry_full = !has_swept && (0..results.len()).any(|at| is_full(&at));
             let retry_full = retry_full && self.sweep(now) > 0;
             has_swept |= retry_full;
+            if self.state.keeper.is_some() && results.iter().any(Option::is_none) {
+                // A reshard holds their shard until it is kept.
+                self.await_change();
+            }
             // Unanswered: their shard was closed under way. The map is another one by now.
             places = (0..results.len())
                 .filter(|at| results[*at].is_none() || (retry_full && is_full(at)))

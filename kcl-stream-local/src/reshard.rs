@@ -2,7 +2,9 @@
 //!
 //! A reshard works on a copy of the map and publishes it under the map's write lock, together with
 //! the closing of the parents. A put that finds its shard closed takes the map again, and so waits
-//! for the new one: a child has no record before its parents are closed.
+//! for the new one: a child has no record before its parents are closed. Where a store keeps the
+//! reshard first, the parents' writes are held meanwhile and the map is free: whoever reads does
+//! not wait for a disk.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -31,7 +33,7 @@ impl Stream {
         shard: &ShardId,
         new_starting_hash_key: u128,
     ) -> Result<[ShardNumber; 2], EngineError> {
-        let _alone = self.begin_reshard();
+        let _alone = self.begin_change()?;
         let parent = self.open_shard(shard)?;
         let map = self.map();
         check_shard_count(map.open().len() as u32 + 1)?;
@@ -60,7 +62,7 @@ impl Stream {
         shard: &ShardId,
         adjacent: &ShardId,
     ) -> Result<ShardNumber, EngineError> {
-        let _alone = self.begin_reshard();
+        let _alone = self.begin_change()?;
         let one = self.open_shard(shard)?;
         let other = self.open_shard(adjacent)?;
         let (lower, upper) =
@@ -86,7 +88,7 @@ impl Stream {
     pub fn update_shard_count(&self, shards: u32) -> Result<(), EngineError> {
         self.check_exists()?;
         check_shard_count(shards)?;
-        let _alone = self.begin_reshard();
+        let _alone = self.begin_change()?;
         let map = self.map();
         let mut plan = Reshard::new(&map, self.now());
         for target in HashKeyRange::split_evenly(shards) {
@@ -114,10 +116,10 @@ impl Stream {
         self.sweep(now);
         let after = before.next(plan.open.clone(), &plan.added);
         let after = after.without(|shard| shard.is_gone(now, &self.state.settings));
-        let mut map = self.state.map.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(keeper) = &self.state.keeper {
             self.keep(keeper, &after, &plan)?;
         }
+        let mut map = self.state.map.write().unwrap_or_else(PoisonError::into_inner);
         for (parent, children) in &plan.closed {
             let at_millis = closed_at(children, now);
             parent.close(at_millis, children.iter().map(|child| child.as_child()).collect());

@@ -34,7 +34,7 @@ pub trait Store: Send + Sync {
     /// What is damaged, by name.
     fn load(&self) -> Result<Saved, StoreError>;
 
-    /// Begins a stream.
+    /// Begins a stream. Streams of other names may be begun meanwhile.
     ///
     /// # Errors
     /// The store cannot be written; nothing was begun.
@@ -43,13 +43,16 @@ pub trait Store: Send + Sync {
     /// Replaces what is known of a stream, as a whole or not at all.
     ///
     /// # Errors
-    /// The store cannot be written; which of the two rows is kept is not known.
+    /// The store has no such stream of this creation: it was deleted. The store cannot be written;
+    /// which of the two rows is kept is not known.
     fn save(&self, row: &StreamRow) -> Result<(), StoreError>;
 
-    /// Forgets a stream with its records.
+    /// Forgets the stream of this name and creation with its records. One that is not there is
+    /// forgotten already.
     ///
     /// # Errors
-    /// The store cannot be written; the stream may come back when the store is opened again.
+    /// The store cannot be written; whether the stream is there when the store is opened again is
+    /// not known.
     fn delete(&self, name: &StreamName, created_at_millis: u64) -> Result<(), StoreError>;
 }
 

@@ -26,13 +26,15 @@ pub struct Stream {
     pub(crate) state: Arc<StreamState>,
 }
 
-/// Invariant: locks are taken in the order `resharding`, `map`, a shard's own.
+/// Invariant: locks are taken in the order `changing`, `map`, a shard's own. Of them only
+/// `changing` is held while a store works.
 pub(crate) struct StreamState {
     pub(crate) name: StreamName,
     pub(crate) created_at_millis: u64,
     pub(crate) settings: Settings,
-    /// Held by a reshard from reading the map to replacing it.
-    resharding: Mutex<()>,
+    /// Held by a reshard from reading the map to replacing it, by a change of settings and by the
+    /// deletion: what is saved last is what is so.
+    changing: Mutex<()>,
     pub(crate) map: RwLock<Arc<ShardMap>>,
     /// Of a stream that is kept outside memory too.
     pub(crate) keeper: Option<Keeper>,
@@ -74,7 +76,7 @@ impl Stream {
             name,
             created_at_millis,
             settings: Settings::new(options),
-            resharding: Mutex::new(()),
+            changing: Mutex::new(()),
             map: RwLock::new(Arc::clone(&map)),
             keeper: None,
         };
@@ -104,19 +106,33 @@ impl Stream {
             name: saved.row.name,
             created_at_millis: saved.row.created_at_millis,
             settings,
-            resharding: Mutex::new(()),
+            changing: Mutex::new(()),
             map: RwLock::new(Arc::new(map)),
             keeper: Some(keeper),
         };
         Ok(Self { clock, state: Arc::new(state) })
     }
 
-    /// Tells the store of the settings as they are now.
-    fn save(&self) -> Result<(), EngineError> {
-        let Some(keeper) = &self.state.keeper else { return Ok(()) };
-        // No reshard meanwhile: it saves the shards.
-        let _alone = self.begin_reshard();
-        Ok(keeper.store.save(&self.state.row(&self.map(), &BTreeMap::new()))?)
+    /// Changes settings.
+    fn change(&self, change: impl FnOnce(&mut StreamOptions)) -> Result<(), EngineError> {
+        let _alone = self.begin_change()?;
+        let mut options = self.state.settings.options();
+        change(&mut options);
+        self.set(&options, 0)
+    }
+
+    /// Sets what the store has kept: a change that cannot be kept is not made. For the holder of
+    /// `changing`.
+    fn set(&self, options: &StreamOptions, floor_millis: u64) -> Result<(), EngineError> {
+        if let Some(keeper) = &self.state.keeper {
+            let mut row = self.state.row(&self.map(), &BTreeMap::new());
+            row.options = *options;
+            row.floor_millis = row.floor_millis.max(floor_millis);
+            keeper.store.save(&row)?;
+            keeper.floor_millis.store(row.floor_millis, Ordering::Relaxed);
+        }
+        self.state.settings.set(options);
+        Ok(())
     }
 
     /// The stream's name.
@@ -165,15 +181,19 @@ impl Stream {
     pub fn set_retention_hours(&self, hours: u32) -> Result<(), EngineError> {
         self.check_exists()?;
         check_retention(hours)?;
+        let _alone = self.begin_change()?;
         // What is past the old horizon must not come back, so it goes now.
         let now = self.now();
         self.sweep(now);
-        if let Some(keeper) = &self.state.keeper {
-            let horizon = now.wall_millis.saturating_sub(self.state.settings.retention_millis());
-            keeper.floor_millis.fetch_max(horizon, Ordering::Relaxed);
+        let settings = &self.state.settings;
+        let floor_millis = now.wall_millis.saturating_sub(settings.retention_millis());
+        let before = settings.options();
+        let options = StreamOptions { retention_hours: hours, ..before };
+        if hours > before.retention_hours {
+            // At once: what expired while it is saved is above the floor, and would come back.
+            settings.set(&options);
         }
-        self.state.settings.set_retention_hours(hours);
-        self.save()
+        self.set(&options, floor_millis).inspect_err(|_| settings.set(&before))
     }
 
     /// Switches the rates of all shards on or off.
@@ -181,9 +201,7 @@ impl Stream {
     /// # Errors
     /// `StreamNotFound`.
     pub fn set_throughput(&self, throughput: Throughput) -> Result<(), EngineError> {
-        self.check_exists()?;
-        self.state.settings.set_throughput(throughput);
-        self.save()
+        self.change(|options| options.throughput = throughput)
     }
 
     /// Sets how much memory all records of the stream may take, each with 16 bytes of overhead.
@@ -194,8 +212,7 @@ impl Stream {
     pub fn set_memory_bytes(&self, bytes: u64) -> Result<(), EngineError> {
         self.check_exists()?;
         check_memory(bytes)?;
-        self.state.settings.memory.set_bound(bytes);
-        self.save()
+        self.change(|options| options.memory_bytes = bytes)
     }
 
     /// Sets how large a record may be, key included. Records already taken stay.
@@ -205,8 +222,7 @@ impl Stream {
     pub fn set_max_record_bytes(&self, bytes: usize) -> Result<(), EngineError> {
         self.check_exists()?;
         check_record_bytes(bytes)?;
-        self.state.settings.set_max_record_bytes(bytes);
-        self.save()
+        self.change(|options| options.max_record_bytes = bytes)
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -224,8 +240,19 @@ impl Stream {
         Arc::clone(&self.state.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn begin_reshard(&self) -> MutexGuard<'_, ()> {
-        self.state.resharding.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for a change under way, and holds up the next.
+    ///
+    /// # Errors
+    /// `StreamNotFound`.
+    pub(crate) fn begin_change(&self) -> Result<MutexGuard<'_, ()>, EngineError> {
+        let alone = self.state.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_exists()?;
+        Ok(alone)
+    }
+
+    /// Waits for a change under way.
+    pub(crate) fn await_change(&self) {
+        drop(self.state.changing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// A shard that is still there, by its id.
