@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use kcl_stream_local::{Entry, Journal};
 
+use crate::folder::Held;
 use crate::limits::{BATCH_BYTES, QUEUE_BYTES};
-use crate::store::Held;
 use crate::writer::Writer;
 
 /// Takes entries; its thread ends when it is dropped.

@@ -20,11 +20,16 @@
 //!
 //! ```text
 //! lock                          held by the process that uses the folder; names it
-//! meta.redb                     a row a stream: settings, shards, parents, ends
+//! meta.redb                     a row a stream: settings, shards, parents, ends; and the folders
+//!                               of streams that are being made or deleted
 //! streams/NAME-CREATED/N.seg    the records, all shards of a stream together, in segments
 //! ```
 //! One journal a stream, not one a shard: one sync serves all shards of a put. All records of a
 //! stream have one retention, so that segments expire whole.
+//!
+//! A folder below `streams` is deleted only if the metadata says that it was being made or deleted
+//! when the process ended. The open fails, and names it, if it is not known at all: it may be
+//! younger than the metadata, or somebody else's.
 //!
 //! # One record
 //!
@@ -53,6 +58,7 @@
 //! The parents' writes are held, their records synced, the stream's row saved with their ends and
 //! the children; then all of it is shown at once.
 
+mod folder;
 mod frame;
 mod journal;
 pub mod limits;

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kcl_stream_local::{SavedBatch, SavedLog, ShardNumber, StoreError};
 
 use crate::frame::{End, Found, HEAD, Head, Part, any_frame_after, frame_at, parts};
 use crate::segment::path;
+use crate::store::Sync;
 
 /// What the segments of a stream hold.
 #[derive(Debug, Default)]
@@ -37,7 +39,11 @@ fn damaged(path: &Path, at: usize, what: &str) -> StoreError {
 }
 
 /// Reads all segments in this folder, and cuts what a crash left half written.
-pub(crate) fn recover(folder: &Path, stream_created: u64) -> Result<Recovered, StoreError> {
+pub(crate) fn recover(
+    folder: &Path,
+    stream_created: u64,
+    sync: &Sync,
+) -> Result<Recovered, StoreError> {
     let numbers = numbers(folder)?;
     let mut found = Recovered::default();
     for (index, number) in numbers.iter().enumerate() {
@@ -47,7 +53,10 @@ pub(crate) fn recover(folder: &Path, stream_created: u64) -> Result<Recovered, S
             return Err(failed(&path, format!("segment {missing} before it is missing")));
         }
         let is_last = index + 1 == numbers.len();
-        read(&mut found, &path, *number, (index == 0, is_last), stream_created)?;
+        let (file, end) = read(&mut found, &path, *number, (index == 0, is_last), stream_created)?;
+        if is_last {
+            cut(&path, &file[..end], sync).map_err(|error| failed(&path, error))?;
+        }
     }
     Ok(found)
 }
@@ -69,13 +78,23 @@ fn numbers(folder: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
+/// Cuts a segment to these bytes.
+fn cut(path: &Path, kept: &[u8], sync: &Sync) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    if file.metadata()?.len() != kept.len() as u64 {
+        file.set_len(kept.len() as u64)?;
+    }
+    sync.all(&file, path)
+}
+
+/// Reads a segment; returns its bytes, and where its whole frames end.
 fn read(
     found: &mut Recovered,
     path: &Path,
     number: u64,
     (is_first, is_last): (bool, bool),
     stream_created: u64,
-) -> Result<(), StoreError> {
+) -> Result<(Vec<u8>, usize), StoreError> {
     let file = fs::read(path).map_err(|error| failed(path, error))?;
     let head = Head::decode(&file).ok_or_else(|| damaged(path, 0, "no head of a segment"))?;
     if (head.segment, head.stream_created) != (number, stream_created) {
@@ -105,14 +124,9 @@ fn read(
             Found::Bad => return Err(damaged(path, at, "a bad frame before whole ones")),
         }
     }
-    if is_last {
-        let cut = File::options().write(true).open(path);
-        let cut = cut.and_then(|file| file.set_len(at as u64).and_then(|()| file.sync_all()));
-        cut.map_err(|error| failed(path, error))?;
-    }
     found.next_segment = number + 1;
     found.sealed.push_back(Sealed { path: path.to_owned(), last_arrival_millis });
-    Ok(())
+    Ok((file, at))
 }
 
 /// Adds the parts of a frame; returns the last arrival of a record in it.

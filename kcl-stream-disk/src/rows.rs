@@ -87,3 +87,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, String> {
         shards: shards.collect::<Result<_, String>>()?,
     })
 }
+
+/// When the stream of this row was created (Unix milliseconds); `None` of a damaged row.
+pub(crate) fn created(bytes: &[u8]) -> Option<u64> {
+    decode(bytes).ok().map(|row| row.created_at_millis)
+}

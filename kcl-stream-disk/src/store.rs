@@ -1,28 +1,22 @@
-//! The folder.
+//! Streams in a folder.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kcl_core::protocol::StreamName;
 use kcl_stream_local::{Journal, Saved, SavedStream, Store, StoreError, StreamRow};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::folder::{Folder, Held, UnderWay, failed, folder_name, sync_names};
 use crate::journal::DiskJournal;
 use crate::limits::SEGMENT_BYTES;
 use crate::recover::{Recovered, recover};
-use crate::rows;
 use crate::writer::Writer;
 
-const STREAMS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("streams");
-const VALUES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("values");
-/// Rises when the files change their meaning.
-const FORMAT: &[u8] = b"1";
-
-/// Called before every sync of a file.
+/// Called before a sync of this file or folder.
 pub type BeforeSync = Arc<dyn Fn(&Path) -> io::Result<()> + Send + std::marker::Sync>;
 
 /// How a folder is used.
@@ -30,7 +24,8 @@ pub type BeforeSync = Arc<dyn Fn(&Path) -> io::Result<()> + Send + std::marker::
 pub struct DiskOptions {
     /// Bytes after which a segment is followed by another. Default 64 MiB.
     pub segment_bytes: u64,
-    /// Asked before every sync; an error stands for one of the disk. For tests. Default: none.
+    /// Asked before every sync of a stream's files and folders; an error stands for one of the
+    /// disk. For tests. Default: none.
     pub before_sync: Option<BeforeSync>,
 }
 
@@ -44,16 +39,6 @@ impl Default for DiskOptions {
 pub struct DiskStore {
     held: Held,
     options: DiskOptions,
-}
-
-/// What one process has of a folder, until the last of its streams is dropped.
-pub(crate) type Held = Arc<Folder>;
-
-pub(crate) struct Folder {
-    path: PathBuf,
-    rows: Database,
-    /// Locked while the folder is held.
-    _lock: File,
 }
 
 impl fmt::Debug for DiskStore {
@@ -88,37 +73,18 @@ impl Sync {
     /// The names in a folder.
     pub(crate) fn folder(&self, path: &Path) -> io::Result<()> {
         self.before(path)?;
-        File::open(path)?.sync_all()
+        sync_names(path)
     }
-}
-
-fn failed(path: &Path) -> impl Fn(io::Error) -> StoreError {
-    move |error| StoreError(format!("{}: {error}", path.display()))
 }
 
 impl DiskStore {
     /// Opens a folder, which is made if need be.
     ///
     /// # Errors
-    /// Another process has it; it cannot be written; it holds something else.
+    /// Another process has it; it cannot be written; it holds something else, such as a folder
+    /// `streams` without the metadata of its streams. Nothing is deleted then.
     pub fn open(path: impl Into<PathBuf>, options: DiskOptions) -> Result<Self, StoreError> {
-        let path = path.into();
-        let folder = path.join("streams");
-        fs::create_dir_all(&folder).map_err(|error| {
-            StoreError(format!("cannot make the folder {}: {error}", folder.display()))
-        })?;
-        let lock = lock(&path)?;
-        let file = path.join("meta.redb");
-        let rows = Database::create(&file)
-            .map_err(|error| StoreError(format!("{}: {error}", file.display())))?;
-        let held = Arc::new(Folder { path, rows, _lock: lock });
-        let format = held.value("format")?;
-        if format.as_deref().is_some_and(|format| format != FORMAT) {
-            let path = held.path.display();
-            return Err(StoreError(format!("{path}: written by another version: use that one")));
-        }
-        held.keep_value("format", FORMAT)?;
-        Ok(Self { held, options })
+        Ok(Self { held: Arc::new(Folder::open(path.into())?), options })
     }
 
     /// A small value kept beside the streams, such as a key.
@@ -137,9 +103,13 @@ impl DiskStore {
         self.held.keep_value(&format!("user.{name}"), value)
     }
 
+    fn sync(&self) -> Sync {
+        Sync(self.options.before_sync.clone())
+    }
+
     fn writer(&self, row: &StreamRow, recovered: &mut Recovered) -> Result<Writer, StoreError> {
         let folder = self.held.streams().join(folder_name(&row.name, row.created_at_millis));
-        let sync = Sync(self.options.before_sync.clone());
+        let sync = self.sync();
         let (created, bytes) = (row.created_at_millis, self.options.segment_bytes);
         let made = Writer::new(folder.clone(), created, bytes, sync, recovered);
         made.map_err(failed(&folder))
@@ -151,121 +121,80 @@ impl DiskStore {
         let started = started.map_err(|error| StoreError(format!("stream {name}: {error}")));
         Ok(Arc::new(started?))
     }
-}
 
-/// Locks a folder for this process.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = path.join("lock");
-    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&file);
-    let mut lock = opened.map_err(failed(&file))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Without its number the refusal is as true.
-            let _ = lock.read_to_string(&mut holder);
-            return Err(StoreError(format!(
-                "{} is in use by process {}: stop it, or use another folder",
-                path.display(),
-                holder.trim()
-            )));
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(&file)(error)),
-    }
-    let write = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    write.map_err(failed(&file))?;
-    Ok(lock)
-}
-
-/// The folder of a stream: two of one name differ in their creation.
-fn folder_name(name: &StreamName, created_at_millis: u64) -> String {
-    format!("{name}-{created_at_millis}")
-}
-
-impl Folder {
-    fn streams(&self) -> PathBuf {
-        self.path.join("streams")
-    }
-
-    fn failed(&self, error: impl fmt::Display) -> StoreError {
-        StoreError(format!("{}: {error}", self.path.join("meta.redb").display()))
-    }
-
-    fn value(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.rows.begin_read().map_err(|error| self.failed(error))?;
-        let values = match read.open_table(VALUES) {
-            Ok(values) => values,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(self.failed(error)),
-        };
-        let value = values.get(name).map_err(|error| self.failed(error))?;
-        Ok(value.map(|value| value.value().to_vec()))
-    }
-
-    fn keep_value(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.change(|change| {
-            change.open_table(VALUES)?.insert(name, value)?;
-            Ok(())
-        })
-    }
-
-    /// Changes the tables, all or nothing.
-    fn change(
-        &self,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let mut under_way = self.rows.begin_write().map_err(|error| self.failed(error))?;
-        // Without it, the next open after a crash reads the whole file.
-        under_way.set_quick_repair(true);
-        change(&under_way).map_err(|error| self.failed(error))?;
-        under_way.commit().map_err(|error| self.failed(error))
-    }
-
-    fn rows(&self) -> Result<Vec<StreamRow>, StoreError> {
-        let read = self.rows.begin_read().map_err(|error| self.failed(error))?;
-        let streams = match read.open_table(STREAMS) {
-            Ok(streams) => streams,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(self.failed(error)),
-        };
-        let mut rows = Vec::new();
-        for entry in streams.iter().map_err(|error| self.failed(error))? {
-            let (name, row) = entry.map_err(|error| self.failed(error))?;
-            let bad =
-                |why| self.failed(format!("the row of stream {} is damaged: {why}", name.value()));
-            rows.push(rows::decode(row.value()).map_err(bad)?);
-        }
-        Ok(rows)
-    }
-
-    /// Removes folders of streams that are not known: they were being made or deleted.
-    fn remove_strangers(&self, rows: &[StreamRow]) -> Result<(), StoreError> {
-        let name = |row: &StreamRow| folder_name(&row.name, row.created_at_millis);
-        let known: BTreeSet<String> = rows.iter().map(name).collect();
-        let folder = self.streams();
+    /// Deletes the folders that a crash left half made or half deleted. Any other without a row may
+    /// be younger than the metadata, or somebody else's: it is never deleted.
+    fn remove_leftovers(&self, rows: &[StreamRow]) -> Result<(), StoreError> {
+        let folder_of = |row: &StreamRow| folder_name(&row.name, row.created_at_millis);
+        let known: BTreeSet<String> = rows.iter().map(folder_of).collect();
+        let under_way = self.held.under_way()?;
+        let folder = self.held.streams();
         for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
             let entry = entry.map_err(failed(&folder))?;
-            if !entry.file_name().to_str().is_some_and(|name| known.contains(name)) {
-                fs::remove_dir_all(entry.path()).map_err(failed(&entry.path()))?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_str().unwrap_or_default();
+            if known.contains(name) {
+                continue;
             }
+            let is_leftover = match under_way.get(name) {
+                Some(UnderWay::Deleting) => true,
+                Some(UnderWay::Making) => !holds_records(&path, name, &self.sync())?,
+                None => false,
+            };
+            if !is_leftover {
+                return Err(StoreError(format!(
+                    "{}: the metadata (meta.redb) knows no such stream: move it elsewhere, or put \
+                     the meta.redb that belongs to it back",
+                    path.display()
+                )));
+            }
+            tracing::warn!(folder = %path.display(), "deleted what a crash left of a stream");
+            remove(&path)?;
         }
-        Ok(())
+        if under_way.is_empty() {
+            return Ok(());
+        }
+        sync_names(&folder).map_err(failed(&folder))?;
+        self.held.end(under_way.keys().map(String::as_str))
     }
 }
 
-const LAST_CREATED: &str = "last_created";
+/// A stream of which the metadata knows no more than that it was being made, and which has records,
+/// was made: the metadata is older.
+fn holds_records(folder: &Path, name: &str, sync: &Sync) -> Result<bool, StoreError> {
+    let created = name.rsplit_once('-').and_then(|(_, created)| created.parse().ok());
+    let recovered = recover(folder, created.unwrap_or(0), sync)?;
+    Ok(recovered.logs.values().any(|log| log.next > 1))
+}
+
+/// Deletes a stream's folder, and nothing that is none of its files.
+fn remove(folder: &Path) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed(folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(failed(folder))?.path();
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        if !matches!(kind, Some("seg" | "tmp")) {
+            let path = path.display();
+            return Err(StoreError(format!("{path}: is no segment: move it elsewhere")));
+        }
+        fs::remove_file(&path).map_err(failed(&path))?;
+    }
+    fs::remove_dir(folder).map_err(failed(folder))
+}
 
 impl Store for DiskStore {
     fn load(&self) -> Result<Saved, StoreError> {
         let rows = self.held.rows()?;
-        self.held.remove_strangers(&rows)?;
-        let last = self.held.value(LAST_CREATED)?;
-        let last = last.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-        let mut saved = Saved { last_created_at_millis: last.unwrap_or(0), ..Saved::default() };
+        self.remove_leftovers(&rows)?;
+        let last_created_at_millis = self.held.last_created_at_millis()?;
+        let mut saved = Saved { last_created_at_millis, ..Saved::default() };
         for row in rows {
             let folder = folder_name(&row.name, row.created_at_millis);
             let folder = self.held.streams().join(folder);
-            let mut recovered = recover(&folder, row.created_at_millis)?;
+            let mut recovered = recover(&folder, row.created_at_millis, &self.sync())?;
             let writer = self.writer(&row, &mut recovered)?;
             let journal = self.journal(&row, writer)?;
             saved.streams.push(SavedStream { row, logs: recovered.logs, journal });
@@ -276,33 +205,29 @@ impl Store for DiskStore {
     fn create(&self, row: &StreamRow) -> Result<Arc<dyn Journal>, StoreError> {
         let folder = self.held.streams();
         let own = folder.join(folder_name(&row.name, row.created_at_millis));
+        self.held.note_making(row)?;
         fs::create_dir(&own).map_err(failed(&own))?;
         let writer = self.writer(row, &mut Recovered::default())?;
-        Sync(self.options.before_sync.clone()).folder(&folder).map_err(failed(&folder))?;
-        self.save(row)?;
-        self.journal(row, writer)
+        self.sync().folder(&folder).map_err(failed(&folder))?;
+        let journal = self.journal(row, writer)?;
+        self.held.add_row(row)?;
+        Ok(journal)
     }
 
     fn save(&self, row: &StreamRow) -> Result<(), StoreError> {
-        self.held.change(|change| {
-            change.open_table(STREAMS)?.insert(row.name.as_str(), rows::encode(row).as_slice())?;
-            let mut values = change.open_table(VALUES)?;
-            let last = values.get(LAST_CREATED)?.map(|last| last.value().to_vec());
-            let last = last.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-            if last.is_none_or(|last| last < row.created_at_millis) {
-                let created = row.created_at_millis.to_le_bytes();
-                values.insert(LAST_CREATED, created.as_slice())?;
-            }
-            Ok(())
-        })
+        self.held.replace_row(row)
     }
 
     fn delete(&self, name: &StreamName, created_at_millis: u64) -> Result<(), StoreError> {
-        self.held.change(|change| {
-            change.open_table(STREAMS)?.remove(name.as_str())?;
-            Ok(())
-        })?;
-        let folder = self.held.streams().join(folder_name(name, created_at_millis));
-        fs::remove_dir_all(&folder).map_err(failed(&folder))
+        self.held.remove_row(name, created_at_millis)?;
+        let (folder, own) = (self.held.streams(), folder_name(name, created_at_millis));
+        let removed = remove(&folder.join(&own))
+            .and_then(|()| self.sync().folder(&folder).map_err(failed(&folder)))
+            .and_then(|()| self.held.end([own.as_str()]));
+        // It is deleted all the same: the next start goes on with what is left.
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of a deleted stream stay until the next start");
+        }
+        Ok(())
     }
 }

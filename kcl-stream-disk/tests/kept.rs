@@ -4,9 +4,12 @@ mod common;
 
 use common::{Hand, create, numbered, open, open_with, put, segments, texts};
 use kcl_core::ReadFrom;
+use kcl_core::protocol::HashKeyRange;
 use kcl_stream_disk::limits::FIRST_RESERVE_BYTES;
 use kcl_stream_disk::{DiskOptions, DiskStore};
-use kcl_stream_local::{NewRecord, ShardFilter, ShardNumber, StreamOptions, Throughput};
+use kcl_stream_local::{
+    NewRecord, ShardFilter, ShardNumber, ShardRow, Store, StreamOptions, StreamRow, Throughput,
+};
 
 #[test]
 fn records_and_numbers_go_on_where_they_were() {
@@ -97,6 +100,55 @@ fn a_deleted_stream_stays_deleted_and_a_new_one_has_higher_numbers() {
     let stream = create(&engine, 1);
     assert!(put(&stream, "new") > old);
     assert_eq!(texts(&stream, 0), ["new"]);
+}
+
+/// A stream of one shard.
+fn row(created_at_millis: u64) -> StreamRow {
+    let shard = ShardRow {
+        number: ShardNumber(0),
+        range: HashKeyRange { start: 0, end: u128::MAX },
+        parents: Vec::new(),
+        created_at_millis,
+        closed: None,
+    };
+    StreamRow {
+        name: "orders".into(),
+        created_at_millis,
+        options: StreamOptions::unlimited(),
+        floor_millis: 0,
+        shards: vec![shard],
+    }
+}
+
+#[test]
+fn a_row_saved_after_its_stream_was_deleted_does_not_bring_it_back() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+    {
+        let store = DiskStore::open(folder.path(), DiskOptions::default()).unwrap();
+        let _journal = store.create(&row(1)).unwrap();
+        store.save(&row(1)).unwrap();
+        store.delete(&"orders".into(), 1).unwrap();
+        let refused = store.save(&row(1)).unwrap_err().to_string();
+        assert!(refused.contains("was deleted"), "{refused}");
+        let _journal = store.create(&row(2)).unwrap();
+        assert!(store.save(&row(1)).is_err());
+        store.delete(&"orders".into(), 2).unwrap();
+    }
+    assert!(open(folder.path(), &clock).list_streams().is_empty());
+}
+
+#[test]
+fn a_deletion_takes_no_stream_of_another_creation() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+    {
+        let store = DiskStore::open(folder.path(), DiskOptions::default()).unwrap();
+        let _journals = [store.create(&row(1)).unwrap(), store.create(&row(2)).unwrap()];
+        store.delete(&"orders".into(), 1).unwrap();
+    }
+    let engine = open(folder.path(), &clock);
+    let stream = engine.stream("orders").unwrap();
+    assert_eq!(stream.describe().unwrap().created_at_millis, 2);
+    put(&stream, "kept");
 }
 
 #[test]
