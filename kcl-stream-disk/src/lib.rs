@@ -51,7 +51,8 @@
 //! of all shards: old segments can be deleted, and numbers never come again.
 //!
 //! A sync fails: see [`kcl_stream_local::Store`]. It is not tried again: the kernel may have
-//! dropped what it could not write.
+//! dropped what it could not write. It may also have kept that in memory and take it for written:
+//! the next open reads it, and so writes all of the last segment again before it syncs it.
 //!
 //! # A reshard
 //!

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kcl_stream_local::{SavedBatch, SavedLog, ShardNumber, StoreError};
@@ -55,7 +56,7 @@ pub(crate) fn recover(
         let is_last = index + 1 == numbers.len();
         let (file, end) = read(&mut found, &path, *number, (index == 0, is_last), stream_created)?;
         if is_last {
-            cut(&path, &file[..end], sync).map_err(|error| failed(&path, error))?;
+            rewrite(&path, &file[..end], sync).map_err(|error| failed(&path, error))?;
         }
     }
     Ok(found)
@@ -78,9 +79,11 @@ fn numbers(folder: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
-/// Cuts a segment to these bytes.
-fn cut(path: &Path, kept: &[u8], sync: &Sync) -> io::Result<()> {
+/// Cuts a segment to these bytes, and writes them anew: if the last sync of the process before
+/// failed, the kernel has them in memory, takes them for written, and no further sync writes them.
+fn rewrite(path: &Path, kept: &[u8], sync: &Sync) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
+    file.write_all_at(kept, 0)?;
     if file.metadata()?.len() != kept.len() as u64 {
         file.set_len(kept.len() as u64)?;
     }

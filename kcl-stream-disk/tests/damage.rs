@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 use common::{Hand, create, open, open_with, put, segments, texts};
 use kcl_stream_disk::DiskOptions;
@@ -160,4 +162,41 @@ fn a_stream_that_cannot_be_made_is_not_there() {
     }
     assert!(open(folder.path(), &clock).list_streams().is_empty());
     assert_eq!(std::fs::read_dir(folder.path().join("streams")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_start_writes_the_last_segment_anew_before_it_syncs_it() {
+    let (folder, clock) = written(3);
+    let last = segments(folder.path()).pop().unwrap();
+    let end = frames(&fs::read(&last).unwrap()).pop().unwrap().next_multiple_of(16);
+    // There is nothing to cut, and the kernel takes it for written.
+    let file = File::options().write(true).open(&last).unwrap();
+    file.set_len(end as u64).unwrap();
+    file.set_modified(UNIX_EPOCH).unwrap();
+    let were_written = Arc::new(Mutex::new(Vec::new()));
+    let (asked, seen) = (last.clone(), Arc::clone(&were_written));
+    let before_sync = move |path: &Path| {
+        if path == asked {
+            seen.lock().unwrap().push(path.metadata()?.modified()? > UNIX_EPOCH);
+        }
+        Ok(())
+    };
+    let options = DiskOptions { before_sync: Some(Arc::new(before_sync)), ..Default::default() };
+    let stream = open_with(folder.path(), &clock, options).unwrap().stream("orders").unwrap();
+    assert_eq!(*were_written.lock().unwrap(), [true]);
+    assert_eq!(texts(&stream, 0), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_start_whose_sync_fails_is_none() {
+    let (folder, clock) = written(3);
+    let last = segments(folder.path()).pop().unwrap();
+    let asked = last.clone();
+    let before_sync = move |path: &Path| match path == asked {
+        true => Err(io::Error::other("no such sector")),
+        false => Ok(()),
+    };
+    let options = DiskOptions { before_sync: Some(Arc::new(before_sync)), ..Default::default() };
+    let error = open_with(folder.path(), &clock, options).unwrap_err().to_string();
+    assert!(error.contains(last.to_str().unwrap()) && error.contains("no such sector"), "{error}");
 }
