@@ -215,11 +215,15 @@ fn millis(text: &str) -> Option<u64> {
         && hour < 24
         && minute < 60
         && second <= 60;
+    // Before the arithmetic: the year 0 has none before it.
+    if !is_real {
+        return None;
+    }
     // Days since 1970 in years that begin in March, so that the leap day is their last.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
     let days = days.checked_sub(719_469)?;
-    is_real.then_some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
 }
 
 const MONTHS: [&str; 12] =

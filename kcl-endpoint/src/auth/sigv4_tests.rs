@@ -204,6 +204,11 @@ fn headers_that_are_wrong_are_named_and_never_panic() {
     {
         assert_eq!(millis(date), None, "{date}");
     }
+    for date in ["00000101T000000Z", "00000001T000000Z", "20260002T030405Z", "19691231T235959Z"] {
+        let (uri, headers) = signed(date, NAMES, b"");
+        let read = Signed::read("POST", &uri, &headers).map(drop);
+        assert_eq!(error(read), "IncompleteSignatureException", "{date}");
+    }
 }
 
 #[test]
