@@ -4,7 +4,8 @@ use std::fmt;
 
 use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 
 use super::policy::{Policy, Written};
@@ -58,10 +59,61 @@ struct File {
 struct Entry {
     name: Option<String>,
     id: String,
-    secret: String,
-    session_token: Option<String>,
+    secret: Secret,
+    session_token: Option<Secret>,
     #[serde(default)]
     statement: Vec<Written>,
+}
+
+/// A text that no error may show.
+struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(SecretVisitor).map(Self)
+    }
+}
+
+/// Serde's own refusal of another type shows the value, which is then the secret without quotes.
+struct SecretVisitor;
+
+fn unquoted<T, E: Error>() -> Result<T, E> {
+    Err(E::custom("a secret or token that is no text: write it in quotes"))
+}
+
+impl Visitor<'_> for SecretVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+    fn visit_string<E>(self, text: String) -> Result<String, E> {
+        Ok(text)
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_i128<E: Error>(self, _: i128) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_u64<E: Error>(self, _: u64) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_u128<E: Error>(self, _: u128) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_f64<E: Error>(self, _: f64) -> Result<String, E> {
+        unquoted()
+    }
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<String, E> {
+        unquoted()
+    }
 }
 
 /// Characters a secret has at least: 16 random ones cannot be guessed.
@@ -84,7 +136,7 @@ impl AccessKeys {
         let mut keys: Vec<AccessKey> = Vec::new();
         for entry in file.key {
             let wrong = |what: &str| KeysError(format!("key {}: {what}", entry.id));
-            if entry.secret.chars().count() < SECRET_CHARS {
+            if entry.secret.0.chars().count() < SECRET_CHARS {
                 return Err(wrong(&format!("its secret has fewer than {SECRET_CHARS} characters")));
             }
             let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -98,8 +150,8 @@ impl AccessKeys {
             keys.push(AccessKey {
                 name: entry.name.unwrap_or_else(|| entry.id.clone()),
                 id: entry.id,
-                secret: entry.secret,
-                session_token: entry.session_token,
+                secret: entry.secret.0,
+                session_token: entry.session_token.map(|Secret(token)| token),
                 policy,
             });
         }
@@ -152,12 +204,20 @@ mod tests {
         let long = "0123456789abcdef";
         let key = |rest: &str| format!("[[key]]\nid = \"AK\"\nsecret = \"{long}\"\n{rest}");
         let statement = |rest: &str| key(&format!("[[key.statement]]\n{rest}"));
+        let secret = |value: &str| format!("[[key]]\nid = \"AK\"\nsecret = {value}");
         for (text, says) in [
             (String::new(), "no [[key]]"),
             ("[[key]]\nid = \"AK\"\nsecret = \"short\"".into(), "fewer than 16"),
             (key(&key("")), "twice"),
             (key("sekret = 1"), "unknown field"),
-            (format!("[[key]]\nid = \"AK\"\nsecret = {long}"), "line 3"),
+            (secret(long), "line 3"),
+            (secret("1234567890123456"), "line 3: a secret or token that is no text"),
+            (secret("12345678901234567890"), "line 3"),
+            (secret("0x1234567890123456"), "line 3"),
+            (secret("1234567890123456.5"), "line 3"),
+            (secret("1979-12-31T12:34:56Z"), "line 3"),
+            (secret("[1234567890123456]"), "line 3"),
+            (key("session_token = 1234567890123456"), "line 4"),
             (statement("Effect = \"Allow\"\nAction = \"*\""), "Resource"),
             (statement("Effect = \"Maybe\"\nAction = \"*\"\nResource = \"*\""), "Maybe"),
             (statement("Effect = \"Allow\"\nNotAction = \"*\"\nResource = \"*\""), "NotAction"),
@@ -165,7 +225,9 @@ mod tests {
         ] {
             let error = AccessKeys::from_toml(&text).unwrap_err().to_string();
             assert!(error.contains(says), "{says}: {error}");
-            assert!(!error.contains(long), "{error}");
+            for shown in [long, "123456", "1311768467284833366", "12:34:56"] {
+                assert!(!error.contains(shown), "{error}");
+            }
         }
         let read = AccessKeys::from_toml(&key("")).unwrap();
         assert_eq!(format!("{read:?}"), "[\"AK\"]");
