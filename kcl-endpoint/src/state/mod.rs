@@ -112,14 +112,6 @@ impl State {
         self.commitment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream is gone.
-    fn forget(&self, stream: &str) -> Result<(), ApiError> {
-        self.forget_transition(stream);
-        self.forget_consumers(stream);
-        self.forget_settings(stream);
-        self.keep()
-    }
-
     /// The streams in this mode.
     pub fn streams_of(&self, mode: Mode) -> Vec<Stream> {
         let mut streams = Vec::new();
@@ -169,11 +161,8 @@ impl State {
     pub fn stream(&self, name: &str) -> Result<Stream, ApiError> {
         let missing = format!("Stream {name} under account {ACCOUNT} not found.");
         self.engine.stream(name).map_err(|_| {
-            // One that is being created is not there yet either.
-            if self.was_deleted(name) {
-                // Kept or not: it is gone, and what is kept of it goes with the next change.
-                let _ = self.forget(name);
-            }
+            // What is kept of it goes with the next change: readers wait for no disk.
+            self.forget_deleted(name);
             ApiError::not_found(missing)
         })
     }
@@ -185,7 +174,8 @@ impl State {
         if self.transition_millis == 0 {
             self.engine.delete_stream(name)?;
             change.made();
-            return self.forget(name);
+            self.forget_deleted(name);
+            return self.keep();
         }
         self.keep()?;
         change.made();
@@ -200,10 +190,18 @@ impl State {
                 () = stop.cancelled() => return,
                 () = clock.sleep(transition) => {}
             }
-            let described = engine.stream(&name).and_then(|stream| stream.describe());
-            if described.is_ok_and(|described| described.created_at_millis == created) {
-                // Nobody else deletes it meanwhile; gone is gone anyway.
-                let _ = engine.delete_stream(&name);
+            let is_kept = engine.is_kept();
+            let delete = move || {
+                let described = engine.stream(&name).and_then(|stream| stream.describe());
+                if described.is_ok_and(|described| described.created_at_millis == created) {
+                    // Nobody else deletes it meanwhile; gone is gone anyway.
+                    let _ = engine.delete_stream(&name);
+                }
+            };
+            // What waits for a disk must not hold up the connections.
+            match is_kept {
+                true => drop(tokio::task::spawn_blocking(delete).await),
+                false => delete(),
             }
         });
         Ok(())

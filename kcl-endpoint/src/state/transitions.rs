@@ -141,14 +141,17 @@ impl State {
         self.transitions.running().status(stream, now)
     }
 
-    /// Whether a stream that is not there any more is known to have been deleted.
-    pub(super) fn was_deleted(&self, stream: &str) -> bool {
-        let running = self.transitions.running();
-        running.by_stream.get(stream).is_some_and(|it| it.kind == Kind::Delete)
-    }
-
-    pub(super) fn forget_transition(&self, stream: &str) {
-        self.transitions.running().by_stream.remove(stream);
+    /// Forgets all about a stream whose deletion is done. Where another of its name is being made,
+    /// or was, there is nothing left of it: a deletion that comes late takes nothing of that one.
+    pub(super) fn forget_deleted(&self, stream: &str) {
+        // Streams are begun under this lock: none comes in between.
+        let mut running = self.transitions.running();
+        let is_deletion = running.by_stream.get(stream).is_some_and(|it| it.kind == Kind::Delete);
+        if is_deletion && self.engine.stream(stream).is_err() {
+            running.by_stream.remove(stream);
+            self.forget_consumers(stream);
+            self.forget_settings(stream);
+        }
     }
 
     fn change<'a>(&'a self, name: &'a str, kind: Kind) -> Result<(Stream, Change<'a>), ApiError> {
@@ -192,6 +195,9 @@ impl State {
                 "At most {STREAMS_CREATING} streams are CREATING at once."
             )));
         }
+        // Of one before it, whose deletion did not come to that yet.
+        self.forget_consumers(name);
+        self.forget_settings(name);
         Ok(self.begin(&mut running, name, Kind::Create))
     }
 
@@ -220,6 +226,7 @@ mod tests {
     use kcl_stream_local::{Engine, StreamOptions};
 
     use super::*;
+    use crate::state::{Attached, Settings};
     use crate::token::Seal;
 
     const THREADS: usize = 8;
@@ -286,6 +293,41 @@ mod tests {
             true
         };
         assert_eq!(succeed(create), 1);
+    }
+
+    #[test]
+    fn a_deletion_that_comes_late_takes_nothing_of_the_stream_made_anew() {
+        let state = state(1);
+        let tagged = |key: &str| {
+            let tags = [(key.to_owned(), "v".to_owned())].into();
+            Settings { attached: Attached { tags, policy: None }, ..Settings::default() }
+        };
+        let tags = || state.settings("s0", |settings| settings.attached.tags.clone());
+        state.begin_settings("s0", tagged("old"));
+        state.register_consumer("s0", "old", Attached::default()).unwrap();
+        let (_, deletion) = state.begin_delete("s0").unwrap();
+        state.engine.delete_stream("s0").unwrap();
+        let creation = state.begin_create("s0").unwrap();
+        assert!(tags().is_empty() && state.consumers_of("s0").is_empty(), "of the one before");
+        state.begin_settings("s0", tagged("new"));
+        state.forget_deleted("s0");
+        assert!(tags().contains_key("new"), "while it is made");
+        state.engine.create_stream("s0", 1, StreamOptions::unlimited()).unwrap();
+        creation.made();
+        state.register_consumer("s0", "new", Attached::default()).unwrap();
+        deletion.made();
+        state.forget_deleted("s0");
+        assert!(tags().contains_key("new"), "once it is there");
+        assert_eq!(state.consumers_of("s0").len(), 1);
+        assert_eq!(state.status("s0"), Status::Creating);
+        // Deleted too, it is on its way and not yet gone; then it is.
+        state.begin_delete("s0").unwrap().1.made();
+        state.forget_deleted("s0");
+        assert_eq!((state.status("s0"), tags().len()), (Status::Deleting, 1));
+        state.engine.delete_stream("s0").unwrap();
+        state.forget_deleted("s0");
+        assert!(tags().is_empty() && state.consumers_of("s0").is_empty());
+        assert_eq!(state.status("s0"), Status::Active, "nothing is under way");
     }
 
     #[test]
