@@ -2,6 +2,7 @@
 
 mod aws;
 mod logs;
+mod output;
 mod serve;
 mod stream;
 mod table;

@@ -8,7 +8,10 @@ use std::time::Duration;
 use clap::Parser;
 use kcl_endpoint::{AccessKeys, Endpoint, EndpointConfig, TlsFiles};
 use kcl_stream_local::Throughput;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::{Output, Stopped};
 
 /// Serve the bundled stream engine over the Kinesis protocol
 ///
@@ -108,7 +111,10 @@ pub async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             "nobody is asked for a key: every process of this machine may do all (--auth)"
         );
     }
-    println!("listening on {}", endpoint.url());
+    let url = endpoint.url();
+    // Whoever started it may know the port, and read nothing.
+    let told = Output::new(false).line(|| format!("listening on {url}"), || json!({}));
+    told.or_else(Stopped::into_result)?;
     tokio::select! { biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

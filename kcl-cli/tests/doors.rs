@@ -1,7 +1,7 @@
 //! `kcl serve` with what it cannot use: it ends at once, and its one line names the thing and the
 //! way out.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -90,6 +90,21 @@ fn an_open_endpoint_warns_that_it_is_and_one_with_keys_does_not() {
     let file = folder.path().join("keys.toml");
     std::fs::write(&file, "[[key]]\nid = \"A\"\nsecret = \"0123456789abcdef\"").unwrap();
     assert_eq!(says(&["--port", "0", "--auth", text(&file)]), "");
+}
+
+#[test]
+fn where_it_listens_need_not_be_read() {
+    let mut command = serve(&["--port", "0"]);
+    command.env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    drop(process.stdout.take());
+    // What it warns of comes first, and once it heeds signals.
+    let mut told = String::new();
+    let mut errors = BufReader::new(process.stderr.take().unwrap());
+    errors.read_line(&mut told).unwrap();
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    errors.read_to_string(&mut told).unwrap();
+    assert!(process.wait().unwrap().success(), "{told}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `kcl table` on DynamoDB Local: `scripts/dynamodb-local exec -- cargo test -p kcl-cli`.
 
 use std::collections::HashMap;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,10 +93,15 @@ impl App {
         }
     }
 
-    fn kcl(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         command.args(["table", args[0], &self.name, "--endpoint-url", &self.endpoint]);
-        command.args(&args[1..]).env_remove("AWS_PROFILE").output().unwrap()
+        command.args(&args[1..]).env_remove("AWS_PROFILE");
+        command
+    }
+
+    fn kcl(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     fn kcl_json(&self, args: &[&str]) -> Value {
@@ -173,6 +178,28 @@ async fn a_table_in_use_is_shown_and_not_accepted() {
     assert_eq!(app.table_row().await.generation, 0);
     handle.shutdown().await;
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_shown_and_accepted_also_if_nobody_reads_on() {
+    let Some(app) = App::new().await else { return };
+    app.run_worker().await.1.abort();
+    app.restore().await;
+    for args in [
+        &["show"][..],
+        &["show", "--json"],
+        &["accept-restored"],
+        &["accept-restored", "--yes"],
+        &["accept-restored", "--yes", "--json"],
+    ] {
+        let mut command = app.command(args);
+        let mut kcl = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(kcl.stdout.take());
+        let output = kcl.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{args:?}: {errors}");
+    }
+    assert_eq!(app.table_row().await.generation, 1);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use kcl_core::{Clock, SystemClock};
 use serde_json::json;
 
 use super::listing::shards;
-use super::output::{Output, Stopped};
 use super::{Failure, told};
+use crate::output::{Output, Stopped};
 
 #[derive(Debug, Parser)]
 pub struct Create {

@@ -3,14 +3,13 @@
 mod admin;
 mod lineage;
 mod listing;
-mod output;
 mod put;
 mod tail;
 
 use aws_sdk_kinesis::Client;
 use clap::{Parser, Subcommand};
 
-use output::Output;
+use crate::output::Output;
 
 /// Make, show, write and follow streams
 ///

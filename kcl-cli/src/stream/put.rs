@@ -11,8 +11,8 @@ use kcl_core::{Clock, SystemClock};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::output::{Output, Stopped};
 use super::{Failure, told};
+use crate::output::{Output, Stopped};
 
 #[derive(Debug, Parser)]
 pub struct Args {

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use super::lineage::{Child, Lineage, has_all_children};
 use super::listing::shards;
-use super::output::{Output, Printed};
 use super::{Failure, told};
+use crate::output::{Output, Printed};
 
 #[derive(Debug, Parser)]
 pub struct Args {

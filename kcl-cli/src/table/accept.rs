@@ -5,9 +5,10 @@ use std::error::Error;
 use clap::Parser;
 use kcl_core::protocol::{TableRow, WorkerState};
 use kcl_core::{Acceptance, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Found, Place};
+use crate::output::cell;
 
 #[derive(Debug, Parser)]
 pub(super) struct Args {
@@ -48,50 +49,50 @@ pub(super) async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     } else {
         Outcome::WouldAccept(row.clone())
     };
-    if args.place.json {
-        print_json(&found, &row, &outcome)
-    } else {
-        print(&found, &row, &outcome)
-    }
-    Ok(())
+    args.place.print(|| text(&found, &row, &outcome), || as_json(&found, &row, &outcome))
 }
 
+/// The workers whose rows read live.
 fn live_workers(found: &Found) -> Vec<&str> {
     let live = found.workers.iter().filter(|row| row.state == WorkerState::Live);
     live.map(|row| row.id.as_str()).collect()
 }
 
-fn print(found: &Found, before: &TableRow, outcome: &Outcome) {
-    println!("the table is     {}", found.id);
-    println!("it is bound to   {}", before.table_id);
-    println!("generation       {}", before.generation);
+fn text(found: &Found, before: &TableRow, outcome: &Outcome) -> String {
     let ended = found.leases.iter().filter(|lease| lease.is_ended()).count();
-    println!("leases           {}, of which {ended} ended", found.leases.len());
-    let live = live_workers(found);
-    println!("live workers     {} by their rows: {}", live.len(), live.join(" "));
-    match outcome {
-        Outcome::NotNeeded(_) => println!("It is bound to itself. There is nothing to accept."),
-        Outcome::WouldAccept(_) => println!(
+    let live: Vec<_> = live_workers(found).into_iter().map(cell).collect();
+    let last = match outcome {
+        Outcome::NotNeeded(_) => "It is bound to itself. There is nothing to accept.".to_owned(),
+        Outcome::WouldAccept(_) => {
             "With --yes: workers whose rows read live are watched for a lease duration; if none \
              moves, they are declared dead, and the table is bound to itself in a new generation. \
              Fences go on above all earlier ones; records come again from the checkpoints in it."
-        ),
-        Outcome::Accepted(row) => {
-            println!("Accepted: bound to itself, generation {}. Start workers.", row.generation);
+                .to_owned()
         }
-    }
+        Outcome::Accepted(row) => {
+            format!("Accepted: bound to itself, generation {}. Start workers.", row.generation)
+        }
+    };
+    let lines = [
+        format!("the table is     {}", cell(&found.id)),
+        format!("it is bound to   {}", cell(&before.table_id)),
+        format!("generation       {}", before.generation),
+        format!("leases           {}, of which {ended} ended", found.leases.len()),
+        format!("live workers     {} by their rows: {}", live.len(), live.join(" ")),
+        last,
+    ];
+    lines.join("\n")
 }
 
-fn print_json(found: &Found, before: &TableRow, outcome: &Outcome) {
+fn as_json(found: &Found, before: &TableRow, outcome: &Outcome) -> Value {
     let (what, row) = match outcome {
         Outcome::NotNeeded(row) => ("not_needed", row),
         Outcome::WouldAccept(row) => ("would_accept", row),
         Outcome::Accepted(row) => ("accepted", row),
     };
-    let object = json!({
+    json!({
         "outcome": what, "table_id": found.id, "bound_to": before.table_id,
         "generation_before": before.generation, "generation": row.generation,
         "leases": found.leases.len(), "live_workers": live_workers(found),
-    });
-    println!("{object}");
+    })
 }

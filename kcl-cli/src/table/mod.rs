@@ -11,6 +11,9 @@ use clap::{Parser, Subcommand};
 use kcl_core::protocol::{Lease, Row, StreamRow, TableRow, WorkerRow};
 use kcl_core::{LeaseTable, Scan, TableError};
 use kcl_lease_dynamo::DynamoLeaseTable;
+use serde_json::Value;
+
+use crate::output::{Output, Stopped};
 
 /// Longest one request may take: a person waits, nobody's lease does.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,6 +74,15 @@ impl Place {
             table = table.coordination_table(name);
         }
         table.build()
+    }
+
+    /// Prints lines for people, or one object.
+    fn print(
+        &self,
+        text: impl FnOnce() -> String,
+        object: impl FnOnce() -> Value,
+    ) -> Result<(), Box<dyn Error>> {
+        Output::new(self.json).line(text, object).or_else(Stopped::into_result).map_err(Into::into)
     }
 }
 

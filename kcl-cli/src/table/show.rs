@@ -6,26 +6,27 @@ use kcl_core::protocol::{Lease, TableRow, WorkerRow};
 use serde_json::{Value, json};
 
 use super::{Found, Place};
+use crate::output::cell;
 
 pub(super) async fn run(place: &Place) -> Result<(), Box<dyn Error>> {
     let found = Found::read(&place.open().await).await?;
-    if place.json {
-        println!("{}", as_json(&found));
-        return Ok(());
-    }
-    println!("table     {}", table_line(&found));
+    place.print(|| text(&found), || as_json(&found))
+}
+
+fn text(found: &Found) -> String {
+    let mut lines = vec![format!("table     {}", cell(&table_line(found)))];
     for stream in &found.streams {
         let synced = if stream.first_sync_done { "synced" } else { "first sync not done" };
-        let (name, made) = (&stream.name, stream.created_at_millis);
-        println!("stream    {name}, created at {made} ms, {synced}");
+        let (name, made) = (cell(stream.name.as_str()), stream.created_at_millis);
+        lines.push(format!("stream    {name}, created at {made} ms, {synced}"));
     }
     let mut rows = vec![["WORKER", "STATE", "HEARTBEAT", "LOAD", "ADDRESS"].map(str::to_owned)];
     rows.extend(found.workers.iter().map(worker_line));
-    print_aligned(&rows);
+    lines.extend(aligned(rows));
     let mut rows = vec![["LEASE", "OWNER", "FENCE", "CHECKPOINT", "NOTE"].map(str::to_owned)];
     rows.extend(found.leases.iter().map(lease_line));
-    print_aligned(&rows);
-    Ok(())
+    lines.extend(aligned(rows));
+    lines.join("\n")
 }
 
 fn table_line(found: &Found) -> String {
@@ -61,15 +62,16 @@ fn lease_line(row: &Lease) -> [String; 5] {
     [row.key.to_string(), owner, fence, checkpoint, note.unwrap_or_default()]
 }
 
-/// Columns as wide as their widest cell.
-fn print_aligned(rows: &[[String; 5]]) {
+/// An empty line, and columns as wide as their widest cell. What a worker wrote stays in its own.
+fn aligned(rows: Vec<[String; 5]>) -> Vec<String> {
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(|text| cell(&text))).collect();
     let wide = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; 5] = std::array::from_fn(|column| wide(column).unwrap_or(0));
-    println!();
-    for row in rows {
+    let line = |row: &[String; 5]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    [String::new()].into_iter().chain(rows.iter().map(line)).collect()
 }
 
 /// All of it, by the names of the rows' fields. Numbers above 2^53 are possible in fences.
@@ -104,4 +106,31 @@ fn as_json(found: &Found) -> Value {
         "streams": streams.collect::<Vec<_>>(), "workers": workers.collect::<Vec<_>>(),
         "leases": leases.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kcl_core::protocol::{Checkpoint, HashKeyRange, LeaseTiming, Parked, WorkerId};
+
+    use super::*;
+
+    #[test]
+    fn what_workers_wrote_stays_in_its_cell_and_drives_no_terminal() {
+        let (key, from) = ("shard-1".into(), Checkpoint::TrimHorizon);
+        let mut lease = Lease::unowned(key, from, HashKeyRange::FULL);
+        let reason = "bad\u{1b}]0;title\u{7}\nshard-2  nobody".to_owned();
+        lease.parked = Some(Parked { reason, at: None });
+        let timing = LeaseTiming::new(Duration::from_secs(1), Duration::ZERO);
+        let mut worker = WorkerRow::live(WorkerId::from("w\u{9b}2J"), timing);
+        worker.address = Some("127.0.0.1:1\r".into());
+        let (workers, leases) = (vec![worker], vec![lease]);
+        let found = Found { id: "id".into(), table: None, streams: vec![], workers, leases };
+        let shown = text(&found);
+        assert!(shown.contains(r"bad\u{1b}]0;title\u{7}\nshard-2  nobody"), "{shown}");
+        assert!(shown.contains(r"w\u{9b}2J") && shown.contains(r"127.0.0.1:1\r"), "{shown}");
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        assert_eq!(shown.lines().count(), 7, "{shown}");
+    }
 }
