@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::limits::{
-    BODIES_BYTES, BODY_TIMEOUT, CONNECTIONS, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, IDLE_TIMEOUT,
-    REQUESTS_PER_CONNECTION, WRITE_TIMEOUT,
+    ANSWERS_BYTES, BODIES_BYTES, BODY_TIMEOUT, CONNECTIONS, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT,
+    IDLE_TIMEOUT, REQUESTS_PER_CONNECTION, WRITE_TIMEOUT,
 };
 
 /// How long clients may take, and what all of them together may hold. The defaults are in
@@ -25,6 +25,9 @@ pub struct Bounds {
     /// Bytes of the bodies of all requests under way. Above that requests are refused, to be
     /// tried again.
     pub bodies_bytes: usize,
+    /// Bytes of the answers to GetRecords that their clients have not taken yet. Above that reads
+    /// are refused, to be tried again.
+    pub answers_bytes: usize,
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
     /// Requests at once on one HTTP/2 connection, subscriptions included.
@@ -40,6 +43,7 @@ impl Default for Bounds {
             write: WRITE_TIMEOUT,
             idle: IDLE_TIMEOUT,
             bodies_bytes: BODIES_BYTES,
+            answers_bytes: ANSWERS_BYTES,
             connections: CONNECTIONS,
             requests: REQUESTS_PER_CONNECTION,
         }
@@ -49,8 +53,8 @@ impl Default for Bounds {
 impl Bounds {
     /// The name of the first that is 0, and so leaves clients nothing.
     pub(crate) fn first_zero(&self) -> Option<&'static str> {
-        let Self { handshake, head, body, write, idle, bodies_bytes, connections, requests } =
-            *self;
+        let Self { handshake, head, body, write, idle, .. } = *self;
+        let Self { bodies_bytes, answers_bytes, connections, requests, .. } = *self;
         let amounts = [
             ("handshake", handshake.as_nanos()),
             ("head", head.as_nanos()),
@@ -58,6 +62,7 @@ impl Bounds {
             ("write", write.as_nanos()),
             ("idle", idle.as_nanos()),
             ("bodies_bytes", bodies_bytes as u128),
+            ("answers_bytes", answers_bytes as u128),
             ("connections", connections as u128),
             ("requests", requests.into()),
         ];

@@ -1,4 +1,4 @@
-//! The bodies of requests, collected within bounds.
+//! The bodies of requests, collected within bounds; and of answers, counted.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
-use crate::limits::BODY_BYTES;
+use crate::limits::{BODY_BYTES, SMALL_PIECE_BYTES};
 
-/// The bytes that the bodies of all requests under way may have.
+/// The bytes that the bodies of all requests under way, or of answers, may have.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
@@ -25,7 +25,8 @@ impl Budget {
         Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    /// Takes a part of it, which comes back when what is returned is dropped.
+    pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let many = u32::try_from(bytes).map_err(|_| ApiError::too_large(BODY_BYTES))?;
         // Not waited for: who holds a part of the rest may wait for this one.
         Arc::clone(&self.0).try_acquire_many_owned(many).map_err(|_| ApiError::busy())
@@ -37,13 +38,12 @@ impl Budget {
             return Err(ApiError::too_large(BODY_BYTES));
         }
         let mut counted: Option<OwnedSemaphorePermit> = None;
-        let (mut frames, mut length) = (Vec::new(), 0);
+        let mut pieces = Pieces::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| ApiError::broken_off())?;
             // Trailers say nothing to us.
             let Ok(data) = frame.into_data() else { continue };
-            length += data.len();
-            if length > BODY_BYTES {
+            if pieces.length + data.len() > BODY_BYTES {
                 return Err(ApiError::too_large(BODY_BYTES));
             }
             let more = self.take(data.len())?;
@@ -51,17 +51,83 @@ impl Budget {
                 Some(counted) => counted.merge(more),
                 None => counted = Some(more),
             }
-            frames.push(data);
+            pieces.push(data);
         }
-        Ok(Collected { bytes: joined(frames, length), _counted: counted })
+        Ok(Collected { bytes: pieces.joined(), _counted: counted })
     }
 }
 
-fn joined(mut frames: Vec<Bytes>, length: usize) -> Bytes {
-    if frames.len() <= 1 {
-        return frames.pop().unwrap_or_default();
+/// Bytes that count until the last piece of them was sent.
+pub(crate) fn counted(bytes: Bytes, counted: OwnedSemaphorePermit) -> Bytes {
+    Bytes::from_owner(Counted { bytes, _counted: counted })
+}
+
+struct Counted {
+    bytes: Bytes,
+    _counted: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
-    let mut all = BytesMut::with_capacity(length);
-    frames.iter().for_each(|frame| all.extend_from_slice(frame));
-    all.freeze()
+}
+
+/// What came of a body.
+#[derive(Default)]
+struct Pieces {
+    held: Vec<Bytes>,
+    /// Small ones behind those.
+    small: BytesMut,
+    length: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, data: Bytes) {
+        self.length += data.len();
+        // The first is often all there is.
+        if self.held.is_empty() || data.len() >= SMALL_PIECE_BYTES {
+            self.hold_small();
+            self.held.push(data);
+        } else {
+            self.small.extend_from_slice(&data);
+        }
+    }
+
+    fn hold_small(&mut self) {
+        if !self.small.is_empty() {
+            self.held.push(self.small.split().freeze());
+        }
+    }
+
+    fn joined(mut self) -> Bytes {
+        self.hold_small();
+        if self.held.len() <= 1 {
+            return self.held.pop().unwrap_or_default();
+        }
+        let mut all = BytesMut::with_capacity(self.length);
+        self.held.iter().for_each(|piece| all.extend_from_slice(piece));
+        all.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_whole_and_a_byte_at_a_time_costs_no_more() {
+        for sizes in [&[0; 0][..], &[3], &[1; 100_000], &[5000, 1, 2, 5000, 0, 7], &[0, 1, 1024, 1]]
+        {
+            let (mut pieces, mut expected) = (Pieces::default(), Vec::new());
+            for (number, size) in sizes.iter().enumerate() {
+                let piece = vec![number as u8; *size];
+                expected.extend_from_slice(&piece);
+                pieces.push(piece.into());
+            }
+            assert!(pieces.held.len() <= 5, "{} pieces", pieces.held.len());
+            assert_eq!(pieces.length, expected.len());
+            assert_eq!(pieces.joined(), expected);
+        }
+    }
 }

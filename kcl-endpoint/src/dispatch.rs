@@ -119,11 +119,11 @@ impl<'a> Call<'a> {
 
 /// What an operation answers; `()` is no body at all.
 pub(crate) trait Answer {
-    fn write(&self, format: Format) -> Result<Bytes, ApiError>;
+    fn write(self, format: Format) -> Result<Bytes, ApiError>;
 }
 
 impl Answer for () {
-    fn write(&self, _: Format) -> Result<Bytes, ApiError> {
+    fn write(self, _: Format) -> Result<Bytes, ApiError> {
         Ok(Bytes::new())
     }
 }
@@ -132,7 +132,7 @@ impl Answer for () {
 pub(crate) struct Body<T>(pub T);
 
 impl<T: Serialize> Answer for Body<T> {
-    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+    fn write(self, format: Format) -> Result<Bytes, ApiError> {
         format.write(&self.0)
     }
 }

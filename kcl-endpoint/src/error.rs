@@ -115,7 +115,7 @@ impl ApiError {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             name: "ServiceUnavailable",
-            message: "Too many bytes of requests are under way: try again.".into(),
+            message: "Too many bytes of requests and answers are under way: try again.".into(),
         }
     }
     pub fn too_large(most: usize) -> Self {

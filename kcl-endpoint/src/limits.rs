@@ -25,6 +25,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of the bodies of all requests under way: 16 of the largest.
 pub const BODIES_BYTES: usize = 16 * BODY_BYTES;
+/// Bytes of the answers to GetRecords that are under way: 19 of the largest, 10 MiB in base64.
+pub const ANSWERS_BYTES: usize = 256 << 20;
 /// How long the handshake of TLS may take: some round trips of a bad line.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the head of a request: a signed one of an official client has about 1,000, with a
@@ -34,6 +36,18 @@ pub const HEAD_BYTES: usize = 32 << 10;
 pub const REQUESTS_PER_CONNECTION: u32 = 256;
 /// Levels of a request's values within each other; the deepest the API knows has 4.
 pub const DEPTH: usize = 16;
+/// Values of a request that is held against the model as a whole; the largest the API knows, the
+/// tags of a new stream, has 200 and a few. A put's are counted as they are read.
+pub const VALUES: usize = 10_000;
+/// Records of one PutRecords (Kinesis API).
+pub const RECORDS_PUT: usize = 500;
+/// Rules broken by one request that are told; more are counted.
+pub const TOLD: usize = 20;
+/// Characters of a client's value that an error shows.
+pub const SHOWN_CHARS: usize = 300;
+/// Bytes from which a body's piece is held as it came. Smaller ones are put together: a client may
+/// send a byte at a time, and each would cost many.
+pub const SMALL_PIECE_BYTES: usize = 1 << 10;
 /// How far the clock of who signs may be off (AWS: 5 minutes).
 pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 

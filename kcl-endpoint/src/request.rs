@@ -110,7 +110,11 @@ async fn take(
     // What waits for a disk must not hold up the connections.
     if state.engine.is_kept() && !is_read(&target) {
         let state = Arc::clone(state);
-        let answer = move || answer(&state, &target, format, &collected.bytes);
+        let answer = move || {
+            // All of it: the body counts until it is answered, also if its client has gone.
+            let collected = collected;
+            answer(&state, &target, format, &collected.bytes)
+        };
         let answered = tokio::task::spawn_blocking(answer).await;
         return answered.unwrap_or_else(|_| Err(ApiError::internal("The request broke off.")));
     }

@@ -62,6 +62,7 @@ impl Endpoint {
         state.keys = config.auth;
         state.bounds = config.bounds;
         state.budget = Budget::new(config.bounds.bodies_bytes);
+        state.answers = Budget::new(config.bounds.answers_bytes);
         let state = Arc::new(state);
         for (name, shards) in &config.streams {
             if config.data.is_some() && state.engine.stream(name).is_ok() {

@@ -38,7 +38,7 @@ pub(crate) struct Put {
 }
 
 impl Answer for Put {
-    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+    fn write(self, format: Format) -> Result<Bytes, ApiError> {
         let mut out = Out::new(format, 256);
         out.open(3);
         write_receipt(&mut out, &self.receipt);
@@ -177,7 +177,7 @@ pub(crate) struct PutMany {
 }
 
 impl Answer for PutMany {
-    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+    fn write(self, format: Format) -> Result<Bytes, ApiError> {
         let mut out = Out::new(format, 128 * (1 + self.results.len()));
         out.open(3);
         out.name("FailedRecordCount");

@@ -5,8 +5,10 @@ use kcl_core::protocol::{Position, SequenceNumber};
 use kcl_core::{ChildShard, ReadFrom, Record};
 use kcl_stream_local::{ShardIterator, ShardNumber};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::streams::within;
+use crate::collect::counted;
 use crate::dispatch::{Answer, Body};
 use crate::error::ApiError;
 use crate::limits::{ACCOUNT, ITERATORS_A_SECOND, MOST_READ};
@@ -128,10 +130,12 @@ pub(crate) struct GotRecords {
     next_shard_iterator: Option<String>,
     behind_millis: u64,
     children: Vec<ChildShard>,
+    /// The bytes that the answer takes.
+    counted: OwnedSemaphorePermit,
 }
 
 impl Answer for GotRecords {
-    fn write(&self, format: Format) -> Result<Bytes, ApiError> {
+    fn write(self, format: Format) -> Result<Bytes, ApiError> {
         let mut out = Out::new(format, room_for(&self.records));
         let has_next = self.next_shard_iterator.is_some();
         out.open(2 + usize::from(has_next) + usize::from(!self.children.is_empty()));
@@ -144,7 +148,7 @@ impl Answer for GotRecords {
         out.whole(self.behind_millis);
         write_children(&mut out, &self.children);
         out.close();
-        Ok(out.finish())
+        Ok(counted(out.finish(), self.counted))
     }
 }
 
@@ -246,7 +250,10 @@ pub(crate) fn records(state: &State, request: GetRecords) -> Result<GotRecords, 
     }
     let (_, encryption) = state.record_settings(&opened.s);
     let got = stream.get_records(&iterator, limit as usize)?;
+    // Before it is made: the records are the stream's own bytes, the answer is a copy of them.
+    let counted = state.answers.take(room_for(&got.records))?;
     Ok(GotRecords {
+        counted,
         records: got.records,
         encryption,
         next_shard_iterator: got.next.map(|next| seal(state, &opened.s, &next)),

@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub stop: CancellationToken,
     /// Of the bodies of requests.
     pub budget: Budget,
+    /// Of the answers to reads.
+    pub answers: Budget,
     transitions: Transitions,
     consumers: Mutex<Consumers>,
     settings: Mutex<BTreeMap<String, Settings>>,
@@ -73,6 +75,7 @@ impl State {
             bounds: Bounds::default(),
             stop: CancellationToken::new(),
             budget: Budget::new(Bounds::default().bodies_bytes),
+            answers: Budget::new(Bounds::default().answers_bytes),
             transitions: Transitions::default(),
             consumers: Mutex::default(),
             settings: Mutex::default(),

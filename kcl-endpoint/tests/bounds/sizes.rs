@@ -11,6 +11,7 @@ use kcl_endpoint::{Bounds, Endpoint, EndpointConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::times::large_read;
 use super::{LONG, PUT, SHORT, ask, connect, endpoint, list, say, status};
 
 #[tokio::test]
@@ -40,6 +41,7 @@ async fn a_bound_of_nothing_is_refused_by_name() {
         ("write", Bounds { write: zero, ..all }),
         ("idle", Bounds { idle: zero, ..all }),
         ("bodies_bytes", Bounds { bodies_bytes: 0, ..all }),
+        ("answers_bytes", Bounds { answers_bytes: 0, ..all }),
         ("connections", Bounds { connections: 0, ..all }),
         ("requests", Bounds { requests: 0, ..all }),
     ] {
@@ -153,4 +155,83 @@ async fn bodies_beyond_what_all_may_hold_are_refused_and_the_room_comes_back() {
         }
     };
     timeout(LONG, taken).await.expect("the room does not come back");
+}
+
+/// A listing in a body of so many bytes.
+fn padded(length: usize) -> String {
+    list().replace("Content-Length: 2", &format!("Content-Length: {length}"))
+        + &" ".repeat(length - 2)
+}
+
+#[test]
+fn a_put_that_waits_for_the_disk_counts_also_when_its_client_has_gone() {
+    // Puts that are kept wait for a thread; this one is taken.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async move {
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = Bounds { bodies_bytes: 1000, connections: 2, ..Bounds::default() };
+        let data = Some(folder.path().to_owned());
+        let config = EndpointConfig { bounds, data, ..EndpointConfig::default() };
+        let endpoint = Endpoint::start(config).await.unwrap();
+        let taken = tokio::task::spawn_blocking(move || wait.recv());
+        let mut putting = connect(&endpoint).await;
+        let head = format!("POST / HTTP/1.1\r\nHost: here\r\n{PUT}Content-Length: 900\r\n\r\n");
+        putting.write_all((head + &" ".repeat(900)).as_bytes()).await.unwrap();
+        let mut beside = connect(&endpoint).await;
+        let mut came = vec![0; 8192];
+        let taken_in = async {
+            loop {
+                beside.write_all(padded(200).as_bytes()).await.unwrap();
+                let count = beside.read(&mut came).await.unwrap();
+                if status(&came[..count]) == "503" {
+                    return;
+                }
+            }
+        };
+        timeout(LONG, taken_in).await.expect("the put is not taken in");
+        // There are two places: this one is served once the first has ended.
+        drop(putting);
+        let mut third = connect(&endpoint).await;
+        third.write_all(padded(200).as_bytes()).await.unwrap();
+        let count = timeout(LONG, third.read(&mut came)).await.expect("no answer").unwrap();
+        assert_eq!(status(&came[..count]), "503", "bytes that wait for the disk do not count");
+        release.send(()).unwrap();
+        taken.await.unwrap().unwrap();
+        drop((beside, third));
+        let comes_back = async {
+            loop {
+                let mut stream = connect(&endpoint).await;
+                stream.write_all(padded(200).as_bytes()).await.unwrap();
+                let count = stream.read(&mut came).await.unwrap();
+                if status(&came[..count]) == "200" {
+                    return;
+                }
+            }
+        };
+        timeout(LONG, comes_back).await.expect("the room does not come back");
+    });
+}
+
+#[tokio::test]
+async fn answers_beyond_what_all_may_hold_are_refused_and_the_room_comes_back() {
+    let endpoint = endpoint(Bounds { answers_bytes: 16 << 20, ..Bounds::default() }).await;
+    let request = large_read(&endpoint).await;
+    let read = async || {
+        let mut stream = connect(&endpoint).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut came = vec![0; 8192];
+        let count = timeout(LONG, stream.read(&mut came)).await.expect("no answer").unwrap();
+        (status(&came[..count]).to_owned(), stream)
+    };
+    // Of its 11 MB sockets take a few.
+    let (told, held) = read().await;
+    assert_eq!(told, "200");
+    let (told, _) = read().await;
+    assert_eq!(told, "503");
+    ask(&mut connect(&endpoint).await).await;
+    drop(held);
+    let comes_back = async { while read().await.0 != "200" {} };
+    timeout(LONG, comes_back).await.expect("the room does not come back");
 }

@@ -92,7 +92,7 @@ async fn a_body_that_does_not_come_is_refused_in_time() {
 }
 
 /// Puts 8 MB into the stream, and makes a request that reads them.
-async fn large_read(endpoint: &Endpoint) -> String {
+pub(super) async fn large_read(endpoint: &Endpoint) -> String {
     let body = |operation: &str, body: String| {
         format!(
             "POST / HTTP/1.1\r\nHost: here\r\nX-Amz-Target: Kinesis_20131202.{operation}\r\n\
