@@ -1,7 +1,11 @@
 //! Errors as the service names them.
 
+use std::borrow::Cow;
+
 use hyper::StatusCode;
 use kcl_stream_local::EngineError;
+
+use crate::limits::SHOWN_CHARS;
 
 /// An error on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +14,14 @@ pub(crate) struct ApiError {
     /// `__type`.
     pub name: &'static str,
     pub message: String,
+}
+
+/// Long values are cut: an error is read by people.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 impl ApiError {
@@ -33,8 +45,9 @@ impl ApiError {
     pub fn missing(member: &str) -> Self {
         Self::validation(member, "null", "Member must not be null")
     }
-    pub fn serialization(message: impl Into<String>) -> Self {
-        Self::bad("SerializationException", message)
+    /// A request that cannot be read. What reads it may show the whole value that is wrong.
+    pub fn serialization(message: impl AsRef<str>) -> Self {
+        Self::bad("SerializationException", cut(message.as_ref()))
     }
     pub fn invalid_argument(message: impl Into<String>) -> Self {
         Self::bad("InvalidArgumentException", message)

@@ -1,10 +1,14 @@
 //! Requests held against the model: every value that it does not allow is named, as the service
 //! does.
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, cut};
+use crate::limits::{TOLD, VALUES};
 use crate::model::{Form, Member, Need, Shape};
 
 /// A value of a request, in either encoding, as far as rules speak of it.
@@ -23,13 +27,30 @@ pub(crate) enum Tree {
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(TreeVisitor)
+        Reading { left: &Cell::new(VALUES) }.deserialize(from)
     }
 }
 
-struct TreeVisitor;
+/// Reads a tree. A value takes many times the two bytes that it may have on the wire, so there are
+/// only so many, known to the model or not.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    /// How many more values there may be.
+    left: &'a Cell<usize>,
+}
 
-impl<'de> Visitor<'de> for TreeVisitor {
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Tree;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Tree, D::Error> {
+        let left = self.left.get().checked_sub(1);
+        let too_many = || D::Error::custom(format!("a request has at most {VALUES} values"));
+        self.left.set(left.ok_or_else(too_many)?);
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
     type Value = Tree;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,14 +82,14 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Tree, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = from.next_element()? {
+        while let Some(item) = from.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Tree::List(items))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Tree, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = from.next_entry()? {
+        while let Some(member) = from.next_entry_seed(PhantomData::<String>, self)? {
             members.push(member);
         }
         Ok(Tree::Map(members))
@@ -87,23 +108,31 @@ pub(crate) fn validate(request: &Tree, members: &[Member]) -> Result<(), ApiErro
 struct Findings {
     /// The first value of another type than the model's.
     mistyped: Option<String>,
+    /// The first ones that are not what their rules say, and how many there are.
     broken: Vec<String>,
+    count: usize,
 }
 
 impl Findings {
     fn push(&mut self, broken: String) {
-        self.broken.push(broken);
+        self.count += 1;
+        if self.broken.len() < TOLD {
+            self.broken.push(broken);
+        }
     }
     fn told(self) -> Option<ApiError> {
         if let Some(mistyped) = self.mistyped {
             return Some(ApiError::serialization(mistyped));
         }
         let found = self.broken;
-        match found.len() {
+        match self.count {
             0 => None,
             1 => Some(ApiError::invalid(&format!("1 validation error detected: {}", found[0]))),
             many => {
-                let all = found.join("; ");
+                let mut all = found.join("; ");
+                if many > found.len() {
+                    all.push_str(&format!("; and {} more", many - found.len()));
+                }
                 Some(ApiError::invalid(&format!("{many} validation errors detected: {all}")))
             }
         }
@@ -200,12 +229,9 @@ fn length(at: &str, shown: &str, length: usize, least: usize, most: usize, found
     }
 }
 
-/// Long values are cut: an error is read by people.
+/// Names of members may be the client's too.
 fn told(value: &str, at: &str, rule: &str) -> String {
-    let value = match value.char_indices().nth(300) {
-        Some((end, _)) => format!("{}...", &value[..end]),
-        None => value.to_owned(),
-    };
+    let (value, at) = (cut(value), cut(at));
     format!("Value {value} at '{at}' failed to satisfy constraint: {rule}")
 }
 
@@ -299,6 +325,33 @@ mod tests {
         let nested = serde_json::json!({"StreamName": "s", "StreamModeDetails": {}});
         let told = check("CreateStream", nested).unwrap_err();
         assert!(told.contains("null at 'streamModeDetails.streamMode'"), "{told}");
+    }
+
+    #[test]
+    fn of_many_broken_rules_the_first_are_told_and_the_others_counted() {
+        let members = members("EnableEnhancedMonitoring").unwrap();
+        let metrics = Tree::List(vec![Tree::Text("\u{1}".into()); 1_000_000]);
+        let request = Tree::Map(vec![("ShardLevelMetrics".into(), metrics)]);
+        let told = validate(&request, members).unwrap_err().message;
+        assert!(told.starts_with("1000001 validation errors detected: Value (1000000 items) at"));
+        assert!(told.ends_with("ALL]; and 999981 more"), "{told}");
+        assert!(told.len() < 64 << 10, "{}", told.len());
+        let keys = (0..10).map(|n| (format!("{n}{}", "k".repeat(9999)), "v".repeat(257)));
+        let keys: std::collections::BTreeMap<_, _> = keys.collect();
+        let told = check("AddTagsToStream", serde_json::json!({ "Tags": keys })).unwrap_err();
+        assert!(told.starts_with("20 validation errors") && !told.contains("more"), "{told}");
+        assert!(told.len() < 64 << 10, "{}", told.len());
+    }
+
+    #[test]
+    fn a_request_has_so_many_values() {
+        let read = |more: usize| {
+            let text = format!(r#"{{"Unknown": [{}[]]}}"#, "0,".repeat(more));
+            serde_json::from_str::<Tree>(&text).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(VALUES - 3), Ok(()));
+        let refused = read(VALUES - 2).unwrap_err();
+        assert!(refused.starts_with("a request has at most 10000 values"), "{refused}");
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use kcl_stream_local::{PutError, PutReceipt, RecordRef};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::dispatch::Answer;
 use crate::error::ApiError;
-use crate::limits::{ACCOUNT, LARGEST_DATA};
+use crate::limits::{ACCOUNT, LARGEST_DATA, RECORDS_PUT};
 use crate::model::{Form, Shape};
 use crate::out::Out;
 use crate::state::{Distribution, State};
@@ -154,7 +155,7 @@ pub(crate) struct PutRecords<'a> {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     #[serde(borrow)]
-    records: Option<Vec<Entry<'a>>>,
+    records: Option<Entries<'a>>,
     stream_id: Option<String>,
     dry_run: Option<bool>,
 }
@@ -168,6 +169,43 @@ struct Entry<'a> {
     partition_key: Option<Text<'a>>,
     #[serde(borrow)]
     explicit_hash_key: Option<Text<'a>>,
+}
+
+/// The records of a request, of which no more are held than one may have: an empty one takes a
+/// hundred bytes here, and three on the wire.
+struct Entries<'a> {
+    held: Vec<Entry<'a>>,
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a sequence")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Entries<'de>, A::Error> {
+        let mut held = Vec::new();
+        while held.len() < RECORDS_PUT {
+            match from.next_element()? {
+                Some(entry) => held.push(entry),
+                None => return Ok(Entries { count: held.len(), held }),
+            }
+        }
+        let mut count = held.len();
+        while from.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Entries { held, count })
+    }
 }
 
 pub(crate) struct PutMany {
@@ -215,12 +253,13 @@ pub(crate) fn many(state: &State, request: PutRecords<'_>) -> Result<PutMany, Ap
     )?;
     let (distribution, encryption) = state.record_settings(&name);
     let entries = request.records.ok_or_else(|| ApiError::missing("records"))?;
-    if !(1..=500).contains(&entries.len()) {
-        let rule = match entries.is_empty() {
-            true => "Member must have length greater than or equal to 1",
-            false => "Member must have length less than or equal to 500",
+    let Entries { held: entries, count } = entries;
+    if !(1..=RECORDS_PUT).contains(&count) {
+        let rule = match count {
+            0 => "Member must have length greater than or equal to 1",
+            _ => "Member must have length less than or equal to 500",
         };
-        return Err(ApiError::validation("records", &format!("[{} entries]", entries.len()), rule));
+        return Err(ApiError::validation("records", &format!("[{count} entries]"), rule));
     }
     let room = entries.iter().filter_map(|entry| entry.data.as_ref()).map(Blob::room).sum();
     let mut room = Vec::with_capacity(room);
@@ -258,5 +297,28 @@ fn told(stream: &str, error: &PutError) -> (&'static str, Cow<'static, str>) {
         }
         PutError::StreamFull { .. } => ("InternalFailure", error.to_string().into()),
         PutError::Stopped { .. } => ("InternalFailure", "Internal Service Failure".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_records_are_held_than_a_put_may_have() {
+        let json = |count: usize| format!("{{\"Records\":[{}]}}", vec!["{}"; count].join(","));
+        let cbor = |count: usize| {
+            let head = [&b"\xa1\x67Records\x9b"[..], &(count as u64).to_be_bytes()].concat();
+            [head, vec![0xa0; count]].concat()
+        };
+        for (count, held) in [(0, 0), (499, 499), (500, 500), (501, 500), (200_000, 500)] {
+            for (format, body) in
+                [(Format::Json, json(count).into_bytes()), (Format::Cbor, cbor(count))]
+            {
+                let read: PutRecords<'_> = format.read(&body).unwrap();
+                let records = read.records.unwrap();
+                assert_eq!((records.held.len(), records.count), (held, count), "{format:?}");
+            }
+        }
     }
 }

@@ -171,3 +171,37 @@ async fn a_list_of_values_is_no_request() {
     }
     assert!(world.keys(&world.whole_of("s").await).await.is_empty());
 }
+
+#[tokio::test]
+async fn many_values_in_one_request_are_refused_in_few_bytes() {
+    const MANY: usize = 2 << 20;
+    let world = World::new().await;
+    world.stream("s", 1).await;
+    let list = |member: &str, item: &str, count: usize| {
+        let items = vec![item; count].join(",");
+        format!(r#"{{"StreamName":"s","{member}":[{items}]}}"#)
+    };
+    let (serialization, validation) = ("SerializationException", "ValidationException");
+    for (operation, body, error) in [
+        ("EnableEnhancedMonitoring", list("ShardLevelMetrics", r#""""#, MANY), serialization),
+        ("EnableEnhancedMonitoring", list("ShardLevelMetrics", r#""""#, 9000), validation),
+        ("RemoveTagsFromStream", list("TagKeys", r#""""#, 9000), validation),
+        ("PutRecords", list("Records", "{}", MANY), validation),
+        // Members that nobody knows are passed over, and take no memory.
+        ("DescribeStream", list("Unknown", "[0]", MANY), serialization),
+        ("PutRecord", format!(r#"{{"DryRun":"{}"}}"#, "x".repeat(MANY)), serialization),
+    ] {
+        let answer = world.raw(operation, JSON, body.as_bytes()).await;
+        let told = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]);
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (400, Some(error)),
+            "{told}"
+        );
+        assert!(answer.body.len() < 64 << 10, "{} bytes: {told}", answer.body.len());
+    }
+    let head = &b"\xa2\x6aStreamName\x61s\x67Records\x9b"[..];
+    let records = [head, &(MANY as u64).to_be_bytes(), &vec![0xa0; MANY]].concat();
+    let answer = world.raw("PutRecords", CBOR, &records).await;
+    assert_eq!(answer.header("x-amzn-errortype"), Some(validation));
+}
