@@ -66,7 +66,7 @@ pub trait Subscription: Send {
 pub enum SubscriptionError {
     /// The consumer has another subscription to the shard.
     InUse {
-        /// A hint of how long to wait.
+        /// A hint of how long to wait at first; a shard that stays in use is waited for longer.
         retry_after: Duration,
     },
     /// As for any request.

@@ -72,13 +72,21 @@ pub const RENEW_SPREAD: Duration = Duration::from_secs(40);
 /// with ResourceInUse until then, and takes over after (Kinesis API reference).
 pub const SUBSCRIPTION_SAFE: Duration = Duration::from_secs(5);
 
-/// How long to wait, at most, after a subscription was refused since another is too young. One call
-/// a second is allowed.
+/// How long to wait at first, at most, after a subscription was refused since another is too young.
+/// One call a second is allowed.
 pub const REFUSED_PAUSE: Duration = Duration::from_millis(1_500);
 
-/// How long to wait, at most, after another subscription took over. Above [`SUBSCRIPTION_SAFE`]
-/// also at half.
+/// How long to wait at first, at most, after another subscription took over. Above
+/// [`SUBSCRIPTION_SAFE`] also at half.
 pub const TAKEN_OVER_PAUSE: Duration = Duration::from_secs(11);
+
+/// No wait for a shard that stays in use is longer, however often it was: once the rival is gone,
+/// reading goes on within it.
+pub const LONGEST_CONTEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A shard that was not in use for so long is tried as often as at first. Two that take a shard
+/// from each other meet within twice [`LONGEST_CONTEST_PAUSE`]: each waits while the other reads.
+pub const CONTEST_FORGOTTEN: Duration = Duration::from_secs(90);
 
 /// Without an event for so long, a subscription is dead: the service sends one every five seconds.
 pub const SILENCE: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use kcl_core::{Clock, SystemClock};
 
 use crate::api::KinesisApi;
 use crate::counters::Counting;
-use crate::fan_out::{FanOut, Recent, Troubles};
+use crate::fan_out::{Contests, FanOut, Recent, Troubles};
 use crate::limits::{
     IDLE, LONGEST_INTERVAL, READ_INTERVAL, RECORDS_PER_READ, REQUEST_TIMEOUT, SHORTEST_INTERVAL,
 };
@@ -149,6 +149,7 @@ impl Builder {
             rolls: Rolls::seeded(seed),
             troubles: Troubles::default(),
             recent: Recent::default(),
+            contests: Contests::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use kcl_protocol::{ShardId, hash};
 
 use crate::api::KinesisApi;
 use crate::counters::{Counting, SourceCounters};
-use crate::fan_out::{FanOutReader, Recent, Troubles};
+use crate::fan_out::{Contests, FanOutReader, Recent, Troubles};
 use crate::options::{Builder, Way};
 use crate::pace::Intervals;
 use crate::polling::PollingReader;
@@ -42,6 +42,7 @@ pub struct KinesisSource {
     pub(crate) rolls: Rolls,
     pub(crate) troubles: Troubles,
     pub(crate) recent: Recent,
+    pub(crate) contests: Contests,
 }
 
 impl KinesisSource {

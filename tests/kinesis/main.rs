@@ -4,6 +4,7 @@ mod answers;
 mod asked;
 mod budget;
 mod client;
+mod contested;
 mod fanout;
 mod flights;
 mod flights_job;

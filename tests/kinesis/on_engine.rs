@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 /// Seconds of the service's rules for subscriptions.
 const SAFE: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(300);
+/// What the client's reader waits at first after a takeover, at most.
+const TAKEN_OVER_PAUSE: Duration = Duration::from_secs(11);
 const IDLE_EVENT: Duration = Duration::from_secs(5);
 const LIMIT: ReadLimit = ReadLimit { records: 500, bytes: 1 << 20 };
 
@@ -26,7 +28,12 @@ pub struct OnEngine {
     pub clock: TokioClock,
     rolls: Arc<Rolls>,
     given: Mutex<BTreeMap<ShardId, Given>>,
+    /// Subscriptions in place of one that had the most of its life behind it.
+    renewed: AtomicU64,
 }
+
+/// A subscription that had so much of its life behind it was replaced for its age.
+const OLD: Duration = Duration::from_secs(240);
 
 /// Seeded chances; with none, nothing goes wrong.
 #[derive(Default)]
@@ -55,7 +62,11 @@ struct Given {
 
 impl OnEngine {
     pub fn new(stream: Stream, clock: TokioClock, rolls: Arc<Rolls>) -> Arc<Self> {
-        Arc::new(Self { stream, clock, rolls, given: Mutex::default() })
+        Arc::new(Self { stream, clock, rolls, given: Mutex::default(), renewed: AtomicU64::new(0) })
+    }
+
+    pub fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
     }
 
     /// Every request may fail, and for a minute of each half hour the service is throttled by
@@ -139,6 +150,9 @@ impl KinesisApi for OnEngine {
             return Err(SubscriptionError::InUse { retry_after: Duration::from_secs(1) });
         }
         if let Some(before) = given.insert(shard.clone(), Given { at: now, taken_over }) {
+            // Whoever reads it still is told.
+            let is_old = (OLD..LIFE).contains(&now.since(before.at));
+            self.renewed.fetch_add(u64::from(is_old), Ordering::Relaxed);
             let _ = before.taken_over.send(());
         }
         drop(given);
@@ -168,7 +182,7 @@ impl Subscription for Events {
         let idle_until = self.clock.monotonic() + IDLE_EVENT;
         let pushed = tokio::select! { biased;
             _ = &mut self.taken_over => {
-                return Err(SubscriptionError::InUse { retry_after: SAFE });
+                return Err(SubscriptionError::InUse { retry_after: TAKEN_OVER_PAUSE });
             }
             () = self.clock.sleep_until(self.until) => return Ok(None),
             pushed = self.pushes.next(LIMIT) => Some(pushed.map_err(SourceError::from)?),

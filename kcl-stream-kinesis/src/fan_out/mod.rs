@@ -1,10 +1,12 @@
 //! Enhanced fan-out: the service pushes, at 2 MiB a second for each shard and consumer.
 
+mod contests;
 mod feed;
 mod reader;
 mod recent;
 mod troubles;
 
+pub(crate) use contests::Contests;
 pub(crate) use reader::FanOutReader;
 pub(crate) use recent::Recent;
 pub(crate) use troubles::Troubles;

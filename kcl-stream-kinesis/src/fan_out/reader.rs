@@ -1,5 +1,7 @@
 //! Reads one shard by subscriptions, one after the other.
 
+use std::time::Duration;
+
 use kcl_core::{
     ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, ShardReader, SourceError, async_trait,
 };
@@ -84,18 +86,18 @@ impl FanOutReader {
 
     /// Counts it, and says once that something is wrong, however often it is.
     fn troubled(&self, error: SubscriptionError) -> SourceError {
+        let shard = &self.shard;
         let is_in_use = matches!(error, SubscriptionError::InUse { .. });
         let error = match error {
-            SubscriptionError::InUse { retry_after }
-            | SubscriptionError::Other(SourceError::Throttled { retry_after }) => {
-                self.source.counting.throttled();
-                // Two that take the shard from each other do not meet each time.
-                let retry_after = spread(retry_after, self.source.rolls.next());
-                SourceError::Throttled { retry_after }
+            SubscriptionError::InUse { retry_after } => {
+                let now = self.source.clock.monotonic();
+                self.refused(self.source.contests.wait(shard, now, retry_after))
+            }
+            SubscriptionError::Other(SourceError::Throttled { retry_after }) => {
+                self.refused(retry_after)
             }
             SubscriptionError::Other(error) => error,
         };
-        let shard = &self.shard;
         match (self.source.troubles.begin(shard), is_in_use) {
             (true, true) => tracing::warn!(
                 %shard,
@@ -106,6 +108,13 @@ impl FanOutReader {
             (false, _) => tracing::debug!(%shard, %error, "the subscription failed again"),
         }
         error
+    }
+
+    fn refused(&self, longest_wait: Duration) -> SourceError {
+        self.source.counting.throttled();
+        // Two that take the shard from each other do not meet each time.
+        let retry_after = spread(longest_wait, self.source.rolls.next());
+        SourceError::Throttled { retry_after }
     }
 
     fn arrived(&mut self, event: Event) {
