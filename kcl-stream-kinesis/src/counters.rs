@@ -15,6 +15,8 @@ pub struct SourceCounters {
     /// Requests of any kind refused for the rate, and subscriptions refused or ended since another
     /// one stands.
     pub throttled: u64,
+    /// Of these, reads of records (polling).
+    pub throttled_reads: u64,
     /// Places lost to age (polling).
     pub expired: u64,
     /// Places taken up again: iterators after a lost one, subscriptions after the first.
@@ -29,6 +31,7 @@ struct Cells {
     records: AtomicU64,
     bytes: AtomicU64,
     throttled: AtomicU64,
+    throttled_reads: AtomicU64,
     expired: AtomicU64,
     reopened: AtomicU64,
     stalled: AtomicU64,
@@ -47,6 +50,10 @@ impl Counting {
     pub fn throttled(&self) {
         self.0.throttled.fetch_add(1, Relaxed);
     }
+    pub fn throttled_read(&self) {
+        self.throttled();
+        self.0.throttled_reads.fetch_add(1, Relaxed);
+    }
     pub fn expired(&self) {
         self.0.expired.fetch_add(1, Relaxed);
     }
@@ -63,6 +70,7 @@ impl Counting {
             records: cells.records.load(Relaxed),
             bytes: cells.bytes.load(Relaxed),
             throttled: cells.throttled.load(Relaxed),
+            throttled_reads: cells.throttled_reads.load(Relaxed),
             expired: cells.expired.load(Relaxed),
             reopened: cells.reopened.load(Relaxed),
             stalled: cells.stalled.load(Relaxed),

@@ -77,7 +77,7 @@ impl PollingReader {
     }
 
     fn throttled(&mut self) -> SourceError {
-        self.source.counting.throttled();
+        self.source.counting.throttled_read();
         if !self.pace.is_shared() {
             tracing::warn!(shard = %self.shard, "reads are throttled: the shard's rate is shared");
         }

@@ -4,7 +4,7 @@
 
 use kcl_producer::Aggregation;
 
-use crate::flights_job::{ServedStream, USUAL_RATE, run};
+use crate::flights_job::{Beside, Job, USUAL_RATE, run};
 use crate::harness::elsewhere;
 
 fn url() -> String {
@@ -16,5 +16,6 @@ kcl_testkit::stream_source_suite!(elsewhere(&url()).await);
 #[tokio::test(flavor = "multi_thread")]
 async fn flights_are_counted_right_on_the_engine_of_a_third_party() {
     let (fan_out, aggregation) = (None, Aggregation::KPL);
-    run(ServedStream { url: url(), fan_out, aggregation, rate: USUAL_RATE }, 3).await;
+    let (rate, beside) = (USUAL_RATE, Beside::Nobody);
+    run(Job { url: url(), fan_out, aggregation, rate, beside }, 3).await;
 }
