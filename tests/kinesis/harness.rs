@@ -13,7 +13,8 @@ use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_stream_kinesis::{Builder, FanOut, KinesisSource};
 use kcl_testkit::conformance::stream_source::SourceHarness;
 
-use crate::local;
+use crate::kcl_built::kcl;
+use crate::{kcl_serve, local};
 
 pub struct Served {
     pub client: Client,
@@ -22,7 +23,7 @@ pub struct Served {
     pace: SuitePace,
     sources: AtomicUsize,
     /// Stops when dropped; none if somebody else's engine serves.
-    _endpoint: Option<Endpoint>,
+    _server: Option<Box<dyn Send + Sync>>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,7 +54,17 @@ pub async fn throttled(way: Way) -> Served {
 fn on(endpoint: Endpoint, way: Way, pace: SuitePace) -> Served {
     let client = local::client(&endpoint);
     let (stream, sources) = ("s".to_owned(), AtomicUsize::new(0));
-    Served { client, stream, way, pace, sources, _endpoint: Some(endpoint) }
+    Served { client, stream, way, pace, sources, _server: Some(Box::new(endpoint)) }
+}
+
+/// Served by `kcl serve` as it is started by default, within the service's rates; read as by
+/// default.
+pub async fn by_program(way: Way) -> Served {
+    let program = kcl_serve::Served::start(&kcl(), &["--streams", "s:2"]).unwrap();
+    let client = local::client_of(&program.url);
+    let (stream, pace, sources) = ("s".to_owned(), SuitePace::Default, AtomicUsize::new(0));
+    active(&client, &stream).await;
+    Served { client, stream, way, pace, sources, _server: Some(Box::new(program)) }
 }
 
 /// A fresh stream of an engine that somebody else started; read by polling.
@@ -66,7 +77,7 @@ pub async fn elsewhere(url: &str) -> Served {
     active(&client, &stream).await;
     let sources = AtomicUsize::new(0);
     let (way, pace) = (Way::Polling, SuitePace::Brief);
-    Served { client, stream, way, pace, sources, _endpoint: None }
+    Served { client, stream, way, pace, sources, _server: None }
 }
 
 /// Waits until the stream can be resharded.

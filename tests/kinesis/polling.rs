@@ -20,6 +20,13 @@ mod within_limits {
     kcl_testkit::stream_source_suite!(throttled(Way::Polling).await);
 }
 
+/// The same on `kcl serve`, a process of its own, as it is started by default.
+mod on_kcl_serve {
+    use crate::harness::{Way, by_program};
+
+    kcl_testkit::stream_source_suite!(by_program(Way::Polling).await);
+}
+
 #[tokio::test]
 async fn a_stream_describes_itself_and_an_unknown_one_is_not_found() {
     let endpoint = local::endpoint(3).await;

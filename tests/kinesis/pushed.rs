@@ -22,6 +22,13 @@ mod within_limits {
     kcl_testkit::stream_source_suite!(throttled(Way::FanOut).await);
 }
 
+/// The same on `kcl serve`, a process of its own, as it is started by default.
+mod on_kcl_serve {
+    use crate::harness::{Way, by_program};
+
+    kcl_testkit::stream_source_suite!(by_program(Way::FanOut).await);
+}
+
 pub const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
 
