@@ -3,6 +3,7 @@
 //! given up, readers closed and opened again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +31,11 @@ const START: u64 = 1_700_000_000_000;
 /// Numbers seen, by key.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<u64>>>>;
 
+/// Records of each key between two reshards.
+const RESHARD_EVERY: u64 = 150;
+
 struct Day {
+    api: Arc<OnEngine>,
     kinesis: KinesisSource,
     source: UnpackedSource<KinesisSource>,
     producer: Producer,
@@ -38,6 +43,33 @@ struct Day {
     clock: TokioClock,
     rolls: Arc<Rolls>,
     seen: Seen,
+    splits: AtomicU64,
+    merges: AtomicU64,
+}
+
+/// What happened in the quietest of some days.
+#[derive(Clone, Copy, Debug)]
+struct Happened {
+    /// Subscriptions in place of one that came to its age (fan-out).
+    renewed: u64,
+    counters: SourceCounters,
+}
+
+impl Happened {
+    fn least(self, other: Self) -> Self {
+        let (one, two) = (self.counters, other.counters);
+        Self {
+            renewed: self.renewed.min(other.renewed),
+            counters: SourceCounters {
+                throttled: one.throttled.min(two.throttled),
+                throttled_reads: one.throttled_reads.min(two.throttled_reads),
+                expired: one.expired.min(two.expired),
+                reopened: one.reopened.min(two.reopened),
+                stalled: one.stalled.min(two.stalled),
+                ..one
+            },
+        }
+    }
 }
 
 impl Day {
@@ -47,7 +79,8 @@ impl Day {
         let stream = engine.create_stream("s", 2, StreamOptions::default()).unwrap();
         let api = OnEngine::new(stream.clone(), clock, Rolls::seeded(hash::mix(seed)));
         // Idle for a second, so that a day has fewer reads to simulate.
-        let builder = KinesisSource::builder_over(api).idle(Duration::from_secs(1));
+        let builder =
+            KinesisSource::builder_over(Arc::clone(&api) as _).idle(Duration::from_secs(1));
         let builder = builder.clock(Arc::new(clock)).seed(seed);
         let kinesis = match is_fan_out {
             true => builder.fan_out(FanOut::register("app")).build(),
@@ -64,7 +97,18 @@ impl Day {
         let producer = Producer::builder(Arc::new(stream.clone())).options(options);
         let producer = producer.clock(Arc::new(clock)).start();
         let rolls = Rolls::seeded(seed);
-        Self { kinesis, source, producer, stream, clock, rolls, seen: Seen::default() }
+        Self {
+            api,
+            kinesis,
+            source,
+            producer,
+            stream,
+            clock,
+            rolls,
+            seen: Seen::default(),
+            splits: AtomicU64::new(0),
+            merges: AtomicU64::new(0),
+        }
     }
 
     /// Puts numbered records under each key for a day, and reshards about every half hour; how many
@@ -78,7 +122,7 @@ impl Day {
                 drop(self.producer.put(format!("{key}"), number.to_string()).await.unwrap());
             }
             number += 1;
-            if number % 150 == 0 {
+            if number % RESHARD_EVERY == 0 {
                 self.reshard();
             }
             self.clock.sleep(Duration::from_secs(5 + self.rolls.next() % 15)).await;
@@ -93,8 +137,10 @@ impl Day {
         let (id, range) = (open[at].number.id(), open[at].range);
         if open.len() > 3 && at > 0 {
             self.stream.merge_shards(&open[at - 1].number.id(), &id).unwrap();
+            self.merges.fetch_add(1, Ordering::Relaxed);
         } else {
             self.stream.split_shard(&id, range.start + (range.end - range.start) / 2).unwrap();
+            self.splits.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -153,8 +199,9 @@ impl Day {
     }
 
     /// Reads everything, parents before children, until every key has as many as were put, and on
-    /// for a while: what repeats the last records comes after them.
-    async fn read(self: Arc<Self>, put: impl Future<Output = u64>) -> u64 {
+    /// for a while: what repeats the last records comes after them. How many records were put under
+    /// each key, and how many shards were read to their end.
+    async fn read(self: Arc<Self>, put: impl Future<Output = u64>) -> (u64, u64) {
         let mut readers = JoinSet::new();
         let mut ended = BTreeSet::new();
         let mut started = BTreeSet::new();
@@ -172,7 +219,7 @@ impl Day {
             if let Some(count) = all.filter(|count| is_all(*count)) {
                 let now = self.clock.monotonic();
                 if now >= *until.get_or_insert(now + AFTERWARDS) {
-                    return count;
+                    return (count, ended.len() as u64);
                 }
             }
             tokio::select! { biased;
@@ -192,32 +239,23 @@ impl Day {
     }
 }
 
-/// Days of these seeds, each with an hour to catch up in; what was counted in the quietest.
-async fn days(is_fan_out: bool, seeds: [u64; 3]) -> SourceCounters {
-    let mut least: Option<SourceCounters> = None;
+/// Days of these seeds, each with an hour to catch up in; what happened in the quietest.
+async fn days(is_fan_out: bool, seeds: [u64; 3]) -> Happened {
+    let mut least: Option<Happened> = None;
     for seed in seeds {
         let day = a_day(is_fan_out, seed).await;
         println!("seed {seed}: {day:?}");
-        least = Some(match least {
-            Some(least) => SourceCounters {
-                throttled: least.throttled.min(day.throttled),
-                expired: least.expired.min(day.expired),
-                reopened: least.reopened.min(day.reopened),
-                stalled: least.stalled.min(day.stalled),
-                ..least
-            },
-            None => day,
-        });
+        least = Some(least.map_or(day, |least| least.least(day)));
     }
     least.unwrap()
 }
 
-async fn a_day(is_fan_out: bool, seed: u64) -> SourceCounters {
+async fn a_day(is_fan_out: bool, seed: u64) -> Happened {
     let day = Arc::new(Day::new(is_fan_out, seed));
     let putting = Arc::clone(&day);
     let read = Arc::clone(&day).read(async move { putting.put().await });
     let in_time = tokio::time::timeout(DAY + Duration::from_secs(3600), read).await;
-    let count = in_time.expect("everything arrives within the hour after");
+    let (count, ended) = in_time.expect("everything arrives within the hour after");
     let seen = day.seen.lock().unwrap();
     assert_eq!(seen.len() as u64, KEYS);
     for (key, numbers) in &*seen {
@@ -228,19 +266,28 @@ async fn a_day(is_fan_out: bool, seed: u64) -> SourceCounters {
     let put = day.producer.metrics();
     assert!(put.misplaced_aggregates > 0, "reshards met aggregates under way: {put:?}");
     assert!(put.stream_records * 2 < put.put_records, "and most were in aggregates: {put:?}");
-    day.kinesis.counters()
+    let [splits, merges] = [&day.splits, &day.merges].map(|it| it.load(Ordering::Relaxed));
+    assert_eq!(splits + merges, count / RESHARD_EVERY, "each reshard took place");
+    // A record of each key comes every 12 s on average.
+    assert!((46..=49).contains(&(splits + merges)), "two an hour: {splits} and {merges}");
+    assert!(splits > 10 && merges > 10, "{splits} and {merges}");
+    assert_eq!(ended, splits + 2 * merges, "each parent was read to its end");
+    Happened { renewed: day.api.renewed(), counters: day.kinesis.counters() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_polling_loses_repeats_and_reorders_nothing() {
-    let counters = days(false, [1, 3, 5]).await;
+    let happened = days(false, [1, 3, 5]).await;
+    let counters = happened.counters;
     assert!(counters.expired > 0 && counters.reopened > 0, "{counters:?}");
-    assert!(counters.throttled > 100, "{counters:?}");
+    assert!(counters.throttled > 100 && counters.throttled_reads > 100, "{counters:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_fan_out_loses_repeats_and_reorders_nothing() {
-    let counters = days(true, [2, 4, 6]).await;
+    let happened = days(true, [2, 4, 6]).await;
+    assert!(happened.renewed > 100, "before the service ends them: {happened:?}");
+    let counters = happened.counters;
     assert!(counters.reopened > 500, "some shards, each renewed 12 times an hour: {counters:?}");
     assert!(counters.throttled > 10 && counters.stalled > 0, "{counters:?}");
 }
