@@ -15,6 +15,14 @@ const COUNT: u32 = 2_000;
 /// Records of the first two seconds, in which shards are opened.
 const WARM_UP: usize = 200;
 
+/// Milliseconds within which 99% have to come.
+pub fn asked_p99(way: Way) -> f64 {
+    match way {
+        Way::FanOut => 10.0,
+        Way::Polling => 300.0,
+    }
+}
+
 /// Milliseconds: half and 99% of all.
 pub async fn measure(way: Way) -> Result<(f64, f64)> {
     let served = serve::start("latency", 4, false)?;
