@@ -53,6 +53,8 @@ pub const LISTING_INTERVAL: Duration = Duration::from_millis(200);
 pub const HOT_WINDOW: Duration = Duration::from_secs(60);
 /// Keys the sketch of heavy keys follows: each with more than a 64th of the bytes is among them.
 pub const HOT_KEYS: usize = 64;
+/// Keys that are named of a hot shard: a fourth would be a fourth of it at most.
+pub const TOP_KEYS: usize = 3;
 /// How long one request to Kinesis may take; after that its outcome is unknown.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of one listing: 1,000 shards each, more than any stream has. A service that gives ever

@@ -2,6 +2,7 @@
 
 mod sketch;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use kcl_core::PartitionKey;
 use kcl_core::protocol::{Moment, ShardId};
 
-use crate::limits::{HOT_KEYS, SHARD_IN_BYTES, SHARD_IN_RECORDS};
+use crate::limits::{HOT_KEYS, SHARD_IN_BYTES, SHARD_IN_RECORDS, TOP_KEYS};
 
 use sketch::{HeavyKey, Sketch};
 
@@ -37,8 +38,9 @@ pub struct HotShard {
     pub of_stream: f64,
     /// Its bytes as a multiple of the mean of all open shards.
     pub times_mean: f64,
-    /// The key that brought most bytes into it, if a sketch of the heaviest has any.
-    pub top_key: Option<HotKey>,
+    /// The keys that brought most bytes into it, the heaviest first: up to [`TOP_KEYS`] of those
+    /// that a sketch of the stream's heaviest keys follows.
+    pub top_keys: Vec<HotKey>,
 }
 
 /// A key that brought much into a shard. Shares are from 0 to 1, of bytes of data and keys.
@@ -61,20 +63,40 @@ impl fmt::Display for HotShard {
              the mean; ",
             self.shard, self.times_mean
         )?;
-        let Some(HotKey { key, of_stream, of_shard }) = &self.top_key else {
+        let Some((top, others)) = self.top_keys.split_first() else {
             return f.write_str("no single key is to blame; split the shard");
         };
-        let (stream, shard) = (of_stream * 100.0, of_shard * 100.0);
-        let blamed = format!("{stream:.0}% of the stream and {shard:.0}% of the shard");
-        if *of_shard > 0.5 {
+        if top.of_shard > 0.5 {
             let remedy = "a split would not help: choose a key with more values";
-            write!(f, "key {key:?} is {blamed}; {remedy}")
-        } else if *of_stream > SHARE_OF_KEY {
-            write!(f, "key {key:?} is {blamed}; split the shard, or choose a key with more values")
+            write!(f, "key {top}{}; {remedy}", Others(others))
+        } else if top.of_stream > SHARE_OF_KEY {
+            let remedy = "split the shard, or choose a key with more values";
+            write!(f, "key {top}{}; {remedy}", Others(others))
         } else {
             let none = "no single key is to blame";
-            write!(f, "{none} (the top one, {key:?}, is {blamed}); split the shard")
+            write!(f, "{none} (the top one, {top}{}); split the shard", Others(others))
         }
+    }
+}
+
+impl fmt::Display for HotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stream, shard) = (self.of_stream * 100.0, self.of_shard * 100.0);
+        let key = &self.key;
+        write!(f, "{key:?} is {stream:.0}% of the stream and {shard:.0}% of the shard")
+    }
+}
+
+/// The keys after the top one, with what they are of the shard.
+struct Others<'a>(&'a [HotKey]);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, HotKey { key, of_shard, .. }) in self.0.iter().enumerate() {
+            let joined = if number == 0 { ", before" } else { " and" };
+            write!(f, "{joined} {key:?} with {:.0}%", of_shard * 100.0)?;
+        }
+        Ok(())
     }
 }
 
@@ -179,16 +201,11 @@ impl HotWindow {
             let of_records = load.records as f64 / seconds / SHARD_IN_RECORDS as f64;
             let of_bytes = load.bytes as f64 / seconds / SHARD_IN_BYTES as f64;
             let of_limit = of_records.max(of_bytes);
-            let of_shard = keys.iter().filter(|heavy| heavy.shard == *shard);
-            let top_key = of_shard.max_by_key(|heavy| heavy.bytes).map(|heavy| HotKey {
-                key: heavy.key.clone(),
-                of_stream: heavy.bytes as f64 / inner.max(1) as f64,
-                of_shard: (heavy.bytes as f64 / load.inner_bytes.max(1) as f64).min(1.0),
-            });
+            let top_keys = top_keys(&keys, shard, load.inner_bytes, inner);
             let times_mean = load.bytes as f64 / mean;
             let is_key_hot = of_limit >= LEAST_OF_LIMIT
                 && times_mean > TIMES_THE_MEAN
-                && top_key.as_ref().is_some_and(|key| key.of_stream > SHARE_OF_KEY);
+                && top_keys.first().is_some_and(|key| key.of_stream > SHARE_OF_KEY);
             let of_stream = load.bytes as f64 / total.max(1) as f64;
             let shard = shard.clone();
             (of_limit > SHARE_OF_LIMIT || is_key_hot).then_some(HotShard {
@@ -196,13 +213,25 @@ impl HotWindow {
                 of_limit,
                 of_stream,
                 times_mean,
-                top_key,
+                top_keys,
             })
         });
         let mut hot: Vec<_> = judged.collect();
         hot.sort_by(|a, b| b.of_stream.total_cmp(&a.of_stream));
         hot
     }
+}
+
+/// The heaviest keys of a shard, as shares of what is inside it and of what is inside the stream.
+fn top_keys(keys: &[HeavyKey], shard: &ShardId, of_shard: u64, of_stream: u64) -> Vec<HotKey> {
+    let mut heavy: Vec<_> = keys.iter().filter(|heavy| heavy.shard == *shard).collect();
+    heavy.sort_by_key(|heavy| Reverse(heavy.bytes));
+    let told = heavy.into_iter().take(TOP_KEYS).map(|heavy| HotKey {
+        key: heavy.key.clone(),
+        of_stream: heavy.bytes as f64 / of_stream.max(1) as f64,
+        of_shard: (heavy.bytes as f64 / of_shard.max(1) as f64).min(1.0),
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -253,6 +282,7 @@ mod tests {
         let named = sentences(&skewed, 10_000);
         assert_eq!(named.len(), 1);
         assert!(named[0].contains("key \"UA\" is 64% of the stream"), "{named:?}");
+        assert!(named[0].contains("of the shard, before \"AA\" with 10%; a split"), "{named:?}");
         assert!(named[0].contains("a split would not help"), "{named:?}");
         let shared = window(&[&[("UA", 450), ("AA", 450)], &[("B6", 200), ("DL", 200)]], 2);
         let named = sentences(&shared, 10_000);
@@ -260,6 +290,25 @@ mod tests {
             named[0].ends_with("split the shard, or choose a key with more values"),
             "{named:?}"
         );
+    }
+
+    #[test]
+    fn the_three_heaviest_keys_of_a_shard_are_named_the_heaviest_first() {
+        let keys = [("a", 100), ("b", 300), ("c", 250), ("d", 50), ("e", 200)];
+        let hot = window(&[&keys, &[("f", 100)]], 2).hot_shards(at(1_000));
+        let told = |of: fn(&HotKey) -> f64| {
+            let keys = hot[0].top_keys.iter();
+            keys.map(|key| (key.key.as_str().to_owned(), (of(key) * 100.0).round())).collect()
+        };
+        let of_shard: Vec<_> = told(|key| key.of_shard);
+        let named = |shares: [(&str, f64); 3]| shares.map(|(key, of)| (key.to_owned(), of));
+        assert_eq!(of_shard, named([("b", 33.0), ("c", 28.0), ("e", 22.0)]));
+        let of_stream: Vec<_> = told(|key| key.of_stream);
+        assert_eq!(of_stream, named([("b", 30.0), ("c", 25.0), ("e", 20.0)]));
+        let named = hot[0].to_string();
+        let keys = "key \"b\" is 30% of the stream and 33% of the shard, before \"c\" with 28% \
+                    and \"e\" with 22%; split the shard, or choose a key with more values";
+        assert!(named.ends_with(keys), "{named}");
     }
 
     #[test]
@@ -347,7 +396,7 @@ mod tests {
             window.note_key(shard, hash_key, &key.as_str().into(), 10);
         }
         let hot = window.hot_shards(at(60_000));
-        let top = hot[0].top_key.as_ref().unwrap();
+        let top = &hot[0].top_keys[0];
         assert_eq!((hot.len(), top.key.as_str()), (1, "heavy"));
         assert!((0.15..0.25).contains(&top.of_stream), "{top:?}");
     }
