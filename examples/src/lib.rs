@@ -1,5 +1,6 @@
 //! What the example programs share.
 
+pub mod aws;
 pub mod bench;
 pub mod flights;
 

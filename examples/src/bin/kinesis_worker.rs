@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::{Parser, ValueEnum};
+use examples::aws;
 use kcl_core::protocol::Checkpoint;
 use kcl_core::{
     Checkpointer, Clock, Config, ConsumerConfig, Event, EventKind, HintAddress, InitialPosition,
@@ -164,23 +164,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Credentials and region as for every AWS client: environment, shared files, the machine's role.
-/// At another service than AWS, and with none in the environment, made-up ones serve.
-async fn aws(endpoint: Option<&str>) -> SdkConfig {
-    let mut config = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(url) = endpoint {
-        config = config.endpoint_url(url);
-        if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
-            let made_up =
-                aws_sdk_kinesis::config::Credentials::new("local", "local", None, None, "example");
-            config = config.credentials_provider(made_up).region(Region::from_static("us-east-1"));
-        }
-    }
-    config.load().await
-}
-
 async fn source(args: &Args) -> KinesisSource {
-    let client = aws_sdk_kinesis::Client::new(&aws(args.kinesis.as_deref()).await);
+    let client = aws_sdk_kinesis::Client::new(&aws::config(args.kinesis.as_deref(), None).await);
     let builder = KinesisSource::builder(client, args.stream.as_str());
     match &args.consumer {
         Some(arn) if arn.starts_with("arn:") => builder.fan_out(FanOut::arn(arn)),
@@ -202,13 +187,15 @@ async fn lease_table(
         Leases::File => (Arc::new(FileLeaseTable::open(&args.lease_file)?), None),
         Leases::Dynamodb => {
             let heartbeat = lease / 3;
-            let config = aws(args.dynamodb.as_deref()).await;
+            let config = aws::config(args.dynamodb.as_deref(), None).await;
             let client = aws_sdk_dynamodb::Client::new(&config);
             let table = DynamoLeaseTable::builder(client, &args.application)
                 .create_if_missing(TableOptions::default())
                 .request_timeout(heartbeat * 2)
                 .build();
-            let apart = aws_sdk_dynamodb::Client::new(&aws(args.dynamodb.as_deref()).await);
+            // Loaded anew, so that it has connections of its own.
+            let config = aws::config(args.dynamodb.as_deref(), None).await;
+            let apart = aws_sdk_dynamodb::Client::new(&config);
             let liveness = table.for_liveness(&apart, heartbeat);
             (Arc::new(table), Some(Arc::new(liveness)))
         }

@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Credentials;
 use clap::Parser;
-use examples::say;
+use examples::{aws, say};
 use kcl_core::{Clock, PartitionKey, SystemClock};
 use kcl_producer::{
     Aggregation, KinesisSink, Order, Producer, ProducerMetrics, ProducerOptions, Shutdown,
@@ -89,7 +87,8 @@ fn fail(why: &str) -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
-    let sink = KinesisSink::new(&client(args).await, &args.stream);
+    let config = aws::config(args.endpoint_url.as_deref(), args.region.as_deref()).await;
+    let sink = KinesisSink::new(&Client::new(&config), &args.stream);
     let options = ProducerOptions {
         aggregation: if args.aggregate { Aggregation::KPL } else { Aggregation::Off },
         order: if args.any_order { Order::Any } else { Order::ByKey },
@@ -114,27 +113,6 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     report(args, &metrics, seconds);
     fed?;
     Ok(ended == Shutdown::Flushed && metrics.put_records == metrics.accepted_records)
-}
-
-/// Credentials and region come from the environment, as for every AWS client; at another service,
-/// and with none in the environment, made-up ones serve.
-async fn client(args: &Args) -> Client {
-    let mut config = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(region) = &args.region {
-        config = config.region(Region::new(region.clone()));
-    }
-    if let Some(url) = &args.endpoint_url {
-        config = config.endpoint_url(url);
-        let named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].map(std::env::var_os);
-        if named.iter().all(Option::is_none) {
-            let made_up = Credentials::new("local", "local", None, None, "producer");
-            config = config.credentials_provider(made_up);
-            if args.region.is_none() && std::env::var_os("AWS_REGION").is_none() {
-                config = config.region(Region::from_static("us-east-1"));
-            }
-        }
-    }
-    Client::new(&config.load().await)
 }
 
 /// Puts every line. A delivery is not kept: the metrics count what failed.
