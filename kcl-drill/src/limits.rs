@@ -14,8 +14,8 @@ pub const TABLE_SHARE: f64 = 0.5;
 
 /// Half of the table's answers may take this long where nothing but requests is measured, before a
 /// round is invalid. A reaped worker's shard moves by five requests to the table and three to the
-/// stream, one after the other, a leaving worker's by three and three: at this pace they use up half
-/// of the 200 and 150 ms that are asked.
+/// stream, one after the other, a leaving worker's by three and three: at this pace they use up
+/// half of the 200 and 150 ms that are asked.
 pub const TABLE_TYPICAL: Duration = Duration::from_micros(12_500);
 
 /// The drill's own process may stand still for this long (as a share of `H`) before a round is
