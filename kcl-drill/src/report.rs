@@ -47,6 +47,9 @@ pub(crate) struct Report {
     /// Seen on the wire, and how many of them were wrong; `None` if none was seen.
     pub checkpoints: usize,
     pub bad_checkpoints: Option<usize>,
+    /// Shards that somebody went on with past a record that nobody was done with; `None` if the
+    /// workers tell of no batch under which fence it was.
+    pub passed_open_records: Option<usize>,
     /// Shards begun by two workers under one fence; `None` if the workers tell none.
     pub shared_fences: Option<usize>,
     /// Open shards that nobody held or held unevenly, and holes between leases, once the fleet had
@@ -170,6 +173,10 @@ impl Report {
             .iter()
             .any(|line| matches!(line.event, LineEvent::ShardStart { fence: Some(_), .. }));
         self.shared_fences = tells_fences.then_some(verdict.shared_fences);
+        let tells_batches = lines
+            .iter()
+            .any(|line| matches!(line.event, LineEvent::Records { fence: Some(_), .. }));
+        self.passed_open_records = tells_batches.then_some(verdict.passed_open_records);
         let (takes, unfounded) = stage.proxy.takes();
         self.takes = takes;
         self.takes_without_fence = unfounded.len();

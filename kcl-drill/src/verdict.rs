@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kcl_testkit::history::{
     Violation, checkpoints_only_rise, effects_apply_once_and_never_below_an_accepted_fence,
     every_ownership_has_a_higher_fence, every_record_is_delivered,
-    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard, nothing_moves,
-    records_come_in_order,
+    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard,
+    nobody_goes_on_past_an_open_record, nothing_moves, records_come_in_order,
 };
 
 use crate::contract::{Line, LineEvent};
@@ -48,6 +48,8 @@ pub(crate) struct Verdict {
     pub stale_effects_accepted: usize,
     /// Checkpoints that fell, or that cover what was not processed; starts below one.
     pub bad_checkpoints: usize,
+    /// Shards that somebody went on with past a record that nobody had told of under a fence.
+    pub passed_open_records: usize,
     /// Shards begun by two workers under one fence.
     pub shared_fences: usize,
     /// What was wrong, for people.
@@ -98,6 +100,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
         verdict.note(effects_apply_once_and_never_below_an_accepted_fence(&history));
     verdict.bad_checkpoints = verdict.note(checkpoints_only_rise(&history))
         + verdict.note(no_checkpoint_passes_an_unacked_record(&history));
+    verdict.passed_open_records = verdict.note(nobody_goes_on_past_an_open_record(&history));
     verdict.shared_fences = verdict.note(every_ownership_has_a_higher_fence(&history));
     for (from, to) in evidence.still {
         let (from, to) = (moment(*from), moment(*to));
@@ -235,6 +238,41 @@ mod tests {
         far_back[2] = begins(11.0, "b", 2, None);
         let of = verdict_of(&far_back, &puts(4), &[written(10.2, 1, 1, 1)]);
         assert_eq!(of.bad_checkpoints, 1, "the next owner began below it");
+    }
+
+    #[test]
+    fn who_goes_on_past_a_record_that_nobody_told_of_is_found() {
+        let passed = |lines: &[Line]| verdict_of(lines, &puts(4), &[]).passed_open_records;
+        let [first, second] = [begins(9.0, "a", 1, None), batch("a", 1, 10.0, 10.1, &[0, 1])];
+        let after = |id| begins(11.0, "b", 2, Some(id));
+        assert_eq!(passed(&[first.clone(), second.clone(), after(1)]), 0);
+        assert_eq!(passed(&[first.clone(), second.clone(), after(0)]), 0, "it goes back");
+        assert_eq!(passed(&[first.clone(), second.clone(), after(2)]), 1);
+        let late = batch("a", 1, 10.0, 11.5, &[0, 1]);
+        assert_eq!(passed(&[first, late, after(1)]), 1, "they were told of when b had begun");
+        // A worker that was killed told of nothing: the next one begins before it.
+        assert_eq!(passed(&[begins(9.0, "a", 1, None), begins(11.0, "b", 2, None), second]), 0);
+    }
+
+    #[test]
+    fn a_child_that_is_begun_before_its_parent_is_done_is_found() {
+        let mut puts = puts(3);
+        for put in puts.values_mut().skip(2) {
+            put.shard = "child".into();
+        }
+        let mut of_child = batch("b", 2, 11.0, 11.1, &[2]);
+        if let LineEvent::Records { shard, .. } = &mut of_child.event {
+            "child".clone_into(shard);
+        }
+        let lineage = Lineage::from([("child".to_owned(), vec!["s".to_owned()])]);
+        let passed = |of_parent| {
+            let (lines, puts, lineage) = (&[of_parent, of_child.clone()], &puts, &lineage);
+            let (checkpoints, effects, still) = (&[], &[], &[]);
+            let evidence = Evidence { lines, puts, lineage, checkpoints, effects, still };
+            judge(&evidence).passed_open_records
+        };
+        assert_eq!(passed(batch("a", 1, 10.0, 10.1, &[0, 1])), 0);
+        assert_eq!(passed(batch("a", 1, 10.0, 10.1, &[0])), 1);
     }
 
     #[test]

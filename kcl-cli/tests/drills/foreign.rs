@@ -56,7 +56,9 @@ fn a_program_that_keeps_to_the_contract_can_be_drilled() {
     assert_eq!(kills["overlaps"], 0, "{kills:#}");
     assert_eq!(kills["lost"], 0, "{kills:#}");
     // It tells no fence, and writes to no sink: nothing is known.
-    for key in ["stale_effects_accepted", "stale_effects_rejected", "shared_fences", "bad_rows"] {
+    let of_effects = ["stale_effects_accepted", "stale_effects_rejected"];
+    let of_fences = ["shared_fences", "passed_open_records"];
+    for key in of_effects.into_iter().chain(of_fences).chain(["bad_rows"]) {
         assert!(kills[key].is_null(), "{key}: {kills:#}");
     }
     assert!(kills["failover_ms"]["n"].as_u64() > Some(0) || kills["invalid_rounds"] == 2);
@@ -73,6 +75,8 @@ fn a_program_that_loses_records_is_found_out() {
     let (lost, records) = (number(&report, "lost"), number(&report, "records"));
     assert!(lost > 0.0 && lost < records / 2.0, "{report:#}");
     assert!(number(&report, "bad_checkpoints") > 0.0, "they cover what is lost: {report:#}");
+    let passed = number(&report, "passed_open_records");
+    assert!(passed > 0.0, "and the next owner goes on behind it: {report:#}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ import json
 import sys
 
 # What its lines and the sink give evidence of; of its rows and requests the drill understands nothing.
-NOTHING_OF = ["lost", "out_of_order", "overlaps", "stale_effects_accepted", "shared_fences"]
+NOTHING_OF = ["lost", "out_of_order", "overlaps", "stale_effects_accepted", "shared_fences",
+              "passed_open_records"]
 
 for path in sys.argv[1:]:
     with open(path) as file:
