@@ -5,6 +5,7 @@ mod checkpoints;
 mod claims;
 mod harm;
 mod stats;
+mod takeovers;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -33,6 +34,8 @@ use harm::{Fate, fate};
 pub(crate) use harm::{Harm, Rule};
 use stats::Stats;
 pub(crate) use stats::Traffic;
+pub(crate) use takeovers::Takeover;
+use takeovers::{Asked, Takeovers};
 use wire::Update;
 
 use crate::limits::PROXY_BODY;
@@ -72,6 +75,7 @@ struct Inner {
 struct Seen {
     claims: Claims,
     checkpoints: Vec<Written>,
+    takeovers: Takeovers,
 }
 
 /// One worker's way to the table.
@@ -125,6 +129,10 @@ impl Proxy {
     /// Every checkpoint that the table has taken so far.
     pub fn checkpoints(&self) -> Vec<Written> {
         locked(&self.inner.seen).checkpoints.clone()
+    }
+    /// Every lease taken so far from a worker that had been declared dead.
+    pub fn takeovers(&self) -> Vec<Takeover> {
+        locked(&self.inner.seen).takeovers.all.clone()
     }
     /// Requests since the traffic was last taken, and the table's own p99.
     pub fn glance(&self) -> (u64, Duration) {
@@ -240,24 +248,32 @@ impl Pass {
         *request.headers_mut() = head.headers.clone();
         request.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(|_| Closed)?);
         *request.uri_mut() = uri;
-        let sent = SystemClock.monotonic();
+        let (sent, sent_at) = (SystemClock.monotonic(), unix_seconds());
         let answer = inner.client.request(request).await.map_err(|_| Closed)?;
         let (head, answer) = answer.into_parts();
         let answer = answer.collect().await.map_err(|_| Closed)?.to_bytes();
         inner.stats.answered(operation, SystemClock.monotonic().since(sent));
-        if head.status.is_success() {
-            locked(&inner.seen).applied(&self.worker, operation, body);
-        }
+        let asked = Asked { sent: sent_at, answered: unix_seconds() };
+        let is_done = head.status.is_success();
+        locked(&inner.seen).answered(&self.worker, operation, body, asked, is_done);
         Ok(Response::from_parts(head, Full::new(answer)))
     }
 }
 
 impl Seen {
-    fn applied(&mut self, worker: &str, operation: &str, body: &[u8]) {
+    fn answered(
+        &mut self,
+        worker: &str,
+        operation: &str,
+        body: &[u8],
+        asked: Asked,
+        is_done: bool,
+    ) {
         let Ok(body) = serde_json::from_slice(body) else { return };
-        for update in Update::all(operation, &body) {
-            self.claims.applied(worker, &update);
-            self.checkpoints.extend(checkpoints::written(worker, unix_seconds(), &update));
+        self.takeovers.answered(worker, operation, &body, asked, is_done);
+        for update in Update::all(operation, &body).iter().filter(|_| is_done) {
+            self.claims.applied(worker, update);
+            self.checkpoints.extend(checkpoints::written(worker, asked.answered, update));
         }
     }
 }
