@@ -2,26 +2,36 @@
 //!
 //! **Environment**: `WORKER_ID`, `STREAM`, `APP`, `KINESIS_ENDPOINT`, `DYNAMODB_ENDPOINT`,
 //! `START_POSITION` (`TRIM_HORIZON` or `LATEST`). Credentials are `local`/`local`, the region is
-//! `us-east-1`.
+//! `us-east-1`. The name in `APP` is new in each run. Records are put with payloads that are
+//! decimal numbers, each once.
+//!
+//! **Lease duration**: `DRILL_LEASE_MS` (1500 with `--profile fast`, the usual one; 3000 with
+//! `default`); the scenarios' times follow from it. `DRILL_HANDLER_MS` (time a record takes, in
+//! `slow` and in `zombie --blocking`; else 0), `DRILL_BLOCKING` (1 with `--blocking`: the handler
+//! keeps its thread), `DRILL_HINTS` (0 with `--no-hints`: workers tell each other nothing beside
+//! the table) and `DRILL_POLL_MS` (how often a shard is read): a program that ignores them is not
+//! drilled in that. Of other programs `all` is therefore without `slow`, which can be asked for by
+//! its name, and without `kill-reaped`, which writes into the built-in worker's lease table.
 //!
 //! **Standard output**: one JSON object a line, each with `ts` (Unix seconds with fraction),
 //! `worker` (the `WORKER_ID`) and `event`:
-//! - `shard_start {shard, seq}`: a shard is processed from here on (`seq` may be null);
-//! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq` (`number`, or
-//!   `number/subsequence` within an aggregate); `ids` are their payloads as text. Written before
-//!   the checkpoint that covers them;
+//! - `ready`: the worker has joined the fleet and heeds SIGTERM; nothing is done to it before.
+//!   Without it, it has joined when it begins a shard;
+//! - `shard_start {shard, seq}`: a shard is processed from here on, behind `seq` (`number`, or
+//!   `number/subsequence` within an aggregate; null where it begins);
+//! - `records {shard, n, seq, ids}`: so many records are processed, up to `seq`; `ids` are their
+//!   payloads as text. Written before the checkpoint that covers them;
 //! - `shard_end {shard}`, `lease_lost {shard}`, `shutdown`.
 //!
 //! A program may add to `shard_start` its fencing token, `fence`, and to `records` the `fence`,
-//! when the batch `started` and `valid_until`, when the right to process it would have run out
-//! (both Unix seconds), as the built-in worker does. With them overlaps are judged by the moment;
-//! without, a worker overlaps that goes on with a shard after another one has begun it. A batch
-//! ends with its line, or when it was last `polled`, if a program asks for its right before each
-//! poll of its handler and tells when that was: one frozen in between goes on when it wakes.
-//! The built-in worker also tells `overrun {shard, past_ms}`: a blocking handler ended so long
-//! after its right did. A program should also say `ready` once it has joined the fleet and SIGTERM
-//! is heeded: nothing is done to it before. Without it, it has joined when it begins a shard.
-//! Other members of an object are ignored; a line that is no such object is reported.
+//! when the batch `started` and `valid_until`, when the right to process it would have run out as
+//! it stood at the start (both Unix seconds), as the built-in worker does. With them overlaps are
+//! judged by the moment; without, a worker overlaps that goes on with a shard after another one has
+//! begun it. A batch ends with its line, or when it was last `polled`, if a program asks for its
+//! right before each poll of its handler and tells when that was: one frozen in between goes on
+//! when it wakes. The built-in worker also tells `overrun {shard, past_ms}`: a blocking handler
+//! ended so long after its right did. Other members of an object are ignored; a line that is no
+//! such object is reported, and the drill has failed.
 //!
 //! **Effects**, if the program has a fencing token: `DRILL_SINK` (`host:port`) is a database with a
 //! fencing column. It takes lines over TCP, `{"shard": ..., "fence": ..., "ids": [...]}`, and
@@ -30,12 +40,13 @@
 //! is known of stale ones, and the report says null.
 //!
 //! **Logs** go to standard error. **SIGTERM** means: hand everything over and exit with 0. A worker
-//! runs in a process group of its own, and every signal goes to the group.
-//! Records are put with payloads that are decimal numbers, each once.
+//! runs in a process group of its own, and every signal goes to the group, so that a script may
+//! stand before the program.
 //!
 //! **What is checked**: every number is processed, in the order in which it came to its shard (a
 //! repetition may go back, never skip), parents before children, each shard by one worker at a
-//! time; with fences, that no two workers begin a shard under the same one.
+//! time; with fences, that no two workers begin a shard under the same one, and that nobody begins
+//! one behind a record, or a child of it before one, that nobody had told of until then.
 
 use serde::{Deserialize, Serialize};
 

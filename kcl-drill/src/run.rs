@@ -28,8 +28,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the drill. However it ends, no process that it started is left.
 pub async fn run(args: Args) -> ExitCode {
     if args.contract {
-        let lines = CONTRACT.lines().map_while(|line| line.strip_prefix("//!"));
-        lines.for_each(|line| println!("{}", line.strip_prefix(' ').unwrap_or(line)));
+        print!("{}", contract());
         return ExitCode::SUCCESS;
     }
     let ended = tokio::select! { biased;
@@ -98,6 +97,12 @@ async fn drill(args: &Args) -> Result<Vec<Report>, Trouble> {
     Ok(reports)
 }
 
+/// What `--contract` prints.
+fn contract() -> String {
+    let lines = CONTRACT.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+}
+
 /// What is to be played.
 fn scenarios(args: &Args) -> Result<Vec<Scenario>, Trouble> {
     let has_own_table = args.dynamodb.is_none();
@@ -111,20 +116,26 @@ fn scenarios(args: &Args) -> Result<Vec<Scenario>, Trouble> {
              out"
             .into(),
         ),
-        Some(Scenario::All) | None => {
-            let mut each = Scenario::EACH.to_vec();
-            if !has_own_table {
-                eprintln!("kcl drill: without table-restart, for --dynamodb is given");
-                each.retain(|scenario| *scenario != Scenario::TableRestart);
-            }
-            if args.worker_cmd.is_some() {
-                eprintln!("kcl drill: without kill-reaped, for --worker-cmd is given");
-                each.retain(|scenario| *scenario != Scenario::KillReaped);
-            }
-            Ok(each)
-        }
+        Some(Scenario::All) | None => Ok(all(args)),
         Some(scenario) => Ok(vec![scenario]),
     }
+}
+
+/// Every scenario that can be played, and says something, with these arguments.
+fn all(args: &Args) -> Vec<Scenario> {
+    let is_another_program = args.worker_cmd.is_some();
+    let left_out = [
+        (Scenario::TableRestart, args.dynamodb.is_some(), "--dynamodb is given"),
+        (Scenario::KillReaped, is_another_program, "--worker-cmd is given"),
+        // Nobody knows whether it makes its handler slow.
+        (Scenario::Slow, is_another_program, "--worker-cmd is given; it can be asked for by name"),
+    ];
+    let mut each = Scenario::EACH.to_vec();
+    for (scenario, _, why) in left_out.into_iter().filter(|(_, is_left_out, _)| *is_left_out) {
+        eprintln!("kcl drill: without {}, for {why}", scenario.name());
+        each.retain(|other| *other != scenario);
+    }
+    each
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -164,4 +175,47 @@ async fn one(args: &Args, services: &Services, scenario: Scenario) -> Result<Rep
         false => eprintln!("kcl drill: the workers' log is {}", stage.fleet.recipe.log.display()),
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn played(words: &[&str]) -> Vec<Scenario> {
+        let args = Args::try_parse_from(["drill"].iter().chain(words)).unwrap();
+        scenarios(&args).unwrap()
+    }
+
+    fn left_out(words: &[&str]) -> Vec<Scenario> {
+        let played = played(words);
+        Scenario::EACH.into_iter().filter(|scenario| !played.contains(scenario)).collect()
+    }
+
+    #[test]
+    fn all_leaves_out_what_cannot_be_played_or_would_say_nothing() {
+        assert_eq!(left_out(&["all"]), []);
+        let of_another_program = ["all", "--worker-cmd", "java"];
+        assert_eq!(left_out(&of_another_program), [Scenario::KillReaped, Scenario::Slow]);
+        let elsewhere = ["all", "--dynamodb", "http://127.0.0.1:1"];
+        assert_eq!(left_out(&elsewhere), [Scenario::TableRestart]);
+        assert_eq!(played(&["slow", "--worker-cmd", "java"]), [Scenario::Slow]);
+    }
+
+    #[test]
+    fn the_documentation_has_the_contract_as_it_is_printed() {
+        let page = include_str!("../../docs/drills.md");
+        assert!(page.contains(&contract()), "docs/drills.md is to have:\n{}", contract());
+    }
+
+    #[test]
+    fn the_contract_names_everything_that_a_worker_finds_in_its_environment() {
+        let args = Args::try_parse_from(["drill", "kill"]).unwrap();
+        let environment = args.environment("s", "http://k", ([127, 0, 0, 1], 1).into());
+        let given = environment.keys().filter(|name| !name.starts_with("AWS_"));
+        for name in given.map(String::as_str).chain(["WORKER_ID", "DYNAMODB_ENDPOINT"]) {
+            assert!(contract().contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

@@ -20,8 +20,9 @@ WORKER = os.environ["WORKER_ID"]
 STREAM = os.environ["STREAM"]
 TABLE = os.environ["APP"]
 START = os.environ["START_POSITION"]
-LEASE_S = 2.0
-RENEW_EVERY_S = 0.4
+LEASE_S = int(os.environ["DRILL_LEASE_MS"]) / 1000
+POLL_S = int(os.environ["DRILL_POLL_MS"]) / 1000
+RENEW_EVERY_S = LEASE_S / 5
 # It stops this long before others may begin: enough for the batch it is in.
 MARGIN_S = 0.5
 
@@ -185,7 +186,7 @@ class Worker:
                 self.each(Held.renew)
                 self.take()
             self.each(lambda held: held.process(self.sink) if held.is_ours() else True)
-            time.sleep(0.02)
+            time.sleep(POLL_S)
         self.each(lambda held: held.update("REMOVE rowHolder"))
         say("shutdown")
 
