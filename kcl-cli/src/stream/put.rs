@@ -22,7 +22,9 @@ pub struct Args {
     /// Data of the records [default: each line of the standard input is one]
     data: Vec<String>,
 
-    /// Partition key of all of them [default: their numbers within this call, which spreads them]
+    /// Partition key of all of them [default: their numbers within this call, which spreads them].
+    /// Order is not kept after a throttle: what a shard refuses is put again behind what it took
+    /// of the same request
     #[arg(long)]
     key: Option<String>,
 }
@@ -110,7 +112,8 @@ fn feed(given: Vec<String>, sender: &mpsc::Sender<std::io::Result<Vec<u8>>>) {
     }
 }
 
-/// Puts records; those that are refused for now again, after a while.
+/// Puts records; those that are refused for now again, after a while. Calls that fail as a whole
+/// the client repeats, and it alone: of one that was answered it repeats nothing.
 async fn put(
     client: &Client,
     output: &Output,
