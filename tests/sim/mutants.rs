@@ -11,7 +11,7 @@ use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that showed it last, and the promise that broke first in it. The table in
 /// docs/model.md says the same.
-const BROKEN: [(Mutant, u64, &str); 25] = [
+const BROKEN: [(Mutant, u64, &str); 24] = [
     (CheckpointPastUnacked, 0, "P4"),
     (HandOverPastUnacked, 0, "P4"),
     (CachedCheckpoint, 0, "P4"),
@@ -36,7 +36,6 @@ const BROKEN: [(Mutant, u64, &str); 25] = [
     (IdUsedTwice, 4, "P6"),
     (MissingCanBeat, 83, "P6"),
     (MarkInAsk, 135, "P3"),
-    (RevokeWithoutFence, 5432, "P3"),
 ];
 
 /// Faults that are drawn otherwise one day move the seed, not the fact: then a wide search finds
