@@ -37,9 +37,9 @@ impl Config {
     /// [`WorkerError::StillRunning`] names the workers that live, and
     /// [`WorkerError::IncompleteReset`] the open shards without a position;
     /// [`WorkerError::Source`] the first position that is not of its shard,
-    /// [`WorkerError::OtherStream`] the stream that the table is of. No lease is changed then. After
-    /// any other error, or if it was dropped, workers may wait at their start until a call has
-    /// succeeded: call it again.
+    /// [`WorkerError::OtherStream`] the stream that the table is of. No lease is changed then.
+    /// After any other error, or if it was dropped, workers may wait at their start until a call
+    /// has succeeded: call it again.
     pub async fn reset_to(
         &self,
         table: &dyn LeaseTable,

@@ -91,8 +91,8 @@ fn size(quick: u64, usual: u64) -> u64 {
     if is_quick() { quick } else { usual }
 }
 
-/// Depth first, which needs little memory. Gives the number of unique states. Nothing may be broken,
-/// and what must come about for that to mean something has to be found.
+/// Depth first, which needs little memory. Gives the number of unique states. Nothing may be
+/// broken, and what must come about for that to mean something has to be found.
 fn explore<M>(name: &str, model: M) -> usize
 where
     M: Model + Send + Sync + 'static,
