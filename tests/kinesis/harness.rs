@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::StreamStatus;
 use kcl_core::protocol::{SequenceNumber, ShardId};
@@ -57,10 +58,11 @@ fn on(endpoint: Endpoint, way: Way, pace: SuitePace) -> Served {
     Served { client, stream, way, pace, sources, _server: Some(Box::new(endpoint)) }
 }
 
-/// Served by `kcl serve` as it is started by default, within the service's rates; read as by
-/// default.
+/// Served by `kcl serve`, a process of its own, within the service's rates; read as by default.
 pub async fn by_program(way: Way) -> Served {
-    let program = kcl_serve::Served::start(&kcl(), &["--streams", "s:2"]).unwrap();
+    // Brief, since whoever waits for the end of it uses up the rate of looks at the stream.
+    let words = ["--streams", "s:2", "--transition-ms", "100"];
+    let program = kcl_serve::Served::start(&kcl(), &words).unwrap();
     let client = local::client_of(&program.url);
     let (stream, pace, sources) = ("s".to_owned(), SuitePace::Default, AtomicUsize::new(0));
     active(&client, &stream).await;
@@ -83,10 +85,16 @@ pub async fn elsewhere(url: &str) -> Served {
 /// Waits until the stream can be resharded.
 async fn active(client: &Client, stream: &str) {
     loop {
-        let told = client.describe_stream_summary().stream_name(stream).send().await.unwrap();
-        let told = told.stream_description_summary.unwrap();
-        if told.stream_status == StreamStatus::Active {
-            return;
+        match client.describe_stream_summary().stream_name(stream).send().await {
+            Ok(told) => {
+                let told = told.stream_description_summary.unwrap();
+                if told.stream_status == StreamStatus::Active {
+                    return;
+                }
+            }
+            // Asked more than 20 times a second.
+            Err(error) if error.code() == Some("LimitExceededException") => {}
+            Err(error) => panic!("{error:?}"),
         }
         SystemClock.sleep(Duration::from_millis(20)).await;
     }

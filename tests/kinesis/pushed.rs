@@ -22,7 +22,7 @@ mod within_limits {
     kcl_testkit::stream_source_suite!(throttled(Way::FanOut).await);
 }
 
-/// The same on `kcl serve`, a process of its own, as it is started by default.
+/// The same on `kcl serve`, a process of its own that keeps the service's rates.
 mod on_kcl_serve {
     use crate::harness::{Way, by_program};
 
