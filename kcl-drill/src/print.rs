@@ -35,8 +35,10 @@ pub(crate) fn report(report: &Report) {
         "  {} moves, at most {} of a shard in a round; {} leases taken, {} without a fence",
         report.moves, report.most_moves_of_a_shard, report.takes, report.takes_without_fence
     );
-    if let Some(most) = report.failover_requests {
-        println!("  from a fence to each take {most} requests to the table at most, in a row");
+    for (requests, takes) in &report.failover_requests {
+        println!(
+            "  {takes} takes needed {requests} requests to the table in a row since the fence"
+        );
     }
     let requests = report.table_requests_per_s.iter();
     let requests: Vec<_> = requests.map(|(name, rate)| format!("{name} {rate:.1}")).collect();

@@ -9,7 +9,6 @@ use crate::contract::LineEvent;
 use crate::kinds::Scenario;
 use crate::ledger::Puts;
 use crate::measure::{Move, RoundSpan, Spread, changes, failovers, round_of};
-use crate::proxy::Takeover;
 use crate::record::Entries;
 use crate::scenario::Played;
 use crate::stage::{Stage, Trouble};
@@ -63,9 +62,9 @@ pub(crate) struct Report {
     /// Leases taken from their owner, and those taken though the owner was not fenced.
     pub takes: usize,
     pub takes_without_fence: usize,
-    /// Of `kill-reaped`, in valid rounds: the most requests to the table that a taker made one
-    /// after the other from the fence to its take, that one included.
-    pub failover_requests: Option<usize>,
+    /// Of `kill-reaped`, in all rounds: how many takes needed so many requests to the table that
+    /// their taker made one after the other from the fence on, the take itself included.
+    pub failover_requests: BTreeMap<usize, usize>,
     /// The longest of valid rounds.
     pub caught_up_after_s: Option<f64>,
     /// Requests that the proxy slowed down, lost, doubled or refused, in the whole drill.
@@ -126,7 +125,9 @@ impl Report {
         report.measure(&changes(&entries, &puts), failovers(&entries, &stage.rounds), stage);
         report.note_played(scenario, played, &stage.rounds);
         if scenario == Scenario::KillReaped {
-            report.failover_requests = most_requests(&stage.proxy.takeovers(), &stage.rounds);
+            for requests in stage.proxy.takeovers() {
+                *report.failover_requests.entry(requests).or_default() += 1;
+            }
         }
         report.count_traffic(stage);
         for line in &entries.lines {
@@ -248,14 +249,6 @@ impl Report {
     }
 }
 
-/// The most that any takeover in a valid round needed.
-fn most_requests(takeovers: &[Takeover], rounds: &[RoundSpan]) -> Option<usize> {
-    let is_valid = |takeover: &&Takeover| {
-        round_of(rounds, takeover.at).is_some_and(|round| rounds[round].invalid.is_none())
-    };
-    takeovers.iter().filter(is_valid).map(|takeover| takeover.requests).max()
-}
-
 /// The changes of owner within rounds.
 #[derive(Default)]
 struct Moves {
@@ -312,20 +305,6 @@ mod tests {
         assert_eq!((moves.count, moves.most_of_a_shard), (4, 2));
         assert_eq!(moves.pauses, [10.0, 20.0, 5.0]);
         assert_eq!(moves.per_shard, [30.0, 5.0]);
-    }
-
-    #[test]
-    fn the_most_requests_are_those_of_takeovers_in_valid_rounds() {
-        let round = |from, invalid: Option<&str>| RoundSpan {
-            from,
-            to: from + 1.0,
-            invalid: invalid.map(str::to_owned),
-        };
-        let rounds = [round(1.0, None), round(3.0, Some("slow"))];
-        let takeover = |at, requests| Takeover { at, requests };
-        let all = [takeover(1.1, 3), takeover(1.2, 4), takeover(2.5, 9), takeover(3.5, 7)];
-        assert_eq!(most_requests(&all, &rounds), Some(4));
-        assert_eq!(most_requests(&all[2..], &rounds), None);
     }
 
     #[test]

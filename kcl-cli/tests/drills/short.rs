@@ -89,9 +89,14 @@ fn the_shards_of_a_reaped_worker_go_on_at_once() {
     assert_at_most(&report, "failover_ms.p99", 200.0);
     // Whatever the machine: a scan of the workers, a regular one before it at most, one of the
     // leases, and the take.
-    let has_measured = number(&report, "rounds") > number(&report, "invalid_rounds");
-    assert!(!has_measured || number(&report, "failover_requests") >= 2.0, "{report:#}");
-    assert!(!has_measured || number(&report, "failover_requests") <= 4.0, "{report:#}");
+    let requests: Vec<usize> = report["failover_requests"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|requests| requests.parse().unwrap())
+        .collect();
+    assert!(!requests.is_empty(), "{report:#}");
+    assert!(requests.iter().all(|requests| (2..=4).contains(requests)), "{report:#}");
 }
 
 #[test]

@@ -34,7 +34,6 @@ use harm::{Fate, fate};
 pub(crate) use harm::{Harm, Rule};
 use stats::Stats;
 pub(crate) use stats::Traffic;
-pub(crate) use takeovers::Takeover;
 use takeovers::{Asked, Takeovers};
 use wire::Update;
 
@@ -130,9 +129,9 @@ impl Proxy {
     pub fn checkpoints(&self) -> Vec<Written> {
         locked(&self.inner.seen).checkpoints.clone()
     }
-    /// Every lease taken so far from a worker that had been declared dead.
-    pub fn takeovers(&self) -> Vec<Takeover> {
-        locked(&self.inner.seen).takeovers.all.clone()
+    /// Of each take of a dead worker's lease so far: how many requests in a row it needed.
+    pub fn takeovers(&self) -> Vec<usize> {
+        locked(&self.inner.seen).takeovers.requests.clone()
     }
     /// Requests since the traffic was last taken, and the table's own p99.
     pub fn glance(&self) -> (u64, Duration) {

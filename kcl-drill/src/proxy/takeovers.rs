@@ -14,16 +14,6 @@ pub(super) struct Asked {
     pub answered: f64,
 }
 
-/// A lease that was taken from a worker which had been declared dead.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Takeover {
-    /// Unix seconds.
-    pub at: f64,
-    /// The taker's requests for it since the death was written, as many as were one after the
-    /// other: each sent after the former was answered. What it asked beside them cost no time.
-    pub requests: usize,
-}
-
 /// What takers asked, from the first death on.
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
@@ -31,7 +21,10 @@ pub(super) struct Takeovers {
     dead: BTreeMap<String, f64>,
     /// What each worker asked that a take may wait for: scans, and what is about one lease.
     asked: BTreeMap<String, Vec<(Option<String>, Asked)>>,
-    pub all: Vec<Takeover>,
+    /// Of each take of a dead worker's lease: the taker's requests for it since the death was
+    /// written, as many as were one after the other, each sent after the former was answered. What
+    /// it asked beside them cost no time.
+    pub requests: Vec<usize>,
 }
 
 impl Takeovers {
@@ -58,7 +51,7 @@ impl Takeovers {
             let dead_since = from.and_then(|from| self.dead.get(from)).copied();
             if let Some(since) = dead_since.filter(|_| is_done) {
                 let requests = self.before(worker, lease, since, asked.sent) + 1;
-                self.all.push(Takeover { at: asked.answered, requests });
+                self.requests.push(requests);
             }
             self.note(worker, Some(lease), asked);
         }
@@ -158,7 +151,7 @@ mod tests {
         for (number, ask) in asks.iter().enumerate() {
             hear("b", ask, number + 1 == asks.len());
         }
-        takeovers.all.iter().map(|takeover| takeover.requests).collect()
+        takeovers.requests
     }
 
     #[test]
