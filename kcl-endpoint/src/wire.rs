@@ -67,7 +67,7 @@ impl Format {
         };
         match is_map {
             true => self.read(body),
-            false => Err(ApiError::serialization("a request is a map of members".to_owned())),
+            false => Err(ApiError::serialization("a request is a map of members")),
         }
     }
 
