@@ -20,6 +20,7 @@ pub mod limits;
 mod measure;
 mod plot;
 mod print;
+mod probe;
 mod proxy;
 mod record;
 mod report;

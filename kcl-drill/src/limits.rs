@@ -12,11 +12,14 @@ pub const PUT_EVERY: Duration = Duration::from_millis(20);
 /// before a round is invalid: it then measures the table, not the workers.
 pub const TABLE_SHARE: f64 = 0.5;
 
-/// Half of the table's answers may take this long where nothing but requests is measured, before a
-/// round is invalid. A reaped worker's shard moves by five requests to the table and three to the
-/// stream, one after the other, a leaving worker's by three and three: at this pace they use up
-/// half of the 200 and 150 ms that are asked.
-pub const TABLE_TYPICAL: Duration = Duration::from_micros(12_500);
+/// Half of the drill's own requests to the table may take this long where nothing but requests is
+/// measured, before a round is invalid. A reaped worker's shard moves by five requests to the table
+/// and three to the stream, one after the other, a leaving worker's by three and three: at this
+/// pace they use up 80 and 60 of the 200 and 150 ms that are asked, and slow ones twice that.
+pub const REQUEST_TYPICAL: Duration = Duration::from_millis(10);
+
+/// How often the drill sends one. A look at the machine must not be what keeps it busy.
+pub const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// The drill's own process may stand still for this long (as a share of `H`) before a round is
 /// invalid: workers on the same machine stood still, too.

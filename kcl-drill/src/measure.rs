@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::contract::{Line, LineEvent};
 use crate::ledger::Puts;
-use crate::limits::{STALL_SHARE, TABLE_SHARE, TABLE_TYPICAL};
+use crate::limits::{REQUEST_TYPICAL, STALL_SHARE, TABLE_SHARE};
 use crate::record::Entries;
 
 /// A distribution in milliseconds.
@@ -42,19 +42,22 @@ pub(crate) struct RoundSpan {
     pub invalid: Option<String>,
 }
 
-/// Why a round says nothing of the workers, if so: what was slow was the table (its own median and
-/// p99, where they count), or the machine, which stood still for so long.
+/// Why a round says nothing of the workers, if so: what was slow was a request of any client of the
+/// table (its median, where it counts), the table (its own p99, where that counts), or the machine,
+/// which stood still for so long.
 pub(crate) fn invalid(
-    table_p50: Option<Duration>,
+    request_p50: Option<Duration>,
     table_p99: Option<Duration>,
     stalled: Duration,
     heartbeat: Duration,
 ) -> Option<String> {
-    let bounds =
-        [("median", table_p50, TABLE_TYPICAL), ("p99", table_p99, heartbeat.mul_f64(TABLE_SHARE))];
+    let bounds = [
+        ("half of the drill's requests to the table took", request_p50, REQUEST_TYPICAL),
+        ("the table's own p99 was", table_p99, heartbeat.mul_f64(TABLE_SHARE)),
+    ];
     for (what, took, bound) in bounds {
         if let Some(took) = took.filter(|took| *took > bound) {
-            return Some(format!("the table's own {what} was {took:.1?}, above {bound:.1?}"));
+            return Some(format!("{what} {took:.1?}, above {bound:.1?}"));
         }
     }
     (stalled > heartbeat.mul_f64(STALL_SHARE))
@@ -185,10 +188,10 @@ mod tests {
         assert!(why(Some(more), none).contains("own p99 was 251.0ms, above 250.0ms"));
         assert!(why(Some(half), more).contains("stood still for 251ms"));
         assert!(why(None, more).contains("stood still"));
-        let [typical, slower] = [12_500, 12_501].map(Duration::from_micros);
+        let [typical, slower] = [10_000, 10_100].map(Duration::from_micros);
         let why = |p50| invalid(Some(p50), Some(half), none, heartbeat).unwrap_or_default();
         assert_eq!(why(typical), "");
-        assert!(why(slower).contains("own median was 12.5ms, above 12.5ms"), "{}", why(slower));
+        assert!(why(slower).contains("table took 10.1ms, above 10.0ms"), "{}", why(slower));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::kinds::Scenario;
 use crate::ledger::{Ledger, Producer};
 use crate::limits::REST_PATIENCE;
 use crate::measure::{RoundSpan, invalid};
+use crate::probe::Probe;
 use crate::proxy::{Harm, Proxy, Traffic};
 use crate::record::{Journal, Loss};
 use crate::services::Services;
@@ -50,6 +51,7 @@ pub(crate) struct Stage {
     /// What is wrong with the rows at the end, counted, if that could be judged.
     pub bad_rows: Option<usize>,
     stalls: Stalls,
+    probe: Option<Probe>,
     local: Option<DynamoDbLocal>,
     producer: Option<Producer>,
 }
@@ -79,6 +81,8 @@ impl Stage {
         let door = proxy.open("supervisor").await?;
         let table = DynamoLeaseTable::builder(clients::dynamodb(&door.url()), &stream).build();
         let fleet = Fleet::new(recipe, proxy.clone(), journal.clone(), board.clone());
+        let is_probed = args.scenario.is_some_and(Scenario::is_of_requests_alone);
+        let probe = is_probed.then(|| Probe::start(table.clone()));
         Ok(Self {
             args: args.clone(),
             stream,
@@ -95,6 +99,7 @@ impl Stage {
             broken: Vec::new(),
             bad_rows: None,
             stalls: Stalls::start(),
+            probe,
             local: services.local.clone(),
             producer: None,
         })
@@ -133,6 +138,7 @@ impl Stage {
     pub fn begin_round(&mut self) {
         self.proxy.take_traffic();
         self.stalls.take();
+        self.probe.as_ref().and_then(Probe::take_median);
         let (from, to) = (unix_seconds(), f64::INFINITY);
         self.rounds.push(RoundSpan { from, to, invalid: None });
     }
@@ -142,8 +148,7 @@ impl Stage {
         let (traffic, stalled) = (self.proxy.take_traffic(), self.stalls.take());
         let heartbeat = self.args.heartbeat();
         let minds = self.args.scenario.is_none_or(Scenario::needs_a_quick_table);
-        let counts = self.args.scenario.is_some_and(Scenario::is_of_requests_alone);
-        let p50 = Some(traffic.p50()).filter(|_| counts);
+        let p50 = self.probe.as_ref().and_then(Probe::take_median);
         let p99 = Some(traffic.p99()).filter(|_| minds);
         let invalid = invalid(p50, p99, stalled, heartbeat);
         self.traffic.add(&traffic);
