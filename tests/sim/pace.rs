@@ -35,7 +35,7 @@ fn work() -> usize {
     let mut map = BTreeMap::new();
     for number in 0..200_000_u64 {
         map.insert(format!("{:016x}", mix(number)), vec![0_u8; 64]);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             map.pop_first();
         }
     }
