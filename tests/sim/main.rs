@@ -5,7 +5,6 @@ mod failing;
 mod healing;
 mod left_out;
 mod mutants;
-mod pace;
 mod struck;
 
 use std::time::{Duration, Instant};
@@ -67,7 +66,7 @@ fn seeds_that_once_failed_stay_fixed() {
 /// In so many seeds every kind of fault strikes, the rarest hundreds of times.
 const EVERY_KIND_WITHIN: u32 = 500;
 
-/// How long the gate may take, where `KCL_GATES` is set, on a machine of the usual pace.
+/// How long the gate may take, where `KCL_GATES` is set.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// How long the simulations themselves take; nothing in one knows of it.
@@ -82,7 +81,6 @@ fn fleets_under_faults_keep_every_promise() {
     let usual = if cfg!(debug_assertions) { 20 } else { 2000 };
     let seeds = std::env::var("KCL_SIM_SEEDS").ok();
     let seeds = seeds.map_or(usual, |text| text.parse().expect("KCL_SIM_SEEDS is a number"));
-    let before = pace::slowness();
     let start = stopwatch();
     let campaign = Campaign { first: 10_000, seeds, threads: 2, options: Options::seed(0) };
     let outcome = simulate(&campaign, |_| ());
@@ -91,12 +89,10 @@ fn fleets_under_faults_keep_every_promise() {
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(outcome.not_reproducible, Vec::<u64>::new(), "one seed, two histories");
     let took = start.elapsed();
-    let slowness = f64::midpoint(before, pace::slowness());
-    println!("{seeds} seeds in {:.1} s, slowness {slowness:.2}", took.as_secs_f64());
+    println!("{seeds} seeds in {:.1} s", took.as_secs_f64());
     // Times are for a machine that does nothing else.
     let is_timed = !cfg!(debug_assertions) && std::env::var_os("KCL_GATES").is_some();
-    let longest = LONGEST.mul_f64(slowness);
-    assert!(!is_timed || took < longest, "it took {took:?} of {longest:?}");
+    assert!(!is_timed || took < LONGEST, "it took {took:?}");
     // It did what it is for: fleets of this size, for this long, with every kind of fault.
     assert_eq!(outcome.seeds, seeds);
     let Options { workers, shards, .. } = campaign.options;
