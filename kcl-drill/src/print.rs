@@ -21,6 +21,9 @@ pub(crate) fn report(report: &Report) {
         report.duplicates,
         report.overruns
     );
+    if let Some(passed) = report.passed_open_records {
+        println!("  {passed} shards gone on with past a record that nobody was done with");
+    }
     if let (Some(accepted), Some(rejected), Some(stale)) =
         (report.effects_accepted, report.stale_effects_rejected, report.stale_effects_accepted)
     {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_testkit::history::{
     Violation, checkpoints_only_rise, effects_apply_once_and_never_below_an_accepted_fence,
-    every_ownership_has_a_higher_fence, every_record_is_delivered,
-    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard,
-    nobody_goes_on_past_an_open_record, nothing_moves, records_come_in_order,
+    every_record_is_delivered, no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders,
+    no_two_workers_deliver_one_shard, nobody_goes_on_past_an_open_record, nothing_moves,
+    records_come_in_order,
 };
 
 use crate::contract::{Line, LineEvent};
@@ -101,7 +101,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     verdict.bad_checkpoints = verdict.note(checkpoints_only_rise(&history))
         + verdict.note(no_checkpoint_passes_an_unacked_record(&history));
     verdict.passed_open_records = verdict.note(nobody_goes_on_past_an_open_record(&history));
-    verdict.shared_fences = verdict.note(every_ownership_has_a_higher_fence(&history));
+    verdict.shared_fences = verdict.note(no_fence_has_two_holders(&history));
     for (from, to) in evidence.still {
         let (from, to) = (moment(*from), moment(*to));
         verdict.note(nothing_moves(&history, from, to));

@@ -54,9 +54,13 @@ pub const THROTTLE_PAUSE: Duration = Duration::from_secs(1);
 /// another token is refused instead of followed for ever.
 pub const LISTING_PAGES: usize = 1_000;
 
-/// How often a consumer that is being registered is looked at (20 looks a second are allowed to all
+/// How long until a consumer that is being registered is looked at again, at first; each wait is
+/// twice the last. Engines in a process are as quick as the first.
+pub const REGISTERING_WAIT: Duration = Duration::from_millis(250);
+
+/// No wait for a consumer that is being registered is longer (20 looks a second are allowed to all
 /// of a stream's together).
-pub const REGISTERING_LOOK: Duration = Duration::from_secs(1);
+pub const REGISTERING_LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Looks before a start gives up waiting for a consumer to be ACTIVE, which takes some seconds.
 pub const REGISTERING_LOOKS: usize = 60;

@@ -13,11 +13,10 @@ use kcl_core::{Event, Shard};
 use kcl_testkit::history::{
     Entry, Violation, What, check_safety, checkpoints_only_rise,
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
-    every_open_shard_is_held_evenly, every_ownership_has_a_higher_fence,
-    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space,
-    no_checkpoint_passes_an_unacked_record, no_two_workers_deliver_one_shard,
-    nobody_goes_on_past_an_open_record, nothing_moves, nothing_parks,
-    prepared_checkpoints_are_found_until_reached, records_come_in_order,
+    every_open_shard_is_held_evenly, every_place_has_a_live_worker, every_record_is_delivered,
+    leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders,
+    no_two_workers_deliver_one_shard, nobody_goes_on_past_an_open_record, nothing_moves,
+    nothing_parks, prepared_checkpoints_are_found_until_reached, records_come_in_order,
 };
 
 fn s(seconds: u64) -> Moment {
@@ -289,7 +288,7 @@ fn an_effect_below_an_accepted_fence_or_applied_twice_is_found() {
 
 #[test]
 fn one_fence_with_two_holders_is_found() {
-    let check: Checker = every_ownership_has_a_higher_fence;
+    let check: Checker = no_fence_has_two_holders;
     passes(check, [held("v", 1), held("v", 1), held("w", 2)]);
     finds(check, "P5", "v and w both held a at fence 1", [held("v", 1), held("w", 1)]);
 }

@@ -125,7 +125,7 @@ async fn a_reset_is_refused_while_a_worker_lives_and_replays_afterwards() {
         _ => 0,
     });
     assert_eq!(given.sum::<usize>(), 60, "every record came a second time");
-    assert_eq!(kcl_testkit::history::every_ownership_has_a_higher_fence(&history), []);
+    assert_eq!(kcl_testkit::history::no_fence_has_two_holders(&history), []);
 }
 
 #[tokio::test(start_paused = true)]

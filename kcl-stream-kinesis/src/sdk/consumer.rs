@@ -1,5 +1,8 @@
 //! The consumer of fan-out: found, or registered.
 
+use std::iter;
+use std::time::Duration;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ConsumerStatus;
 use kcl_core::{Clock, SourceError};
@@ -7,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::errors::{classify, classify_registering};
 use crate::fan_out::FanOut;
-use crate::limits::{REGISTERING_LOOK, REGISTERING_LOOKS};
+use crate::limits::{REGISTERING_LONGEST_WAIT, REGISTERING_LOOKS, REGISTERING_WAIT};
 
 pub(crate) struct Consumer {
     which: FanOut,
@@ -89,18 +92,18 @@ async fn registered(
     name: &str,
 ) -> Result<String, SourceError> {
     let mut has_registered = false;
-    for _ in 0..REGISTERING_LOOKS {
+    for wait in waits() {
         match look(client, stream_arn, name).await {
             Ok(Described { arn, status: ConsumerStatus::Active }) => return Ok(arn),
             Ok(Described { status: ConsumerStatus::Deleting, .. }) => {
                 let why = format!("consumer {name} of {stream_arn} is being deregistered");
                 return Err(SourceError::Unavailable(why));
             }
-            Ok(_) => clock.sleep(REGISTERING_LOOK).await,
+            Ok(_) => clock.sleep(wait).await,
             Err(SourceError::NotFound(_)) => {
                 // Said to be there and not to be seen: asked at once, it would be said without end.
                 if std::mem::replace(&mut has_registered, true) {
-                    clock.sleep(REGISTERING_LOOK).await;
+                    clock.sleep(wait).await;
                 }
                 register(client, stream_arn, name).await?;
             }
@@ -108,6 +111,12 @@ async fn registered(
         }
     }
     Err(SourceError::Unavailable(format!("consumer {name} of {stream_arn} is still not ACTIVE")))
+}
+
+/// After each look, until the next.
+fn waits() -> impl Iterator<Item = Duration> {
+    let longer = |wait: &Duration| Some((*wait * 2).min(REGISTERING_LONGEST_WAIT));
+    iter::successors(Some(REGISTERING_WAIT), longer).take(REGISTERING_LOOKS)
 }
 
 async fn look(client: &Client, stream_arn: &str, name: &str) -> Result<Described, SourceError> {
@@ -138,6 +147,13 @@ async fn register(client: &Client, stream_arn: &str, name: &str) -> Result<(), S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_consumer_is_looked_at_soon_and_then_each_second_for_a_minute() {
+        let waits: Vec<_> = waits().map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits[..4], [250, 500, 1_000, 1_000]);
+        assert_eq!(waits.iter().sum::<u128>(), 58_750);
+    }
 
     #[test]
     fn a_consumer_of_another_stream_is_refused() {

@@ -77,7 +77,7 @@ impl SdkApi {
         }
         Err(Recreated(format!(
             "{} was deleted and created again: it was bound when it was the one of {bound}, and \
-             this is the one of {found}; start a new application on it",
+             this is the one of {found}; read it with a new lease table",
             self.named()
         )))
     }

@@ -35,7 +35,7 @@ pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
 pub use held::{every_open_shard_is_held_evenly, every_place_has_a_live_worker};
 pub use order::records_come_in_order;
 pub use overlap::no_two_workers_deliver_one_shard;
-pub use ownership::{every_ownership_has_a_higher_fence, moves};
+pub use ownership::{moves, no_fence_has_two_holders};
 pub use parked::nothing_parks;
 pub use passed::nobody_goes_on_past_an_open_record;
 pub use prepared::prepared_checkpoints_are_found_until_reached;
@@ -225,7 +225,7 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         no_checkpoint_passes_an_unacked_record,
         nobody_goes_on_past_an_open_record,
         effects_apply_once_and_never_below_an_accepted_fence,
-        every_ownership_has_a_higher_fence,
+        no_fence_has_two_holders,
         prepared_checkpoints_are_found_until_reached,
     ];
     checks.iter().flat_map(|check| check(history)).collect()
