@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use kcl_testkit::sim::{Campaign, Kind, Options, run, silence_simulated_panics, simulate};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every seed that ever failed, and what it found. Draws have changed since: docs/simulation.md
 /// tells what guards a fix whose seed may pass it by.
 const FOUND: [(u64, &str); 28] = [

@@ -18,6 +18,9 @@ use kcl_core::{Clock, SystemClock};
 use kcl_testkit::sim::{Campaign, Kind, Options, Outcome, run, silence_simulated_panics, simulate};
 use progress::Progress;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the real scheduler, consumers, stream engine and lease table on a paused clock, under
 /// faults that follow from a seed: first faults, then a time in which the fleet must heal. Checks
 /// every promise of the protocol on what happened.
