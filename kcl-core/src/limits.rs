@@ -13,6 +13,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries to bind a stream that is added while the worker runs, or to list one that may have dropped
 /// a shard, within some seconds: one refused request decides nothing, and somebody waits.
 pub const STREAM_TRIES: u32 = 12;
+/// No wait for a stream that could not be listed is longer than so many heartbeats.
+pub const LONGEST_SYNC_WAIT: u32 = 8;
 /// How long a lease waits for its stream to say whether its shard was dropped: the requests of a
 /// source have no bound of ours.
 pub const DROPPED_PATIENCE: Duration = Duration::from_secs(20);

@@ -42,6 +42,8 @@ pub(crate) struct Bound {
 #[derive(Default)]
 struct Listing {
     is_known: bool,
+    /// The last sync of it ended.
+    is_synced: bool,
     shards: BTreeSet<ShardId>,
     /// Leases whose rows somebody deleted, as they would be made anew.
     deleted: Vec<Lease>,
@@ -53,6 +55,14 @@ pub(crate) struct Streams {
     several: bool,
     /// By what stands before the shard id in lease keys; nothing with one stream.
     bound: RwLock<BTreeMap<String, Arc<Bound>>>,
+}
+
+/// Which streams a sync is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those whose last sync failed.
+    Owed,
 }
 
 /// What a sync came to.
@@ -139,15 +149,19 @@ impl Streams {
         found.filter(|lease| !rows.contains_key(&lease.key)).collect()
     }
 
-    /// Makes the leases that the stream's shards need; see [`plan_sync`]. `Ok(false)`: not all of
-    /// it could be done, try again soon.
+    /// Makes the leases that the shards of these streams need; see [`plan_sync`].
     ///
     /// # Errors
     /// Only what repeating does not mend.
-    pub(crate) async fn sync(&self, registration: &Registration) -> Result<Synced, TableError> {
+    pub(crate) async fn sync(
+        &self,
+        registration: &Registration,
+        which: Which,
+    ) -> Result<Synced, TableError> {
         // The stream's row before the leases: read after them, a first sync that ended in between
         // would make rows that stand look deleted.
-        let (all, mut rows) = (self.all(), Vec::new());
+        let (mut all, mut rows) = (self.all(), Vec::new());
+        all.retain(|stream| which == Which::All || !stream.listing().is_synced);
         for stream in &all {
             rows.push(stream.reread(registration).await);
         }
@@ -164,6 +178,7 @@ impl Streams {
                 Ok(row) => stream.sync(registration, &leases, &row).await,
                 Err(error) => Err(error),
             };
+            stream.listing().is_synced = synced.is_ok();
             match synced {
                 Ok(()) => {}
                 Err(WorkerError::Table(error)) if !error.is_transient() => return Err(error),

@@ -1,7 +1,7 @@
 //! Shard sync against others that sync at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, ShardId};
@@ -48,7 +48,13 @@ impl LeaseTable for LateScan {
 /// Lists its shards once, and fails from then on.
 struct ListsOnce {
     source: LocalSource,
-    is_first: AtomicBool,
+    listings: Arc<AtomicU32>,
+}
+
+impl ListsOnce {
+    fn new(source: LocalSource) -> Self {
+        Self { source, listings: Arc::default() }
+    }
 }
 
 #[async_trait]
@@ -57,9 +63,9 @@ impl StreamSource for ListsOnce {
         self.source.describe().await
     }
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        match self.is_first.swap(false, Ordering::Relaxed) {
-            true => self.source.list_shards().await,
-            false => Err(SourceError::Unavailable("not now".into())),
+        match self.listings.fetch_add(1, Ordering::Relaxed) {
+            0 => self.source.list_shards().await,
+            _ => Err(SourceError::Unavailable("not now".into())),
         }
     }
     async fn open(
@@ -81,7 +87,7 @@ async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_delet
         is_first: AtomicBool::new(true),
     };
     let config = config.reconcile_every(Duration::from_secs(1));
-    let source = ListsOnce { source: fleet.stream.source(), is_first: AtomicBool::new(true) };
+    let source = ListsOnce::new(fleet.stream.source());
     let late = Scheduler::new(config, Arc::new(table), Arc::new(source), note);
     tokio::spawn(late.unwrap().run());
     fleet.pass(Duration::from_secs(1)).await;
@@ -116,4 +122,25 @@ async fn rounds_go_on_after_every_try_of_one_has_failed() {
     let history = fleet.recorder.history();
     assert!(!history.iter().any(|entry| entry.at < since && is_round(&entry.what)));
     assert!(history.iter().any(|entry| entry.at >= since && is_round(&entry.what)));
+}
+
+/// As a deleted stream's workers do: what a service allows is shared by all who describe streams.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_listed_is_asked_less_and_less_and_never_more() {
+    let mut fleet = Fleet::new(2);
+    let (config, note) = (fleet.config(), fleet.note());
+    let source = ListsOnce::new(fleet.stream.source());
+    let listings = Arc::clone(&source.listings);
+    let config = config.reconcile_every(Duration::from_secs(30));
+    let table = Arc::new(fleet.table.clone());
+    let worker = Scheduler::new(config, table, Arc::new(source), note);
+    tokio::spawn(worker.unwrap().run());
+    let mut minutes = Vec::new();
+    for _ in 0..30 {
+        let before = listings.load(Ordering::Relaxed);
+        fleet.pass(Duration::from_secs(60)).await;
+        minutes.push(listings.load(Ordering::Relaxed) - before);
+    }
+    // Of waits from 4 to 8 s, and two rounds of reconciliation.
+    assert!(minutes.iter().skip(1).all(|count| (8..=17).contains(count)), "{minutes:?}");
 }

@@ -14,6 +14,7 @@ mod leaving;
 mod ops;
 mod reconcile;
 mod streams;
+mod syncing;
 mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,7 @@ use crate::hints::{Hint, Inlet};
 use crate::permit::Permit;
 use crate::registration::Registration;
 use crate::scheduler::{Settings, WorkerError};
-use crate::streams::{Streams, Synced};
+use crate::streams::{Streams, Synced, Which};
 
 use asks::OpenAsk;
 use inbox::AskInHand;
@@ -125,8 +126,7 @@ pub(crate) struct Control<'a> {
     parting_error: Option<WorkerError>,
     /// Streams on their way out.
     removals: Vec<streams::Removal>,
-    /// A shard sync is under way, and whether it was asked for again meanwhile.
-    syncing: Option<Again>,
+    syncing: syncing::Syncing,
 }
 
 /// Whether something under way was asked for once more: what is on its way may have looked too
@@ -141,7 +141,7 @@ pub(super) enum Again {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     /// List the shards and make the leases they need.
-    Sync,
+    Sync(Which),
     /// Scan the leases.
     Scan(ScanFor),
     /// Take a lease whose revocation has stood long enough.
@@ -177,7 +177,7 @@ impl<'a> Control<'a> {
             failure: None,
             parting_error: None,
             removals: Vec::new(),
-            syncing: None,
+            syncing: syncing::Syncing::default(),
         }
     }
 
@@ -220,7 +220,7 @@ impl<'a> Control<'a> {
 
     fn start(&mut self) {
         let jitter = self.registration.random.up_to(self.heartbeat());
-        self.at(jitter, Timer::Sync);
+        self.at(jitter, Timer::Sync(Which::All));
     }
 
     fn end(&mut self) -> Option<ControlEnd> {
@@ -248,15 +248,7 @@ impl<'a> Control<'a> {
     }
 
     fn synced(&mut self, synced: Synced) {
-        let again = self.syncing.take() == Some(Again::Yes);
-        for (stream, why) in synced.recreated {
-            self.refuse_stream(&stream, why);
-        }
-        if again {
-            self.sync_streams();
-        } else if !synced.is_complete {
-            self.at(self.heartbeat(), Timer::Sync);
-        }
+        self.sync_ended(synced);
         if !self.streams.are_listed() {
             // Without a listing nobody can tell a finished parent from a missing one.
             return;
@@ -280,7 +272,8 @@ impl<'a> Control<'a> {
         while let Some(entry) = self.timers.first_entry().filter(|entry| *entry.key() <= now) {
             for timer in entry.remove() {
                 match timer {
-                    Timer::Sync => self.sync_streams(),
+                    Timer::Sync(Which::All) => self.sync_streams(),
+                    Timer::Sync(Which::Owed) => self.sync_owed(),
                     Timer::Scan(purpose) => self.scan(purpose),
                     Timer::Force(ask, key) => self.force_take(ask, &key),
                 }

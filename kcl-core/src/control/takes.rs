@@ -231,19 +231,3 @@ impl Control<'_> {
         }
     }
 }
-
-impl Control<'_> {
-    /// Lists the shards and makes the leases they need, apart from the loop; one at a time, and one
-    /// more after it if it was asked for meanwhile.
-    pub(super) fn sync_streams(&mut self) {
-        if let Some(again) = &mut self.syncing {
-            *again = Again::Yes;
-            return;
-        }
-        self.syncing = Some(Again::No);
-        let streams = std::sync::Arc::clone(&self.streams);
-        self.operations.push(operation(&self.registration, |registration| async move {
-            Ok(Done::Synced(streams.sync(&registration).await?))
-        }));
-    }
-}
