@@ -1,5 +1,7 @@
 //! Amazon Kinesis as a sink.
 
+mod attempt;
+
 use std::error::Error;
 use std::fmt::Display;
 
@@ -12,17 +14,19 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Shard as WireShard};
 use kcl_core::Shard;
-use kcl_core::causes::{in_one_line, never_connected};
+use kcl_core::causes::in_one_line;
 use kcl_core::protocol::{HashKeyRange, ShardId};
 
+use self::attempt::{Attempt, never_connected};
 use crate::limits::{LISTING_PAGES, RECORD_BYTES, REQUEST_TIMEOUT};
 use crate::sink::{Outcome, Placed, PutSink, Refusal, SinkError, SinkLimits, SinkRecord};
 
 /// A stream of Amazon Kinesis, or of a service that speaks its protocol.
 ///
 /// Retries belong to the producer, so the client's own are switched off for the copy used here, and
-/// each request has 10 seconds. The credentials need `kinesis:PutRecords` and, for aggregation,
-/// `kinesis:ListShards` on the stream.
+/// each request has 10 seconds. The credentials need `kinesis:PutRecords` and `kinesis:ListShards`
+/// on the stream: without the second nothing is aggregated, and one throttled shard holds up the
+/// whole stream.
 #[derive(Clone, Debug)]
 pub struct KinesisSink {
     client: Client,
@@ -33,9 +37,10 @@ pub struct KinesisSink {
 impl KinesisSink {
     /// A stream by name or ARN. Region, credentials, TLS and endpoint are the client's.
     pub fn new(client: &Client, stream: impl Into<String>) -> Self {
+        // There is one attempt. An end of the whole operation would hide from it how it went.
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(REQUEST_TIMEOUT)
-            .operation_timeout(REQUEST_TIMEOUT)
+            .disable_operation_timeout()
             .build();
         let config = client.config().to_builder();
         let config = config.retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
@@ -79,7 +84,9 @@ impl PutSink for KinesisSink {
                 Some(token) => request.next_token(token),
                 None => request.set_stream_name(self.name()).set_stream_arn(self.arn()),
             };
-            let page = request.send().await.map_err(|error| classify(&error, &self.stream))?;
+            let attempt = Attempt::default();
+            let page = request.customize().interceptor(attempt.clone()).send().await;
+            let page = page.map_err(|error| classify(&error, &attempt, &self.stream))?;
             for wire in page.shards() {
                 shards.push(shard(wire)?);
             }
@@ -96,7 +103,9 @@ impl PutSink for KinesisSink {
         let count = entries.len();
         let request = self.client.put_records().set_records(Some(entries));
         let request = request.set_stream_name(self.name()).set_stream_arn(self.arn());
-        let answer = request.send().await.map_err(|error| classify(&error, &self.stream))?;
+        let attempt = Attempt::default();
+        let answer = request.customize().interceptor(attempt.clone()).send().await;
+        let answer = answer.map_err(|error| classify(&error, &attempt, &self.stream))?;
         if answer.records.len() != count {
             let answered = answer.records.len();
             return Err(SinkError::Unknown(format!("{answered} outcomes for {count} records")));
@@ -150,10 +159,11 @@ fn shard(wire: &WireShard) -> Result<Shard, SinkError> {
 }
 
 /// Sorts an error by whether records may be in the stream, and whether to try again.
-fn classify<E>(error: &SdkError<E, HttpResponse>, stream: &str) -> SinkError
+fn classify<E>(error: &SdkError<E, HttpResponse>, attempt: &Attempt, stream: &str) -> SinkError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
+    let not_sent = || SinkError::NotNow(format!("not sent: {}", in_one_line(error)));
     match error {
         SdkError::ConstructionFailure(_) => SinkError::Never(in_one_line(error)),
         SdkError::ServiceError(answer) => {
@@ -161,17 +171,16 @@ where
             let code = answer.err().code().unwrap_or_default();
             by_code(code, status, stream, answer.err().message().unwrap_or_default())
         }
-        SdkError::DispatchFailure(failure) => {
-            let never_sent = failure
+        // Credentials, for one, may come later.
+        _ if !attempt.reached_http() => not_sent(),
+        SdkError::DispatchFailure(failure)
+            if failure
                 .as_connector_error()
-                .is_some_and(|error| failure.is_user() || never_connected(error));
-            if never_sent {
-                SinkError::NotNow(in_one_line(error))
-            } else {
-                SinkError::Unknown(in_one_line(error))
-            }
+                .is_some_and(|error| failure.is_user() || never_connected(error)) =>
+        {
+            not_sent()
         }
-        // A timeout, or an answer that cannot be read.
+        // A timeout, a lost connection, or an answer that cannot be read.
         _ => SinkError::Unknown(in_one_line(error)),
     }
 }
@@ -202,10 +211,13 @@ fn by_code(code: &str, status: u16, stream: &str, message: &str) -> SinkError {
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
         | "IncompleteSignatureException"
-        | "MissingAuthenticationTokenException"
-        | "KMSAccessDeniedException" => SinkError::Never(format!(
+        | "MissingAuthenticationTokenException" => SinkError::Never(format!(
             "the credentials may not write; allow kinesis:PutRecords and ListShards on the stream, \
              and check this machine's clock ({why})"
+        )),
+        "KMSAccessDeniedException" => SinkError::Never(format!(
+            "the credentials may not use the key that encrypts the stream; allow \
+             kms:GenerateDataKey on it ({why})"
         )),
         "ValidationException" | "InvalidArgumentException" => SinkError::Invalid(why),
         "ResourceNotFoundException" => SinkError::Never(format!(
@@ -241,6 +253,8 @@ mod tests {
         assert!(matches!(sort("InvalidArgumentException", 400), SinkError::Invalid(_)));
         let denied = sort("AccessDeniedException", 400).to_string();
         assert!(denied.contains("kinesis:PutRecords") && denied.contains("why"), "{denied}");
+        let no_key = sort("KMSAccessDeniedException", 400).to_string();
+        assert!(no_key.contains("kms:GenerateDataKey") && !no_key.contains("clock"), "{no_key}");
     }
 
     #[test]
