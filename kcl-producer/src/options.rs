@@ -52,7 +52,9 @@ pub struct ProducerOptions {
 pub enum Order {
     /// Records of one hash key in the order they were taken, also through retries and reshards:
     /// one request under way for each key. Without aggregation, and in a sink that does not keep
-    /// the order within a request, that is one record of a key at a time.
+    /// the order within a request, that is one record of a key at a time. Kinesis promises a coarse
+    /// order by arrival alone, and a request that timed out may arrive after the next: r2, r1 with
+    /// [`LostReply::Report`], r1, r2, r1 with [`LostReply::Retry`].
     #[default]
     ByKey,
     /// Any order.
