@@ -28,6 +28,8 @@ pub(crate) struct Inbox {
     changed: Notify,
     /// The memory that puts wait for: closed with the inbox.
     budget: Arc<Semaphore>,
+    /// Has no permits: who waits for one waits for the end.
+    closed: Semaphore,
     counters: Arc<Counters>,
 }
 
@@ -50,7 +52,8 @@ pub(crate) enum Ending {
 
 impl Inbox {
     pub(crate) fn new(budget: Arc<Semaphore>, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: Notify::new(), budget, counters })
+        let (state, changed, closed) = (Mutex::default(), Notify::new(), Semaphore::new(0));
+        Arc::new(Self { state, changed, budget, closed, counters })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,7 +95,7 @@ impl Inbox {
         None
     }
 
-    /// Lets nothing more in, and refuses whoever waits for memory. The first ending holds.
+    /// Lets nothing more in, and refuses whoever waits for it. The first ending holds.
     pub(crate) fn close(&self, ending: Ending) {
         let mut state = self.state();
         if state.ending == Ending::Open {
@@ -100,7 +103,13 @@ impl Inbox {
         }
         drop(state);
         self.budget.close();
+        self.closed.close();
         self.changed.notify_one();
+    }
+
+    /// Completes once nothing more is let in.
+    pub(crate) async fn closed(&self) {
+        let _closed = self.closed.acquire().await;
     }
 }
 

@@ -139,7 +139,7 @@ impl Builder {
             counters,
             hot,
             clock,
-            sealing,
+            sealing: sealing.started(),
         };
         Producer { shared: Arc::new(shared), ended }
     }
@@ -183,7 +183,10 @@ impl Producer {
     /// As [`Producer::put`].
     pub async fn put_record(&self, record: NewRecord) -> Result<Delivery, NotAccepted> {
         self.check(&record)?;
-        let record = self.shared.sealing.seal(record).await?;
+        let record = tokio::select! { biased;
+            record = self.shared.sealing.seal(record) => record?,
+            () = self.shared.inbox.closed() => return Err(NotAccepted::Closed),
+        };
         self.check_sent(&record)?;
         let budget = Arc::clone(&self.shared.budget);
         let memory = budget.acquire_many_owned(self.cost(&record)).await;
@@ -235,8 +238,8 @@ impl Producer {
     }
 
     /// Takes nothing more in, for any handle, flushes, and ends. What has no fate `within` this
-    /// time gets one then. Later calls wait for the first one. A put that still waits for room is
-    /// refused.
+    /// time gets one then. Later calls wait for the first one. A put that still waits for room or a
+    /// data key is refused.
     ///
     /// # Cancel safety
     /// Once polled, the shutdown goes on if the future is dropped.

@@ -20,6 +20,12 @@ pub const DATA_KEY_AGE: Duration = Duration::from_secs(3600);
 /// The longest.
 #[cfg(feature = "encryption")]
 pub const LONGEST_DATA_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a key ring that made no data key is not asked by those who do not wait for it.
+#[cfg(feature = "encryption")]
+pub const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+/// How long KMS may take for a data key, repeats included, unless the client says otherwise.
+#[cfg(feature = "kms")]
+pub const KMS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unwrapped data keys a reader keeps: a few per producer that runs, and per hour of a replay.
 #[cfg(feature = "encryption")]
 pub const OPENED_DATA_KEYS: usize = 1000;

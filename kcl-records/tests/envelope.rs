@@ -281,6 +281,42 @@ async fn many_who_seal_while_the_ring_is_away_hear_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ring_that_is_away_is_asked_once_a_second_by_those_who_do_not_wait() {
+    let (ring, clock) = (Counting::new(), Arc::new(TokioClock::starting_at(0)));
+    let sealer = Sealer::new(ring.clone(), "s", clock.clone());
+    ring.is_away.store(true, Ordering::SeqCst);
+    for asked in 1..=3 {
+        assert_eq!(sealer.try_seal(&key("k"), b"x"), None);
+        clock.sleep(Duration::from_millis(1)).await;
+        for _ in 0..10 {
+            let refused = sealer.try_seal(&key("k"), b"x").expect("it says why").unwrap_err();
+            assert!(refused.is_transient(), "{refused}");
+        }
+        assert_eq!(ring.counts().0, asked);
+        clock.sleep(Duration::from_secs(1)).await;
+    }
+    ring.is_away.store(false, Ordering::SeqCst);
+    assert!(sealer.seal(&key("k"), b"x").await.is_ok());
+    assert!(sealer.try_seal(&key("k"), b"x").is_some_and(|sealed| sealed.is_ok()));
+}
+
+#[test]
+fn a_renewal_whose_runtime_ends_is_told_and_the_next_one_asks_anew() {
+    let ring = Counting::new();
+    let sealer = Sealer::new(ring.clone(), "s", clock());
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ended = runtime();
+    let inside = ended.enter();
+    assert_eq!(sealer.try_seal(&key("k"), b"x"), None);
+    drop(inside);
+    drop(ended);
+    let refused = sealer.try_seal(&key("k"), b"x").expect("it says why").unwrap_err();
+    assert!(refused.is_transient(), "{refused}");
+    assert!(runtime().block_on(sealer.seal(&key("k"), b"x")).is_ok());
+    assert!(sealer.try_seal(&key("k"), b"x").is_some_and(|sealed| sealed.is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_opener_asks_the_ring_once_an_hour_for_each_data_key() {
     let (ring, clock) = (Counting::new(), Arc::new(TokioClock::starting_at(0)));
     let opener = Opener::new(ring.clone(), "s", clock.clone());

@@ -29,6 +29,7 @@ mod data_key;
 mod kms;
 mod local_ring;
 mod opener;
+mod renewal;
 mod ring;
 mod sealer;
 mod wire;

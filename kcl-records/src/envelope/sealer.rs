@@ -1,32 +1,25 @@
 //! The producer's side.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
 use aws_lc_rs::rand;
 use bytes::{Bytes, BytesMut};
 use kcl_core::{Clock, OutOfBounds, PartitionKey};
-use kcl_protocol::Moment;
 
 use super::data_key::Derived;
+use super::renewal::Renewals;
 use super::ring::{KeyRing, KeyRingError};
 use super::{stream_name, wire};
 use crate::limits::{DATA_KEY_AGE, DATA_KEY_RECORDS, LONGEST_DATA_KEY_AGE, MOST_DATA_KEY_RECORDS};
 
 /// Seals payloads for one stream. Share it among all producers of a process.
+///
+/// Data keys are made in a task of the tokio runtime in which it is used.
 pub struct Sealer {
-    ring: Arc<dyn KeyRing>,
-    stream: String,
-    clock: Arc<dyn Clock>,
-    rotation: Rotation,
-    current: Mutex<Option<Current>>,
-    /// The turn of whoever makes a data key, so that many callers make one.
-    turn: Mutex<Weak<Turn>>,
+    renewals: Arc<Renewals>,
 }
-
-/// One asks the ring, and all who wait hear why there is no data key; nothing yet, or if there is.
-type Turn = tokio::sync::Mutex<Option<SealError>>;
 
 /// How long a data key is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +36,10 @@ impl Default for Rotation {
     }
 }
 
-struct Current {
-    sealing: Arc<Sealing>,
-    left: u64,
-    until: Moment,
-}
-
 /// A data key in use.
-struct Sealing {
-    derived: Derived,
-    header: Vec<u8>,
+pub(super) struct Sealing {
+    pub derived: Derived,
+    pub header: Vec<u8>,
 }
 
 /// Why a payload was not sealed. Nothing was used up but a number.
@@ -76,26 +63,23 @@ impl SealError {
 impl Sealer {
     /// A sealer for this stream (name or ARN) that asks the ring for data keys.
     pub fn new(ring: Arc<dyn KeyRing>, stream: &str, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            ring,
-            stream: stream_name(stream).to_owned(),
-            clock,
-            rotation: Rotation::default(),
-            current: Mutex::default(),
-            turn: Mutex::default(),
-        }
+        let (stream, rotation) = (stream_name(stream).to_owned(), Rotation::default());
+        let state = Mutex::default();
+        Self { renewals: Arc::new(Renewals { ring, stream, clock, rotation, state }) }
     }
 
     /// The same with another rotation.
     ///
     /// # Errors
     /// Names the field that is out of bounds.
-    pub fn with_rotation(mut self, rotation: Rotation) -> Result<Self, OutOfBounds> {
+    pub fn with_rotation(self, rotation: Rotation) -> Result<Self, OutOfBounds> {
         OutOfBounds::check("records", rotation.records, 1, MOST_DATA_KEY_RECORDS)?;
         let shortest = Duration::from_secs(1);
         OutOfBounds::check("age", rotation.age, shortest, LONGEST_DATA_KEY_AGE)?;
-        self.rotation = rotation;
-        Ok(self)
+        let Renewals { ring, stream, clock, .. } = &*self.renewals;
+        let (ring, clock, stream) = (Arc::clone(ring), Arc::clone(clock), stream.clone());
+        let renewals = Renewals { ring, stream, clock, rotation, state: Mutex::default() };
+        Ok(Self { renewals: Arc::new(renewals) })
     }
 
     /// Seals a payload that goes into the stream under this partition key, and opens under no
@@ -105,82 +89,27 @@ impl Sealer {
     /// [`SealError::is_transient`] tells whether to try again.
     ///
     /// # Cancel safety
-    /// A dropped call costs at most a data key that nobody uses.
+    /// A dropped call, or one that is polled no more, holds up no other: the data key is made
+    /// without it.
     pub async fn seal(&self, key: &PartitionKey, data: &[u8]) -> Result<Bytes, SealError> {
-        if let Some(sealed) = self.try_seal(key, data) {
-            return sealed;
-        }
-        let turn = self.turn();
-        let mut refusal = turn.lock().await;
-        // Whoever was here before may have made one, or have waited for an answer in vain.
-        let sealing = match (self.take(), &*refusal) {
-            (Some(sealing), _) => sealing,
-            (None, Some(refused)) => return Err(refused.clone()),
-            (None, None) => match self.renew().await {
-                Ok(sealing) => sealing,
-                Err(refused) => {
-                    // Who comes from now on asks anew.
-                    *self.next_turn() = Weak::new();
-                    *refusal = Some(refused.clone());
-                    return Err(refused);
-                }
-            },
-        };
-        drop(refusal);
-        sealing.seal(&self.stream, key, data)
+        let sealing = self.renewals.take().await?;
+        sealing.seal(&self.renewals.stream, key, data)
     }
 
-    fn turn(&self) -> Arc<Turn> {
-        let mut next = self.next_turn();
-        next.upgrade().unwrap_or_else(|| {
-            let turn = Arc::new(Turn::default());
-            *next = Arc::downgrade(&turn);
-            turn
-        })
-    }
-
-    fn next_turn(&self) -> MutexGuard<'_, Weak<Turn>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Seals with the data key at hand; `None` if there is none or it is used up: one must be made
-    /// first by [`Sealer::seal`].
+    /// Seals with the data key at hand. `None` if there is none or it is used up: then one is
+    /// made, for later calls.
+    ///
+    /// # Errors
+    /// As [`Sealer::seal`]; for a second after the ring made no data key, that error.
     pub fn try_seal(&self, key: &PartitionKey, data: &[u8]) -> Option<Result<Bytes, SealError>> {
-        self.take().map(|sealing| sealing.seal(&self.stream, key, data))
-    }
-
-    /// Counts one use of the data key at hand.
-    fn take(&self) -> Option<Arc<Sealing>> {
-        let now = self.clock.monotonic();
-        let mut current = self.current();
-        let key = current.as_mut().filter(|key| now < key.until)?;
-        key.left = key.left.checked_sub(1)?;
-        Some(Arc::clone(&key.sealing))
-    }
-
-    /// Makes a data key, and counts its first use.
-    async fn renew(&self) -> Result<Arc<Sealing>, SealError> {
-        // Its age counts from before it was asked for.
-        let until = self.clock.monotonic() + self.rotation.age;
-        let new = self.ring.generate(&self.stream).await?;
-        let derived = Derived::new(&new.key).map_err(|_| SealError::Failed)?;
-        let header = wire::header(&new.key_id, &new.wrapped, derived.commitment());
-        let too_long = || KeyRingError::Refused("its key id or wrapped key is too long".into());
-        let sealing = Arc::new(Sealing { derived, header: header.ok_or_else(too_long)? });
-        let left = self.rotation.records - 1;
-        *self.current() = Some(Current { sealing: Arc::clone(&sealing), left, until });
-        Ok(sealing)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Current>> {
-        // Replaced or counted in one step; a panic leaves nothing half made.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        let sealing = self.renewals.try_take().transpose()?;
+        Some(sealing.and_then(|sealing| sealing.seal(&self.renewals.stream, key, data)))
     }
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sealer({}, {:?})", self.stream, self.rotation)
+        write!(f, "Sealer({}, {:?})", self.renewals.stream, self.renewals.rotation)
     }
 }
 
