@@ -7,11 +7,13 @@ use std::ops::RangeInclusive;
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::http::HttpResponse;
+use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 
 use super::{DataKey, KeyRing, KeyRingError, NewKey};
+use crate::limits::KMS_TIMEOUT;
 
 /// The encryption context that binds a data key to its stream; key policies can ask for it.
 const CONTEXT: &str = "kcl:stream";
@@ -34,18 +36,51 @@ pub struct KmsKeyRing {
 
 impl KmsKeyRing {
     /// A ring of one key, by its ARN: an alias would not tell whose data keys to trust. Region,
-    /// credentials, time-outs and retries are the client's: nobody else tries again to seal.
+    /// credentials, time-outs and retries are the client's: nobody else tries again to seal. An
+    /// operation has 10 s if the client has no operation time-out.
     pub fn new(client: Client, key_arn: &str) -> Self {
         let trusted = BTreeSet::from([key_arn.to_owned()]);
-        Self { client, primary: key_arn.to_owned(), trusted }
+        Self { client: bounded(client), primary: key_arn.to_owned(), trusted }
     }
 
-    /// The same, also unwrapping data keys of this key: one that was the primary one, or that of
-    /// another region. Data keys of any other key are refused, whoever made them.
+    /// The same, also unwrapping data keys of this key: one that was the primary one, or a replica
+    /// of a multi-Region key in another region. Data keys of any other key are refused, whoever
+    /// made them.
+    ///
+    /// KMS knows the keys of its own region alone, which is that of the client and of the primary
+    /// key: for a replica elsewhere it is asked with the one there, which is to be of the ring too.
+    /// A key of another region that has none is never found.
     pub fn also_opens(mut self, key_arn: &str) -> Self {
         self.trusted.insert(key_arn.to_owned());
         self
     }
+
+    /// The key to ask KMS with.
+    fn here<'a>(&'a self, key_id: &'a str) -> &'a str {
+        let here = replica_beside(key_id, &self.primary);
+        here.and_then(|replica| self.trusted.get(&replica)).map_or(key_id, String::as_str)
+    }
+}
+
+/// The ARN that a multi-Region key has in the region of another key.
+fn replica_beside(key: &str, other: &str) -> Option<String> {
+    let mut parts: Vec<_> = key.splitn(6, ':').collect();
+    let region = other.splitn(6, ':').nth(3)?;
+    if !parts.get(5)?.starts_with("key/mrk-") {
+        return None;
+    }
+    parts[3] = region;
+    Some(parts.join(":"))
+}
+
+/// A client that answers at some time: all who seal wait for one answer.
+fn bounded(client: Client) -> Client {
+    let timeouts = client.config().timeout_config();
+    if timeouts.is_some_and(|timeouts| timeouts.operation_timeout().is_some()) {
+        return client;
+    }
+    let timeouts = TimeoutConfig::builder().operation_timeout(KMS_TIMEOUT).build();
+    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
 }
 
 impl std::fmt::Debug for KmsKeyRing {
@@ -80,9 +115,17 @@ impl KeyRing for KmsKeyRing {
             let why = format!("KMS wraps no data key in {} bytes", wrapped.len());
             return Err(KeyRingError::Refused(why));
         }
-        let request = self.client.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
+        let key = self.here(key_id);
+        let request = self.client.decrypt().key_id(key).ciphertext_blob(Blob::new(wrapped));
         let request = request.encryption_context(CONTEXT, stream);
-        let opened = request.send().await.map_err(|error| classify(&error, key_id))?;
+        let opened = request.send().await.map_err(|error| match classify(&error, key) {
+            // It is on the operator's list: the record is not to blame.
+            KeyRingError::UnknownKey(key) => KeyRingError::Unavailable(format!(
+                "KMS finds no key {key}; check that it was not deleted, and that it is of the \
+                 region of the client, or a multi-Region key with a replica there in this ring"
+            )),
+            error => error,
+        })?;
         let key = opened.plaintext.and_then(|key| DataKey::from_bytes(key.as_ref()));
         key.ok_or_else(|| KeyRingError::Refused("the data key has not 32 bytes".to_owned()))
     }
