@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use kcl_core::{Clock, TokioClock};
 use kcl_records::envelope::{KeyRing, KeyRingError, KmsKeyRing};
 
 /// Answers as a test says, and not at all after that.
@@ -107,13 +108,13 @@ async fn a_listed_key_that_kms_does_not_find_is_waited_for_and_named() {
 #[tokio::test(start_paused = true)]
 async fn a_kms_that_does_not_answer_is_unavailable_after_10_s_or_as_the_client_says() {
     let own = TimeoutConfig::builder().operation_timeout(Duration::from_secs(3)).build();
-    let kms = Kms::default();
+    let (kms, clock) = (Kms::default(), TokioClock::starting_at(0));
     for (config, seconds) in [(kms.config(), 10), (kms.config().timeout_config(own), 3)] {
         let ring = KmsKeyRing::new(Client::from_conf(config.build()), "key");
-        let began = tokio::time::Instant::now();
+        let began = clock.monotonic();
         let made = tokio::time::timeout(Duration::from_secs(60), ring.generate("orders")).await;
         let error = made.expect("it ends").unwrap_err();
         assert!(matches!(error, KeyRingError::Unavailable(_)), "{error}");
-        assert_eq!(began.elapsed().as_secs(), seconds);
+        assert_eq!(clock.monotonic().since(began).as_secs(), seconds);
     }
 }

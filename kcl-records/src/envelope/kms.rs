@@ -65,7 +65,7 @@ impl KmsKeyRing {
 /// The ARN that a multi-Region key has in the region of another key.
 fn replica_beside(key: &str, other: &str) -> Option<String> {
     let mut parts: Vec<_> = key.splitn(6, ':').collect();
-    let region = other.splitn(6, ':').nth(3)?;
+    let region = other.split(':').nth(3)?;
     if !parts.get(5)?.starts_with("key/mrk-") {
         return None;
     }
