@@ -64,6 +64,26 @@ pub trait Subscription: Send {
 /// Why there is no subscription, or no more of it.
 #[derive(Debug)]
 pub enum SubscriptionError {
+
+    /// Called before it is given up for its silence: the connection by which it comes is to be used
+    /// for nothing new.
+    fn taken_for_dead(&self) {}
+}
+
+/// Why a read brought nothing.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The service takes the place for a bad argument, which may be the place's fault: a new one
+    /// may serve. With the reason.
+    PlaceRefused(String),
+    /// As for any request.
+    Other(SourceError),
+}
+
+impl From<SourceError> for ReadError {
+    fn from(error: SourceError) -> Self {
+        Self::Other(error)
+    }
     /// The consumer has another subscription to the shard.
     InUse {
         /// A hint of how long to wait at first; a shard that stays in use is waited for longer.

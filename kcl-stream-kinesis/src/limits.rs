@@ -43,7 +43,7 @@ pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 pub const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long one request may take. A read of 10 MiB takes a second on a slow line; after ten the
-/// connection is taken for dead.
+/// connection is taken for dead: the next request goes by another.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait after the service has refused another request for the rate: its buckets fill
@@ -92,7 +92,8 @@ pub const LONGEST_CONTEST_PAUSE: Duration = Duration::from_secs(30);
 /// from each other meet within twice [`LONGEST_CONTEST_PAUSE`]: each waits while the other reads.
 pub const CONTEST_FORGOTTEN: Duration = Duration::from_secs(90);
 
-/// Without an event for so long, a subscription is dead: the service sends one every five seconds.
+/// Without an event for so long, a subscription and its connection are dead: the service sends one
+/// every five seconds.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long a reader may not be asked before its subscription is given up. Over HTTP/2 all

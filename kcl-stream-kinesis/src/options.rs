@@ -17,7 +17,7 @@ use crate::limits::{
     IDLE, LONGEST_INTERVAL, READ_INTERVAL, RECORDS_PER_READ, REQUEST_TIMEOUT, SHORTEST_INTERVAL,
 };
 use crate::pace::Intervals;
-use crate::sdk::{Consumer, SdkApi};
+use crate::sdk::{Consumer, LeaveSilent, SdkApi};
 use crate::source::{KinesisSource, Rolls};
 use crate::stream_ref::StreamRef;
 
@@ -156,14 +156,14 @@ impl Builder {
 
 /// The client with retries off: they are the worker's. Its connections are shared with the user's.
 fn without_retries(client: &Client) -> Client {
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(REQUEST_TIMEOUT)
-        .operation_timeout(REQUEST_TIMEOUT)
-        .build();
+    // There is one attempt, and its timeout tells the interceptor for certain: some versions of the
+    // client skip it after one of the whole operation.
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(REQUEST_TIMEOUT).build();
     let config = client.config().to_builder();
     let config = config
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
+        .interceptor(LeaveSilent)
         // A subscription whose reader is busy is not stalled; a silent one is told otherwise.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Client::from_conf(config.build())

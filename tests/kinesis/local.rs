@@ -61,7 +61,7 @@ fn config() -> config::Builder {
 }
 
 /// A clock that stands still unless a test sets it forward.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forward(Arc<AtomicU64>);
 
 /// What the clock shows at first (Unix milliseconds).

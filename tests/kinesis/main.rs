@@ -29,6 +29,7 @@ mod scripted;
 mod settings;
 mod several;
 mod sharing;
+mod silent;
 #[cfg(feature = "third-party")]
 mod third_party;
 mod tls;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_kinesis::config::{self, BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::ShardIteratorType;
@@ -37,34 +37,42 @@ Resource = "*"
 
 /// An endpoint with TLS and a key, and its certificate in PEM.
 async fn guarded(shards: u32) -> (Endpoint, String) {
+    let keys = KEYS.replace("SECRET", SECRET);
+    with_tls(EndpointConfig {
+        streams: vec![("s".to_owned(), shards)],
+        throughput: Throughput::Unlimited,
+        auth: Some(AccessKeys::from_toml(&keys).unwrap()),
+        ..EndpointConfig::default()
+    })
+    .await
+}
+
+/// Such an endpoint with TLS, and its certificate in PEM.
+pub async fn with_tls(config: EndpointConfig) -> (Endpoint, String) {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let [certificates, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
     std::fs::write(&certificates, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let keys = KEYS.replace("SECRET", SECRET);
-    let config = EndpointConfig {
-        streams: vec![("s".to_owned(), shards)],
-        throughput: Throughput::Unlimited,
-        auth: Some(AccessKeys::from_toml(&keys).unwrap()),
-        tls: Some(TlsFiles { certificates, key }),
-        ..EndpointConfig::default()
-    };
+    let config = EndpointConfig { tls: Some(TlsFiles { certificates, key }), ..config };
     (Endpoint::start(config).await.unwrap(), made.cert.pem())
 }
 
 fn client(endpoint: &Endpoint, trusted: TrustStore, secret: &str) -> Client {
+    Client::from_conf(config(&endpoint.url(), trusted, secret).build())
+}
+
+/// What makes a client that takes HTTP/2.
+pub fn config(url: &str, trusted: TrustStore, secret: &str) -> config::Builder {
     let context = TlsContext::builder().with_trust_store(trusted).build().unwrap();
     let http = Http::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let config = Config::builder()
+    Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("AK", secret, None, None, "test"))
-        .endpoint_url(endpoint.url())
+        .endpoint_url(url)
         .retry_config(RetryConfig::disabled())
         .http_client(http.tls_context(context).build_https())
-        .build();
-    Client::from_conf(config)
 }
 
 #[tokio::test]

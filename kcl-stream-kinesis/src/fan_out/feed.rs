@@ -99,7 +99,10 @@ impl Pump {
                         Ok(None) => return,
                         Err(error) => Told::Failed(error),
                     },
-                    () = clock.sleep(SILENCE) => Told::Failed(silent(SILENCE)),
+                    () = clock.sleep(SILENCE) => {
+                        subscription.taken_for_dead();
+                        Told::Failed(silent(SILENCE))
+                    }
                 },
             };
             let is_last = matches!(told, Told::Failed(_));

@@ -4,6 +4,7 @@ use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::SubscribeToShardEventStream;
 use kcl_core::async_trait;
 
+use super::connection::Carrier;
 use super::decode;
 use super::errors::classify_event;
 use crate::api::{Event, Subscription, SubscriptionError};
@@ -12,6 +13,7 @@ pub(super) struct Events {
     pub answer: SubscribeToShardOutput,
     /// Shard and stream, for errors.
     pub what: String,
+    pub carrier: Carrier,
 }
 
 #[async_trait]
@@ -28,5 +30,9 @@ impl Subscription for Events {
                 Err(error) => return Err(classify_event(&error, &self.what)),
             }
         }
+    }
+
+    fn taken_for_dead(&self) {
+        self.carrier.leave();
     }
 }

@@ -1,5 +1,6 @@
 //! The service through its AWS client.
 
+mod connection;
 mod consumer;
 mod decode;
 mod errors;
@@ -17,6 +18,8 @@ use kcl_protocol::{ShardId, StreamName};
 
 use crate::api::{KinesisApi, Page, Subscription, SubscriptionError};
 use crate::stream_ref::{StreamRef, account_of};
+use connection::Carrier;
+pub(crate) use connection::LeaveSilent;
 pub(crate) use consumer::Consumer;
 use errors::{classify, classify_subscribe};
 use events::Events;
@@ -229,8 +232,9 @@ impl KinesisApi for SdkApi {
             .shard_id(shard.as_str())
             .starting_position(place);
         let what = self.shard_named(shard);
-        let error = match request.send().await {
-            Ok(answer) => return Ok(Box::new(Events { answer, what })),
+        let carrier = Carrier::default();
+        let error = match request.customize().interceptor(carrier.clone()).send().await {
+            Ok(answer) => return Ok(Box::new(Events { answer, what, carrier })),
             Err(error) => match classify_subscribe(&error, &what) {
                 SubscriptionError::Other(error) => error,
                 in_use @ SubscriptionError::InUse { .. } => return Err(in_use),
