@@ -21,23 +21,28 @@ pub trait KinesisApi: Send + Sync + 'static {
     /// [`SourceError::NotFound`] if there is no such stream.
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError>;
 
-    /// A place in a shard, for [`KinesisApi::get_records`].
+    /// A place in a shard, for [`KinesisApi::get_records`]; `None` if the shard is closed and has
+    /// nothing from there on.
     ///
     /// # Errors
     /// [`SourceError::NotFound`] for an unknown shard.
-    async fn iterator(&self, shard: &ShardId, from: ReadFrom) -> Result<String, SourceError>;
+    async fn iterator(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Option<String>, SourceError>;
 
     /// At most so many records from a place on.
     ///
     /// # Errors
     /// [`SourceError::Expired`] for a place that is too old; [`SourceError::Throttled`] above the
-    /// shard's rate.
+    /// shard's rate; [`ReadError::PlaceRefused`].
     async fn get_records(
         &self,
         shard: &ShardId,
         iterator: &str,
         records: usize,
-    ) -> Result<Page, SourceError>;
+    ) -> Result<Page, ReadError>;
 
     /// Subscribes the source's consumer to a shard.
     ///
@@ -59,11 +64,6 @@ pub trait Subscription: Send {
     /// # Errors
     /// Ends the subscription. [`SubscriptionError::InUse`]: another one took over.
     async fn next(&mut self) -> Result<Option<Event>, SubscriptionError>;
-}
-
-/// Why there is no subscription, or no more of it.
-#[derive(Debug)]
-pub enum SubscriptionError {
 
     /// Called before it is given up for its silence: the connection by which it comes is to be used
     /// for nothing new.
@@ -84,6 +84,11 @@ impl From<SourceError> for ReadError {
     fn from(error: SourceError) -> Self {
         Self::Other(error)
     }
+}
+
+/// Why there is no subscription, or no more of it.
+#[derive(Debug)]
+pub enum SubscriptionError {
     /// The consumer has another subscription to the shard.
     InUse {
         /// A hint of how long to wait at first; a shard that stays in use is waited for longer.

@@ -5,7 +5,7 @@ use kcl_core::{
 };
 use kcl_protocol::{Moment, ShardId};
 
-use crate::api::Page;
+use crate::api::{Page, ReadError};
 use crate::pace::Pace;
 use crate::source::KinesisSource;
 use crate::spare::Spare;
@@ -20,6 +20,8 @@ pub(crate) struct PollingReader {
     spare: Spare,
     /// True once `CaughtUp` was answered, until records come.
     has_told_tip: bool,
+    /// The place was refused, and nothing was answered since.
+    was_refused: bool,
 }
 
 enum Place {
@@ -33,6 +35,13 @@ enum Place {
     Ended { children: Vec<ChildShard> },
 }
 
+impl Place {
+    /// Where the service gave this.
+    fn at(iterator: Option<String>) -> Self {
+        iterator.map_or(Self::Closed, |iterator| Self::Open { iterator })
+    }
+}
+
 impl PollingReader {
     /// # Errors
     /// Those of asking for an iterator.
@@ -43,12 +52,13 @@ impl PollingReader {
     ) -> Result<Self, SourceError> {
         let iterator = source.counted(source.api.iterator(&shard, from).await)?;
         let pace = Pace::new(source.intervals);
-        let (place, spare) = (Place::Open { iterator }, Spare::default());
-        Ok(Self { source, shard, place, from, pace, spare, has_told_tip: false })
+        let (place, spare) = (Place::at(iterator), Spare::default());
+        let (has_told_tip, was_refused) = (false, false);
+        Ok(Self { source, shard, place, from, pace, spare, has_told_tip, was_refused })
     }
 
     /// One request. Dropped midway it changes nothing: the next call sends the same again.
-    async fn read(&mut self, iterator: &str, limit: ReadLimit) -> Result<Page, SourceError> {
+    async fn read(&mut self, iterator: &str, limit: ReadLimit) -> Result<Page, ReadError> {
         self.source.clock.sleep_until(self.pace.due()).await;
         let sent_at = self.source.clock.monotonic();
         self.pace.sent(sent_at);
@@ -60,12 +70,13 @@ impl PollingReader {
                 self.answered(sent_at, &page);
                 Ok(page)
             }
-            Err(SourceError::Throttled { .. }) => Err(self.throttled()),
+            Err(ReadError::Other(SourceError::Throttled { .. })) => Err(self.throttled().into()),
             Err(error) => Err(error),
         }
     }
 
     fn answered(&mut self, sent_at: Moment, page: &Page) {
+        self.was_refused = false;
         let (records, bytes) =
             (page.records.len(), page.records.iter().map(Record::size_bytes).sum());
         self.source.counting.read(records, bytes);
@@ -83,6 +94,17 @@ impl PollingReader {
         }
         let now = self.source.clock.monotonic();
         SourceError::Throttled { retry_after: self.pace.refused(now, self.source.rolls.next()) }
+    }
+
+    /// # Errors
+    /// If the one before it was refused too: then it is not for the place.
+    fn place_refused(&mut self, why: String) -> Result<(), SourceError> {
+        if std::mem::replace(&mut self.was_refused, true) {
+            return Err(SourceError::Refused(why));
+        }
+        tracing::debug!(shard = %self.shard, why, "a place is taken up anew");
+        self.place = Place::Lost;
+        Ok(())
     }
 
     fn arrived(&mut self, page: Page) {
@@ -119,12 +141,13 @@ impl ShardReader for PollingReader {
                     let answer = self.source.api.iterator(&self.shard, self.from).await;
                     let iterator = self.source.counted(answer)?;
                     self.source.counting.reopened();
-                    self.place = Place::Open { iterator };
+                    self.place = Place::at(iterator);
                 }
                 Place::Open { iterator } => {
                     let iterator = iterator.clone();
                     let page = match self.read(&iterator, limit).await {
-                        Err(SourceError::Expired) => {
+                        Ok(page) => page,
+                        Err(ReadError::Other(SourceError::Expired)) => {
                             self.source.counting.expired();
                             self.place = Place::Lost;
                             // Lost again as soon as it was found: the caller waits.
@@ -133,7 +156,11 @@ impl ShardReader for PollingReader {
                             }
                             continue;
                         }
-                        answer => answer?,
+                        Err(ReadError::PlaceRefused(why)) => {
+                            self.place_refused(why)?;
+                            continue;
+                        }
+                        Err(ReadError::Other(error)) => return Err(error),
                     };
                     let is_at_tip =
                         page.records.is_empty() && page.behind_millis == 0 && page.next.is_some();

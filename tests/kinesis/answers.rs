@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kcl_core::{Clock, ReadFrom, ReadOutcome, Shard, SourceError, StreamSource};
-use kcl_stream_kinesis::api::{Event, Page};
+use kcl_stream_kinesis::api::{Event, Page, ReadError};
 use tracing::level_filters::LevelFilter;
 
 use crate::log::Log;
@@ -92,6 +92,59 @@ async fn of_a_shard_past_retention_the_children_are_those_that_are_left() {
     }
 }
 
+/// A polled shard that is given these places, and these pages before all others, is closed: it ends
+/// with the first listing that has its children.
+async fn is_closed(places: Vec<Option<String>>, pages: Vec<Result<Page, ReadError>>) {
+    let service = Scripted::new(Tells::These(Vec::new()));
+    service.iterators.lock().unwrap().extend(places.into_iter().map(Ok));
+    service.pages.lock().unwrap().extend(pages);
+    let whole = [listed(0, &[]), listed(1, &[0]), listed(2, &[0])];
+    service.listings.lock().unwrap().extend([Ok(whole[..1].to_vec()), Ok(whole.to_vec())]);
+    let from = ReadFrom::After(record(7).position);
+    let mut reader = service.polled().open(&first_shard(), from).await.unwrap();
+    let told = reader.next(LIMIT).await;
+    assert!(matches!(told, Err(SourceError::Unavailable(_))), "not listed yet: {told:?}");
+    let ReadOutcome::ShardEnd { children } = reader.next(LIMIT).await.unwrap() else { panic!() };
+    assert_eq!(children.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_of_which_no_place_is_given_is_closed() {
+    is_closed(vec![None], Vec::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_lost_place_is_not_given_again_is_closed() {
+    is_closed(vec![Some("old".into()), None], vec![Err(SourceError::Expired.into())]).await;
+}
+
+fn place_refused<T>() -> Result<T, ReadError> {
+    Err(ReadError::PlaceRefused("an argument was bad".into()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_refused_is_taken_up_after_the_last_record() {
+    let service = Scripted::new(Tells::These(Vec::new()));
+    let mut reader = service.polled().open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    for _ in 0..3 {
+        service.pages.lock().unwrap().push_back(place_refused());
+        let outcome = reader.next(LIMIT).await.unwrap();
+        assert!(matches!(outcome, ReadOutcome::Records { .. }), "{outcome:?}");
+    }
+    let (begun, after) = (ReadFrom::TrimHorizon, ReadFrom::After(record(1).position));
+    assert_eq!(service.seen.lock().unwrap().places, [begun, begun, after, after]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_place_that_is_refused_too_is_refused_with_the_reason() {
+    let service = Scripted::new(Tells::These(Vec::new()));
+    service.pages.lock().unwrap().extend([place_refused(), place_refused()]);
+    let mut reader = service.polled().open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let refused = reader.next(LIMIT).await.unwrap_err();
+    assert_eq!(refused, SourceError::Refused("an argument was bad".into()));
+    assert_eq!(service.seen.lock().unwrap().places.len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn reads_refused_for_the_rate_are_one_line_of_the_log_and_one_more_when_they_go_on() {
     let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
@@ -100,7 +153,7 @@ async fn reads_refused_for_the_rate_are_one_line_of_the_log_and_one_more_when_th
     let source = service.polled();
     let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
     for round in 1..=2 {
-        service.pages.lock().unwrap().extend((0..10).map(|_| Err(throttled())));
+        service.pages.lock().unwrap().extend((0..10).map(|_| Err(throttled().into())));
         for _ in 0..10 {
             let refused = reader.next(LIMIT).await.unwrap_err();
             let SourceError::Throttled { retry_after } = refused else { panic!("{refused:?}") };
@@ -120,17 +173,21 @@ async fn reads_refused_for_the_rate_are_one_line_of_the_log_and_one_more_when_th
 async fn whatever_is_refused_for_the_rate_is_counted() {
     let service = Scripted::new(Tells::Every(Duration::ZERO));
     let (polled, pushed) = (service.polled(), service.pushed(1));
-    service.iterators.lock().unwrap().push_back(throttled());
+    service.iterators.lock().unwrap().push_back(Err(throttled()));
     assert!(polled.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
     assert_eq!(polled.counters().throttled, 1, "an iterator");
     service.listings.lock().unwrap().push_back(Err(throttled()));
     assert!(polled.list_shards().await.is_err());
     assert_eq!(polled.counters().throttled, 2, "a listing");
     let mut reader = polled.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
-    service.pages.lock().unwrap().extend([Err(throttled()), Err(SourceError::Expired)]);
+    service
+        .pages
+        .lock()
+        .unwrap()
+        .extend([throttled(), SourceError::Expired].map(|error| Err(error.into())));
     assert!(reader.next(LIMIT).await.is_err());
     assert_eq!(polled.counters().throttled, 3, "a read");
-    service.iterators.lock().unwrap().push_back(throttled());
+    service.iterators.lock().unwrap().push_back(Err(throttled()));
     assert!(reader.next(LIMIT).await.is_err());
     assert_eq!(polled.counters().throttled, 4, "an iterator in place of a lost one");
     service.pages.lock().unwrap().push_back(Ok(closed_page()));

@@ -33,3 +33,4 @@ mod silent;
 #[cfg(feature = "third-party")]
 mod third_party;
 mod tls;
+mod without;

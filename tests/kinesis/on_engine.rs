@@ -11,7 +11,9 @@ use kcl_core::{
     Clock, ReadFrom, ReadLimit, Shard, SourceError, StreamDescription, StreamSource, TokioClock,
     async_trait,
 };
-use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription, SubscriptionError};
+use kcl_stream_kinesis::api::{
+    Event, KinesisApi, Page, ReadError, Subscription, SubscriptionError,
+};
 use kcl_stream_local::{Pushed, ShardIterator, ShardNumber, Stream, Subscription as Pushes};
 use tokio::sync::oneshot;
 
@@ -99,11 +101,15 @@ impl KinesisApi for OnEngine {
         self.stream.source().list_shards().await
     }
 
-    async fn iterator(&self, shard: &ShardId, from: ReadFrom) -> Result<String, SourceError> {
+    async fn iterator(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Option<String>, SourceError> {
         self.trouble()?;
         let it = self.stream.shard_iterator(shard, from)?;
         let (created, issued) = (it.stream_created_at_millis, it.issued_at_millis);
-        Ok(format!("{created} {} {} {issued}", it.shard.0, it.next))
+        Ok(Some(format!("{created} {} {} {issued}", it.shard.0, it.next)))
     }
 
     async fn get_records(
@@ -111,7 +117,7 @@ impl KinesisApi for OnEngine {
         _: &ShardId,
         iterator: &str,
         records: usize,
-    ) -> Result<Page, SourceError> {
+    ) -> Result<Page, ReadError> {
         // A round trip, in which a caller may give up.
         self.clock.sleep(Duration::from_millis(3)).await;
         self.trouble()?;
@@ -122,7 +128,7 @@ impl KinesisApi for OnEngine {
             next: parts[2],
             issued_at_millis: parts[3],
         };
-        let got = self.stream.get_records(&iterator, records)?;
+        let got = self.stream.get_records(&iterator, records).map_err(SourceError::from)?;
         let text = |it: ShardIterator| {
             let (created, issued) = (it.stream_created_at_millis, it.issued_at_millis);
             format!("{created} {} {} {issued}", it.shard.0, it.next)

@@ -13,13 +13,13 @@ use crate::local::{self, Forward};
 use crate::pushed::{LIMIT, first_shard};
 
 /// An operation in small letters, and the status and body of its answer.
-type Answer = (&'static str, &'static str, &'static str);
+pub type Answer = (&'static str, &'static str, &'static str);
 
 const FAILURE: &str = r#"{"__type": "InternalFailureException"}"#;
 
-const ITERATOR: Answer = ("getsharditerator", "200 OK", r#"{"ShardIterator": "somewhere"}"#);
+pub const ITERATOR: Answer = ("getsharditerator", "200 OK", r#"{"ShardIterator": "somewhere"}"#);
 
-const SUMMARY: Answer = (
+pub const SUMMARY: Answer = (
     "describestreamsummary",
     "200 OK",
     r#"{"StreamDescriptionSummary": {
@@ -66,14 +66,14 @@ impl Clock for Skipping {
     }
 }
 
-struct Service {
+pub struct Service {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Service {
     /// Has these answers, and 500 to all else.
-    async fn with(answers: &'static [Answer]) -> Self {
+    pub async fn with(answers: &'static [Answer]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -99,10 +99,10 @@ impl Service {
     }
 
     /// The operations that were asked for since the last time.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
-    fn polled(&self) -> KinesisSource {
+    pub fn polled(&self) -> KinesisSource {
         KinesisSource::builder(local::client_of(&self.url), "s").build()
     }
     fn pushed(&self) -> KinesisSource {

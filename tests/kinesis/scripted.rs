@@ -9,7 +9,9 @@ use kcl_core::{
     ChildShard, Clock, ReadFrom, Record, Shard, SourceError, StreamDescription, TokioClock,
     async_trait,
 };
-use kcl_stream_kinesis::api::{Event, KinesisApi, Page, Subscription, SubscriptionError};
+use kcl_stream_kinesis::api::{
+    Event, KinesisApi, Page, ReadError, Subscription, SubscriptionError,
+};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
 
 /// What a subscription tells.
@@ -27,6 +29,8 @@ pub struct Seen {
     pub taken: usize,
     /// Where subscriptions began, and when.
     pub subscribed: Vec<(Moment, ReadFrom)>,
+    /// Where iterators were asked for.
+    pub places: Vec<ReadFrom>,
 }
 
 /// An endless shard, and what it answers before it does so usually.
@@ -34,12 +38,12 @@ pub struct Scripted {
     pub clock: TokioClock,
     pub seen: Arc<Mutex<Seen>>,
     pub tells: Mutex<Tells>,
-    /// Subscriptions and iterators that fail first.
+    /// Subscriptions that fail first.
     pub subscriptions: Mutex<VecDeque<SubscriptionError>>,
-    pub iterators: Mutex<VecDeque<SourceError>>,
-    /// Listings and pages that come first.
+    /// Iterators, listings and pages that come first.
+    pub iterators: Mutex<VecDeque<Result<Option<String>, SourceError>>>,
     pub listings: Mutex<VecDeque<Result<Vec<Shard>, SourceError>>>,
-    pub pages: Mutex<VecDeque<Result<Page, SourceError>>>,
+    pub pages: Mutex<VecDeque<Result<Page, ReadError>>>,
 }
 
 /// How long a subscription is safe from the next.
@@ -116,8 +120,8 @@ impl Scripted {
     }
 }
 
-fn scripted<T, E>(failures: &Mutex<VecDeque<E>>, usual: T) -> Result<T, E> {
-    failures.lock().unwrap().pop_front().map_or(Ok(usual), Err)
+fn scripted<T>(first: &Mutex<VecDeque<T>>, usual: impl FnOnce() -> T) -> T {
+    first.lock().unwrap().pop_front().unwrap_or_else(usual)
 }
 
 #[async_trait]
@@ -127,21 +131,22 @@ impl KinesisApi for Scripted {
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        self.listings.lock().unwrap().pop_front().unwrap_or_else(|| Ok(vec![listed(0, &[])]))
+        scripted(&self.listings, || Ok(vec![listed(0, &[])]))
     }
 
-    async fn iterator(&self, _: &ShardId, _: ReadFrom) -> Result<String, SourceError> {
-        scripted(&self.iterators, "somewhere".to_owned())
+    async fn iterator(&self, _: &ShardId, from: ReadFrom) -> Result<Option<String>, SourceError> {
+        self.seen.lock().unwrap().places.push(from);
+        scripted(&self.iterators, || Ok(Some("somewhere".to_owned())))
     }
 
-    async fn get_records(&self, _: &ShardId, _: &str, _: usize) -> Result<Page, SourceError> {
+    async fn get_records(&self, _: &ShardId, _: &str, _: usize) -> Result<Page, ReadError> {
         let usual = || Page {
             records: vec![record(1)],
             behind_millis: 1,
             next: Some("further".to_owned()),
             children: Vec::new(),
         };
-        self.pages.lock().unwrap().pop_front().unwrap_or_else(|| Ok(usual()))
+        scripted(&self.pages, || Ok(usual()))
     }
 
     async fn subscribe(
@@ -149,7 +154,9 @@ impl KinesisApi for Scripted {
         _: &ShardId,
         from: ReadFrom,
     ) -> Result<Box<dyn Subscription>, SubscriptionError> {
-        scripted(&self.subscriptions, ())?;
+        if let Some(failure) = self.subscriptions.lock().unwrap().pop_front() {
+            return Err(failure);
+        }
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock().unwrap();
         if seen.subscribed.last().is_some_and(|(at, _)| now.since(*at) < SAFE) {

@@ -8,7 +8,7 @@ use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError as EventErro
 use kcl_core::SourceError;
 use kcl_core::causes::in_one_line;
 
-use crate::api::SubscriptionError;
+use crate::api::{ReadError, SubscriptionError};
 use crate::limits::{REFUSED_PAUSE, TAKEN_OVER_PAUSE, THROTTLE_PAUSE};
 
 /// Sorts an error of a request about `what`.
@@ -27,6 +27,19 @@ where
             by_code(code, status, what, answer.err().message().unwrap_or_default())
         }
         _ => SourceError::Unavailable(in_one_line(error)),
+    }
+}
+
+/// Sorts an error of a read. Its one argument that is not the same each time is the place.
+pub(super) fn classify_read<E>(error: &SdkError<E, HttpResponse>, what: &str) -> ReadError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match (error.as_service_error().and_then(ProvideErrorMetadata::code), classify(error, what)) {
+        (Some("InvalidArgumentException"), SourceError::Refused(why)) => {
+            ReadError::PlaceRefused(why)
+        }
+        (_, error) => error.into(),
     }
 }
 

@@ -16,12 +16,12 @@ use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, StreamDescript
 use kcl_core::{Clock, ReadFrom, Shard, SourceError, StreamDescription, async_trait};
 use kcl_protocol::{ShardId, StreamName};
 
-use crate::api::{KinesisApi, Page, Subscription, SubscriptionError};
+use crate::api::{KinesisApi, Page, ReadError, Subscription, SubscriptionError};
 use crate::stream_ref::{StreamRef, account_of};
 use connection::Carrier;
 pub(crate) use connection::LeaveSilent;
 pub(crate) use consumer::Consumer;
-use errors::{classify, classify_subscribe};
+use errors::{classify, classify_read, classify_subscribe};
 use events::Events;
 use service_time::ServiceTime;
 
@@ -61,13 +61,17 @@ impl SdkApi {
     /// An error that repeating does not mend, with its reason if that is a stream created again.
     async fn explained(&self, error: SourceError) -> SourceError {
         let is_final = matches!(error, SourceError::NotFound(_) | SourceError::Refused(_));
-        if !is_final || self.created.get().is_none() {
-            return error;
+        match is_final {
+            true => self.recreated().await.map_or(error, SourceError::from),
+            false => error,
         }
-        match self.summary(&ServiceTime::default()).await.map(|found| self.same(&found)) {
-            Ok(Err(recreated)) => recreated.into(),
-            Ok(Ok(())) | Err(_) => error,
-        }
+    }
+
+    /// That the stream is not the one that was described first, if that can be told.
+    async fn recreated(&self) -> Option<Recreated> {
+        self.created.get()?;
+        let found = self.summary(&ServiceTime::default()).await.ok()?;
+        self.same(&found).err()
     }
 
     /// # Errors
@@ -169,7 +173,11 @@ impl KinesisApi for SdkApi {
         }
     }
 
-    async fn iterator(&self, shard: &ShardId, from: ReadFrom) -> Result<String, SourceError> {
+    async fn iterator(
+        &self,
+        shard: &ShardId,
+        from: ReadFrom,
+    ) -> Result<Option<String>, SourceError> {
         let (kind, sequence, time) = place(from);
         let request = self
             .client
@@ -181,16 +189,15 @@ impl KinesisApi for SdkApi {
             .shard_iterator_type(kind)
             .set_starting_sequence_number(sequence)
             .set_timestamp(time);
-        let what = self.shard_named(shard);
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.explained(classify(&error, &what)).await),
+            Err(error) => {
+                return Err(self.explained(classify(&error, &self.shard_named(shard))).await);
+            }
         };
         // A name stands for the stream that has it now, which this iterator is of.
         self.check_created().await?;
-        answer
-            .shard_iterator
-            .ok_or_else(|| SourceError::Refused(format!("the service gave no iterator for {what}")))
+        Ok(answer.shard_iterator)
     }
 
     async fn get_records(
@@ -198,7 +205,7 @@ impl KinesisApi for SdkApi {
         shard: &ShardId,
         iterator: &str,
         records: usize,
-    ) -> Result<Page, SourceError> {
+    ) -> Result<Page, ReadError> {
         let request = self
             .client
             .get_records()
@@ -206,10 +213,17 @@ impl KinesisApi for SdkApi {
             .set_stream_arn(self.stream.arn())
             .set_stream_id(self.stream.id())
             .limit(i32::try_from(records).unwrap_or(i32::MAX));
-        match request.send().await {
-            Ok(answer) => decode::page(answer),
-            Err(error) => Err(self.explained(classify(&error, &self.shard_named(shard))).await),
-        }
+        let error = match request.send().await {
+            Ok(answer) => return Ok(decode::page(answer)?),
+            Err(error) => classify_read(&error, &self.shard_named(shard)),
+        };
+        Err(match error {
+            ReadError::Other(error) => self.explained(error).await.into(),
+            refused @ ReadError::PlaceRefused(_) => match self.recreated().await {
+                Some(recreated) => SourceError::from(recreated).into(),
+                None => refused,
+            },
+        })
     }
 
     async fn subscribe(
