@@ -21,6 +21,15 @@ const MERGED: Answer = (
          "SequenceNumberRange": {"StartingSequenceNumber": "3"}}]}"#,
 );
 
+/// The last page of the first shard, whose child does not name its parents.
+const NO_PARENTS: Answer = (
+    "getrecords",
+    "200 OK",
+    r#"{"Records": [], "MillisBehindLatest": 0, "ChildShards": [
+        {"ShardId": "shardId-000000000002",
+         "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"}}]}"#,
+);
+
 const BAD_ARGUMENT: Answer = (
     "getrecords",
     "400 Bad Request",
@@ -41,6 +50,12 @@ async fn ends_by_a_listing(answers: &'static [Answer]) -> Vec<String> {
 async fn no_iterator_is_the_end_of_a_closed_shard() {
     let asked = ends_by_a_listing(&[NO_ITERATOR, MERGED]).await;
     assert_eq!(asked, ["getsharditerator", "listshards"]);
+}
+
+#[tokio::test]
+async fn a_child_without_parents_is_not_believed() {
+    let asked = ends_by_a_listing(&[ITERATOR, NO_PARENTS, MERGED]).await;
+    assert_eq!(asked, ["getsharditerator", "getrecords", "listshards"]);
 }
 
 #[tokio::test]

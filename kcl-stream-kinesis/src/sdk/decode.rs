@@ -48,7 +48,12 @@ fn records(wire: Vec<WireRecord>) -> Result<Vec<Record>, SourceError> {
     wire.into_iter().map(record).collect()
 }
 
+/// None of them if one comes without its parents, and a listing is asked instead: the child of a
+/// merge waits for both of its parents, and must not be taken for one that waits for none.
 fn children(wire: Vec<WireChild>) -> Result<Vec<ChildShard>, SourceError> {
+    if wire.iter().any(|child| child.parent_shards.is_empty()) {
+        return Ok(Vec::new());
+    }
     wire.iter().map(child).collect()
 }
 
@@ -97,4 +102,35 @@ fn range(wire: Option<&WireRange>) -> Result<HashKeyRange, SourceError> {
         return Err(bad("hash key range", format!("{start} to {end}")));
     }
     Ok(HashKeyRange { start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child of these parents.
+    fn child_of(parents: &[&str]) -> WireChild {
+        let range = WireRange::builder().starting_hash_key("0").ending_hash_key("9");
+        let parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
+        let child = WireChild::builder().shard_id("child").set_parent_shards(Some(parents));
+        child.hash_key_range(range.build().unwrap()).build().unwrap()
+    }
+
+    fn told(children: Vec<WireChild>) -> [usize; 2] {
+        let children = Some(children);
+        let answer = GetRecordsOutput::builder().set_records(Some(Vec::new()));
+        let answer = answer.set_child_shards(children.clone()).build().unwrap();
+        let last = SubscribeToShardEvent::builder().set_records(Some(Vec::new()));
+        let last = last.continuation_sequence_number("").millis_behind_latest(0);
+        let last = last.set_child_shards(children).build().unwrap();
+        [page(answer).unwrap().children.len(), event(last).unwrap().children.len()]
+    }
+
+    #[test]
+    fn children_are_told_with_the_parents_of_each_or_not_at_all() {
+        assert_eq!(told(vec![child_of(&["a"]), child_of(&["a"])]), [2, 2]);
+        assert_eq!(told(vec![child_of(&["a", "b"])]), [1, 1]);
+        assert_eq!(told(vec![child_of(&[])]), [0, 0]);
+        assert_eq!(told(vec![child_of(&["a"]), child_of(&[])]), [0, 0]);
+    }
 }
