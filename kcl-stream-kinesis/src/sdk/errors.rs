@@ -60,6 +60,7 @@ where
 
 const IN_USE: &str = "ResourceInUseException";
 const ABOVE_LIMIT: &str = "LimitExceededException";
+const KEY_DENIED: &str = "KMSAccessDeniedException";
 
 /// Sorts an error of registering a consumer. Above a limit are the consumers of the stream, as a
 /// rule, and not the rate: nobody would hear of a throttle what there is to do.
@@ -101,6 +102,11 @@ where
     if code == IN_USE {
         return SubscriptionError::InUse { retry_after: TAKEN_OVER_PAUSE };
     }
+    if code.is_empty() {
+        // Of a type that the client does not know, and so without its name: nothing says that the
+        // next subscription has to fail too.
+        return unavailable("an unknown exception", what, &in_one_line(error)).into();
+    }
     match by_code(code, 200, what, message) {
         SourceError::NotFound(_) | SourceError::Expired => unavailable(code, what, message).into(),
         error => error.into(),
@@ -114,7 +120,11 @@ fn event_code(error: &EventError) -> &str {
         EventError::ResourceInUseException(_) => IN_USE,
         EventError::InternalFailureException(_) => "InternalFailureException",
         EventError::KmsThrottlingException(_) => "KMSThrottlingException",
-        EventError::KmsAccessDeniedException(_) => "KMSAccessDeniedException",
+        EventError::KmsAccessDeniedException(_) => KEY_DENIED,
+        EventError::KmsDisabledException(_) => "KMSDisabledException",
+        EventError::KmsInvalidStateException(_) => "KMSInvalidStateException",
+        EventError::KmsNotFoundException(_) => "KMSNotFoundException",
+        EventError::KmsOptInRequired(_) => "KMSOptInRequired",
         other => other.code().unwrap_or_default(),
     }
 }
@@ -153,12 +163,15 @@ fn by_code(code: &str, status: u16, what: &str, message: &str) -> SourceError {
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
         | "IncompleteSignatureException"
-        | "MissingAuthenticationTokenException"
-        | "KMSAccessDeniedException" => SourceError::Refused(format!(
+        | "MissingAuthenticationTokenException" => SourceError::Refused(format!(
             "the credentials may not read {what}; allow kinesis:DescribeStreamSummary and \
              ListShards on it, by polling also GetShardIterator and GetRecords, by fan-out also \
              DescribeStreamConsumer, RegisterStreamConsumer and SubscribeToShard, and check this \
              machine's clock ({code}: {message})"
+        )),
+        KEY_DENIED => SourceError::Refused(format!(
+            "the credentials may not use the key by which {what} is encrypted; allow kms:Decrypt \
+             on it ({code}: {message})"
         )),
         _ if status == 429 => throttled(code, what, message),
         _ if status == 408 || status >= 500 => {
@@ -178,6 +191,10 @@ fn throttled(code: &str, what: &str, message: &str) -> SourceError {
 mod tests {
     use aws_sdk_kinesis::error::ErrorMetadata;
     use aws_sdk_kinesis::operation::list_shards::ListShardsError;
+    use aws_sdk_kinesis::types::error::{
+        KmsAccessDeniedException, KmsDisabledException, KmsInvalidStateException,
+        KmsNotFoundException, KmsOptInRequired,
+    };
 
     use super::*;
 
@@ -227,6 +244,52 @@ mod tests {
                 assert!(matches!(sort(code, status), SourceError::Unavailable(_)), "{status}");
             }
             assert!(matches!(sort(code, 400), SourceError::Refused(_)), "{code}");
+        }
+    }
+
+    fn meta() -> ErrorMetadata {
+        ErrorMetadata::builder().message("why").build()
+    }
+
+    /// What is made of an error inside an event stream.
+    fn sorted(error: EventError) -> SourceError {
+        match classify_event(&SdkError::service_error(error, ()), "shard s") {
+            SubscriptionError::Other(error) => error,
+            in_use @ SubscriptionError::InUse { .. } => panic!("{in_use:?}"),
+        }
+    }
+
+    #[test]
+    fn an_exception_of_an_unknown_type_in_an_event_stream_is_no_reason_to_stop() {
+        let error = sorted(EventError::generic(meta()));
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains("why"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_streams_key_is_named() {
+        let disabled = KmsDisabledException::builder().meta(meta()).build();
+        let state = KmsInvalidStateException::builder().meta(meta()).build();
+        let missing = KmsNotFoundException::builder().meta(meta()).build();
+        let opt_in = KmsOptInRequired::builder().meta(meta()).build();
+        for (error, name) in [
+            (EventError::KmsDisabledException(disabled), "KMSDisabledException"),
+            (EventError::KmsInvalidStateException(state), "KMSInvalidStateException"),
+            (EventError::KmsNotFoundException(missing), "KMSNotFoundException"),
+            (EventError::KmsOptInRequired(opt_in), "KMSOptInRequired"),
+        ] {
+            let why = format!("shard s: {name}: why");
+            assert_eq!(sorted(error), SourceError::Refused(why));
+        }
+    }
+
+    #[test]
+    fn a_key_that_may_not_be_used_is_told_from_a_stream_that_may_not_be_read() {
+        let denied = KmsAccessDeniedException::builder().meta(meta()).build();
+        let in_stream = sorted(EventError::KmsAccessDeniedException(denied));
+        for error in [in_stream, by_code("KMSAccessDeniedException", 400, "shard s", "why")] {
+            let SourceError::Refused(why) = error else { panic!("{error:?}") };
+            assert!(why.contains("allow kms:Decrypt") && !why.contains("kinesis:"), "{why}");
         }
     }
 
