@@ -1,5 +1,5 @@
-//! A connection whose packets vanish: neither side hears of it. Over HTTP/2 all requests of a client
-//! go by the one connection, so what comes next has to take another.
+//! A connection whose packets vanish: neither side hears of it. Over HTTP/2 all requests of a
+//! client go by the one connection, so what comes next has to take another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
