@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::local::{self, Forward};
 use crate::pushed::{LIMIT, first_shard};
 
-/// An operation in small letters, and the status and body of its answer.
+/// An operation in small letters, if need be with more words that the request must have, and the
+/// status and body of its answer.
 pub type Answer = (&'static str, &'static str, &'static str);
 
 const FAILURE: &str = r#"{"__type": "InternalFailureException"}"#;
@@ -84,7 +85,11 @@ impl Service {
                 let target = request.split_once("x-amz-target: kinesis_20131202.");
                 let operation = target.and_then(|(_, rest)| rest.lines().next()).unwrap_or("none");
                 asks.lock().unwrap().push(operation.to_owned());
-                let known = answers.iter().find(|(of, ..)| *of == operation);
+                let is_of = |words: &str| {
+                    let (of, more) = words.split_once(' ').unwrap_or((words, ""));
+                    of == operation && request.contains(more)
+                };
+                let known = answers.iter().find(|(words, ..)| is_of(words));
                 let failure = ("", "500 Internal Server Error", FAILURE);
                 let (_, status, body) = known.unwrap_or(&failure);
                 let length = body.len();

@@ -21,6 +21,13 @@ const MERGED: Answer = (
          "SequenceNumberRange": {"StartingSequenceNumber": "3"}}]}"#,
 );
 
+/// Of a service that compares creation times otherwise than it tells them.
+const NOT_BY_TIME: Answer = (
+    "listshards streamcreationtimestamp",
+    "400 Bad Request",
+    r#"{"__type": "ResourceNotFoundException", "message": "no such stream"}"#,
+);
+
 /// The last page of the first shard, whose child does not name its parents.
 const NO_PARENTS: Answer = (
     "getrecords",
@@ -71,4 +78,16 @@ async fn an_argument_that_stays_bad_is_refused_after_one_new_iterator_and_a_look
         getrecords describestreamsummary";
     assert_eq!(service.asked().join(" "), expected);
     assert!(refused.to_string().contains("of unknown reason"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_found_by_its_own_creation_time_is_read_all_the_same() {
+    let service = Service::with(&[SUMMARY, NOT_BY_TIME, MERGED, ITERATOR]).await;
+    let source = service.polled();
+    source.describe().await.unwrap();
+    assert_eq!(source.list_shards().await.unwrap().len(), 2);
+    source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    let expected = "describestreamsummary listshards describestreamsummary listshards \
+        getsharditerator listshards describestreamsummary";
+    assert_eq!(service.asked().join(" "), expected);
 }

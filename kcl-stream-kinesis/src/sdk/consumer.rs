@@ -103,7 +103,7 @@ async fn registered(
             Err(SourceError::NotFound(_)) => {
                 // Said to be there and not to be seen: asked at once, it would be said without end.
                 if std::mem::replace(&mut has_registered, true) {
-                    clock.sleep(wait).await;
+                    clock.sleep(REGISTERING_LONGEST_WAIT).await;
                 }
                 register(client, stream_arn, name).await?;
             }

@@ -94,8 +94,23 @@ impl SdkApi {
     async fn check_created(&self) -> Result<(), SourceError> {
         let Some(created) = self.created.get() else { return Ok(()) };
         match listing::check_created(&self.client, &self.stream, created).await {
-            Err(error) => Err(self.explained(error).await),
+            Err(error) => self.found_all_the_same(error).await,
             same => same,
+        }
+    }
+
+    /// After a request by the creation time: nowhere does the service promise to compare it to the
+    /// digit that it describes, so a description decides whether it is the same stream.
+    ///
+    /// # Errors
+    /// If it is not, or if that cannot be told.
+    async fn found_all_the_same(&self, error: SourceError) -> Result<(), SourceError> {
+        if !matches!(error, SourceError::NotFound(_)) {
+            return Err(self.explained(error).await);
+        }
+        match self.summary(&ServiceTime::default()).await {
+            Ok(found) => Ok(self.same(&found)?),
+            Err(_) => Err(error),
         }
     }
 
@@ -167,8 +182,13 @@ impl KinesisApi for SdkApi {
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        match listing::list(&self.client, &self.stream, self.created.get()).await {
-            Err(error) => Err(self.explained(error).await),
+        let created = self.created.get();
+        match listing::list(&self.client, &self.stream, created).await {
+            Err(error) if created.is_some() => {
+                self.found_all_the_same(error).await?;
+                // Who lists describes afterwards, and notices if it was created again since.
+                listing::list(&self.client, &self.stream, None).await
+            }
             listed => listed,
         }
     }
