@@ -20,6 +20,9 @@ pub const DATA_KEY_AGE: Duration = Duration::from_secs(3600);
 /// The longest.
 #[cfg(feature = "encryption")]
 pub const LONGEST_DATA_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a key ring may take for a data key: all who share the sealer wait for it.
+#[cfg(feature = "encryption")]
+pub const LONGEST_RENEWAL: Duration = Duration::from_secs(30);
 /// How long a key ring that made no data key is not asked by those who do not wait for it.
 #[cfg(feature = "encryption")]
 pub const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

@@ -300,11 +300,39 @@ async fn a_ring_that_is_away_is_asked_once_a_second_by_those_who_do_not_wait() {
     assert!(sealer.try_seal(&key("k"), b"x").is_some_and(|sealed| sealed.is_ok()));
 }
 
+/// Never says anything.
+struct Silent(AtomicUsize);
+
+#[async_trait]
+impl KeyRing for Silent {
+    async fn generate(&self, _: &str) -> Result<NewKey, KeyRingError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+    async fn unwrap(&self, _: &str, _: &[u8], _: &str) -> Result<DataKey, KeyRingError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ring_that_never_answers_is_waited_for_half_a_minute_and_asked_anew() {
+    let (ring, clock) =
+        (Arc::new(Silent(AtomicUsize::new(0))), Arc::new(TokioClock::starting_at(0)));
+    let sealer = Sealer::new(ring.clone(), "s", clock.clone());
+    for asked in 1..=2 {
+        let begun = clock.monotonic();
+        let refused = sealer.seal(&key("k"), b"x").await.unwrap_err();
+        assert!(refused.is_transient(), "{refused}");
+        assert!((30..32).contains(&clock.monotonic().since(begun).as_secs()));
+        assert_eq!(ring.0.load(Ordering::SeqCst), asked);
+    }
+}
+
 #[test]
 fn a_renewal_whose_runtime_ends_is_told_and_the_next_one_asks_anew() {
     let ring = Counting::new();
     let sealer = Sealer::new(ring.clone(), "s", clock());
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let ended = runtime();
     let inside = ended.enter();
     assert_eq!(sealer.try_seal(&key("k"), b"x"), None);

@@ -157,8 +157,11 @@ impl Builder {
 /// The client with retries off: they are the worker's. Its connections are shared with the user's.
 fn without_retries(client: &Client) -> Client {
     // There is one attempt, and its timeout tells the interceptor for certain: some versions of the
-    // client skip it after one of the whole operation.
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(REQUEST_TIMEOUT).build();
+    // client skip it after one of the whole operation, which may be the user's.
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(REQUEST_TIMEOUT)
+        .disable_operation_timeout()
+        .build();
     let config = client.config().to_builder();
     let config = config
         .retry_config(RetryConfig::disabled())
@@ -167,4 +170,29 @@ fn without_retries(client: &Client) -> Client {
         // A subscription whose reader is busy is not stalled; a silent one is told otherwise.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Client::from_conf(config.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_its_ten_seconds_whatever_the_users_client_allows() {
+        let hasty = TimeoutConfig::builder()
+            .operation_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(1))
+            .build();
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .timeout_config(hasty);
+        let client = without_retries(&Client::from_conf(config.build()));
+        let timeouts = client.config().timeout_config().expect("they were set");
+        assert_eq!(timeouts.operation_timeout(), None);
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(REQUEST_TIMEOUT));
+    }
 }

@@ -70,6 +70,8 @@ impl Clock for Skipping {
 pub struct Service {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
+    /// The operation that has no answer any more.
+    failing: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Service {
@@ -79,6 +81,8 @@ impl Service {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let asks = Arc::clone(&asked);
+        let failing = Arc::<Mutex<Option<&'static str>>>::default();
+        let fails = Arc::clone(&failing);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let request = read_request(&mut stream).await;
@@ -89,7 +93,8 @@ impl Service {
                     let (of, more) = words.split_once(' ').unwrap_or((words, ""));
                     of == operation && request.contains(more)
                 };
-                let known = answers.iter().find(|(words, ..)| is_of(words));
+                let has_answer = *fails.lock().unwrap() != Some(operation);
+                let known = answers.iter().find(|(words, ..)| has_answer && is_of(words));
                 let failure = ("", "500 Internal Server Error", FAILURE);
                 let (_, status, body) = known.unwrap_or(&failure);
                 let length = body.len();
@@ -100,7 +105,12 @@ impl Service {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Self { url, asked }
+        Self { url, asked, failing }
+    }
+
+    /// Has 500 to this operation from now on.
+    pub fn fail(&self, operation: &'static str) {
+        *self.failing.lock().unwrap() = Some(operation);
     }
 
     /// The operations that were asked for since the last time.

@@ -91,3 +91,15 @@ async fn a_stream_that_is_not_found_by_its_own_creation_time_is_read_all_the_sam
         getsharditerator listshards describestreamsummary";
     assert_eq!(service.asked().join(" "), expected);
 }
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_described_either_is_not_taken_for_gone() {
+    let service = Service::with(&[SUMMARY, NOT_BY_TIME, MERGED, ITERATOR]).await;
+    let source = service.polled();
+    source.describe().await.unwrap();
+    service.fail("describestreamsummary");
+    let opened = source.open(&first_shard(), ReadFrom::TrimHorizon).await.err();
+    for error in [source.list_shards().await.err(), opened] {
+        assert!(error.as_ref().is_some_and(SourceError::is_transient), "{error:?}");
+    }
+}

@@ -10,7 +10,7 @@ use kcl_core::{
     StreamDescription, StreamSource, TableError, TokioClock, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_local::LocalSource;
+use kcl_stream_local::{LocalSource, StreamOptions};
 use kcl_testkit::history::What;
 
 use crate::fleet::Fleet;
@@ -45,27 +45,28 @@ impl LeaseTable for LateScan {
     }
 }
 
-/// Lists its shards once, and fails from then on.
-struct ListsOnce {
+/// Lists its shards so many times, and fails from then on.
+struct Lists {
     source: LocalSource,
+    times: u32,
     listings: Arc<AtomicU32>,
 }
 
-impl ListsOnce {
-    fn new(source: LocalSource) -> Self {
-        Self { source, listings: Arc::default() }
+impl Lists {
+    fn times(times: u32, source: LocalSource) -> Self {
+        Self { source, times, listings: Arc::default() }
     }
 }
 
 #[async_trait]
-impl StreamSource for ListsOnce {
+impl StreamSource for Lists {
     async fn describe(&self) -> Result<StreamDescription, SourceError> {
         self.source.describe().await
     }
     async fn list_shards(&self) -> Result<Vec<Shard>, SourceError> {
-        match self.listings.fetch_add(1, Ordering::Relaxed) {
-            0 => self.source.list_shards().await,
-            _ => Err(SourceError::Unavailable("not now".into())),
+        match self.listings.fetch_add(1, Ordering::Relaxed) < self.times {
+            true => self.source.list_shards().await,
+            false => Err(SourceError::Unavailable("not now".into())),
         }
     }
     async fn open(
@@ -87,7 +88,7 @@ async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_delet
         is_first: AtomicBool::new(true),
     };
     let config = config.reconcile_every(Duration::from_secs(1));
-    let source = ListsOnce::new(fleet.stream.source());
+    let source = Lists::times(1, fleet.stream.source());
     let late = Scheduler::new(config, Arc::new(table), Arc::new(source), note);
     tokio::spawn(late.unwrap().run());
     fleet.pass(Duration::from_secs(1)).await;
@@ -129,7 +130,7 @@ async fn rounds_go_on_after_every_try_of_one_has_failed() {
 async fn a_stream_that_cannot_be_listed_is_asked_less_and_less_and_never_more() {
     let mut fleet = Fleet::new(2);
     let (config, note) = (fleet.config(), fleet.note());
-    let source = ListsOnce::new(fleet.stream.source());
+    let source = Lists::times(1, fleet.stream.source());
     let listings = Arc::clone(&source.listings);
     let config = config.reconcile_every(Duration::from_secs(30));
     let table = Arc::new(fleet.table.clone());
@@ -143,4 +144,26 @@ async fn a_stream_that_cannot_be_listed_is_asked_less_and_less_and_never_more() 
     }
     // Of waits from 4 to 8 s, and two rounds of reconciliation.
     assert!(minutes.iter().skip(1).all(|count| (8..=17).contains(count)), "{minutes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_well_is_not_listed_for_one_that_is_not_and_goes_on_without_it() {
+    let mut fleet = Fleet::new(2);
+    let (config, note) = (fleet.config(), fleet.note());
+    let more = fleet.engine.create_stream("more", 2, StreamOptions::unlimited()).unwrap();
+    let well = Lists::times(u32::MAX, fleet.stream.source());
+    let ill = Lists::times(0, more.source());
+    let (well_listed, ill_listed) = (Arc::clone(&well.listings), Arc::clone(&ill.listings));
+    let table = Arc::new(fleet.table.clone());
+    let scheduler = Scheduler::new(config, table, Arc::new(well), note).unwrap();
+    let scheduler = scheduler.stream(Arc::new(ill), fleet.note()).several_streams();
+    let handle = scheduler.handle();
+    tokio::spawn(scheduler.run());
+    fleet.pass(Duration::from_secs(120)).await;
+    assert_eq!(well_listed.load(Ordering::Relaxed), 1);
+    assert!(ill_listed.load(Ordering::Relaxed) > 10);
+    assert_eq!(handle.status().shards.len(), 0, "nobody knows yet what it would have a part of");
+    handle.remove_stream(&more.name().clone()).await.unwrap();
+    fleet.pass(Duration::from_secs(20)).await;
+    assert_eq!(handle.status().shards.len(), 2);
 }

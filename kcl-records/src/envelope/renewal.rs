@@ -11,7 +11,7 @@ use super::data_key::Derived;
 use super::ring::{KeyRing, KeyRingError};
 use super::sealer::{Rotation, SealError, Sealing};
 use super::wire;
-use crate::limits::RENEWAL_PAUSE;
+use crate::limits::{LONGEST_RENEWAL, RENEWAL_PAUSE};
 
 /// Keeps a data key at hand. Invariant: at most one renewal is under way, in a task of its own:
 /// a caller that is not polled any more holds up nobody.
@@ -111,7 +111,10 @@ impl Renewals {
         drop(state);
         let renewal = Renewal { renewals: Arc::clone(self), outcome: None, telling };
         runtime.spawn(async move {
-            let outcome = renewal.renewals.generate().await;
+            let outcome = tokio::select! { biased;
+                outcome = renewal.renewals.generate() => outcome,
+                () = renewal.renewals.clock.sleep(LONGEST_RENEWAL) => Err(never_answered()),
+            };
             renewal.end(outcome);
         });
         Ok(told)
@@ -165,6 +168,11 @@ impl Drop for Renewal {
         drop(state);
         self.telling.send_replace(Some(told));
     }
+}
+
+fn never_answered() -> SealError {
+    let seconds = LONGEST_RENEWAL.as_secs();
+    KeyRingError::Unavailable(format!("the key ring did not answer within {seconds} s")).into()
 }
 
 fn broken_off() -> SealError {

@@ -16,7 +16,8 @@ use crate::limits::{DATA_KEY_AGE, DATA_KEY_RECORDS, LONGEST_DATA_KEY_AGE, MOST_D
 
 /// Seals payloads for one stream. Share it among all producers of a process.
 ///
-/// Data keys are made in a task of the tokio runtime in which it is used.
+/// Data keys are made in a task of the tokio runtime in which one is missed first, which needs its
+/// timer on. If that runtime ends meanwhile, who waits in another hears so as of a ring that is away.
 pub struct Sealer {
     renewals: Arc<Renewals>,
 }
@@ -26,7 +27,7 @@ pub struct Sealer {
 pub struct Rotation {
     /// Payloads sealed with it. Default 1,048,576; 1 to 2^32, for nonces are random.
     pub records: u64,
-    /// Time since it was made. Default 1 h; 1 s to 24 h.
+    /// Time since the key ring gave it. Default 1 h; 1 s to 24 h.
     pub age: Duration,
 }
 

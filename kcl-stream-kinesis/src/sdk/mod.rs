@@ -110,6 +110,7 @@ impl SdkApi {
         }
         match self.summary(&ServiceTime::default()).await {
             Ok(found) => Ok(self.same(&found)?),
+            Err(describing) if describing.is_transient() => Err(describing),
             Err(_) => Err(error),
         }
     }
@@ -186,7 +187,7 @@ impl KinesisApi for SdkApi {
         match listing::list(&self.client, &self.stream, created).await {
             Err(error) if created.is_some() => {
                 self.found_all_the_same(error).await?;
-                // Who lists describes afterwards, and notices if it was created again since.
+                // A shard sync describes it once more afterwards.
                 listing::list(&self.client, &self.stream, None).await
             }
             listed => listed,
