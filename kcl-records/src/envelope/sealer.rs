@@ -17,7 +17,8 @@ use crate::limits::{DATA_KEY_AGE, DATA_KEY_RECORDS, LONGEST_DATA_KEY_AGE, MOST_D
 /// Seals payloads for one stream. Share it among all producers of a process.
 ///
 /// Data keys are made in a task of the tokio runtime in which one is missed first, which needs its
-/// timer on. If that runtime ends meanwhile, who waits in another hears so as of a ring that is away.
+/// timer on. If that runtime ends meanwhile, who waits in another hears so as of a ring that is
+/// away.
 pub struct Sealer {
     renewals: Arc<Renewals>,
 }
