@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use kcl_core::{
-    ReadFrom, ReadLimit, ReadOutcome, Record, Shard, ShardReader, SourceError, StreamDescription,
-    StreamSource,
+    ChildShard, ReadFrom, ReadLimit, ReadOutcome, Record, Shard, ShardReader, SourceError,
+    StreamDescription, StreamSource,
 };
 use kcl_protocol::{HashKeyRange, Position, SequenceNumber, ShardId};
 use kcl_records::aggregate::{MAGIC, SubRecord};
@@ -19,6 +19,9 @@ use proptest::prelude::*;
 struct Script {
     records: Arc<Vec<Record>>,
     range: Option<HashKeyRange>,
+    /// Of the shard's end, and whether they are listed.
+    children: Vec<ChildShard>,
+    lists_children: Arc<AtomicBool>,
     /// Records a page.
     page: usize,
     listed: Arc<AtomicUsize>,
@@ -26,8 +29,9 @@ struct Script {
 
 impl Script {
     fn new(records: Vec<Record>) -> Self {
-        let (records, listed) = (Arc::new(records), Arc::default());
-        Self { records, range: Some(HashKeyRange::FULL), page: 3, listed }
+        let (records, lists_children, listed) = (Arc::new(records), Arc::default(), Arc::default());
+        let (range, children) = (Some(HashKeyRange::FULL), Vec::new());
+        Self { records, range, children, lists_children, page: 3, listed }
     }
 }
 
@@ -48,7 +52,14 @@ impl StreamSource for Script {
         }
         let parents = BTreeSet::new();
         let listed = |range| Shard { id: shard(), parents, range, is_open: true, tip: None };
-        Ok(self.range.map(listed).into_iter().collect())
+        let mut shards: Vec<_> = self.range.map(listed).into_iter().collect();
+        if self.lists_children.load(Ordering::SeqCst) {
+            shards.extend(self.children.iter().map(|child| {
+                let ChildShard { id, parents, range } = child.clone();
+                Shard { id, parents, range, is_open: true, tip: None }
+            }));
+        }
+        Ok(shards)
     }
     async fn open(&self, _: &ShardId, from: ReadFrom) -> Result<Box<dyn ShardReader>, SourceError> {
         let before = |record: &Record| match from {
@@ -88,7 +99,7 @@ impl ShardReader for ScriptReader {
         if !std::mem::replace(&mut self.told_tip, true) {
             return Ok(ReadOutcome::CaughtUp);
         }
-        Ok(ReadOutcome::ShardEnd { children: Vec::new() })
+        Ok(ReadOutcome::ShardEnd { children: self.script.children.clone() })
     }
 }
 
@@ -231,6 +242,46 @@ async fn a_shard_that_is_no_longer_listed_keeps_all_its_sub_records() {
     script.range = None;
     let read = read_all(&UnpackedSource::new(script), ReadFrom::TrimHorizon).await;
     assert_eq!(read.len(), 2);
+}
+
+/// Of the script's shard: the hash keys below 100.
+fn child() -> ChildShard {
+    let (id, parents) = (ShardId::new("shardId-000000000001"), [shard()].into());
+    ChildShard { id, parents, range: HashKeyRange { start: 0, end: 99 } }
+}
+
+fn script_with_a_child() -> Script {
+    let records = vec![record(0, "x", aggregate(&subs([1, 100])))];
+    Script { children: vec![child()], ..Script::new(records) }
+}
+
+async fn next(reader: &mut dyn ShardReader) -> Result<usize, SourceError> {
+    match reader.next(LIMIT).await? {
+        ReadOutcome::Records { records, .. } => Ok(records.len()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_no_listing_shows_yet_has_the_range_that_its_parent_told() {
+    let source = UnpackedSource::new(script_with_a_child());
+    let parent = read_all(&source, ReadFrom::TrimHorizon).await;
+    assert_eq!(parent.len(), 2);
+    source.list_shards().await.unwrap();
+    let mut reader = source.open(&child().id, ReadFrom::TrimHorizon).await.unwrap();
+    assert_eq!(next(&mut *reader).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_shard_that_is_not_listed_yet_is_waited_for() {
+    let script = script_with_a_child();
+    let source = UnpackedSource::new(script.clone());
+    let mut reader = source.open(&child().id, ReadFrom::TrimHorizon).await.unwrap();
+    for _ in 0..3 {
+        assert!(next(&mut *reader).await.is_err_and(|error| error.is_transient()));
+    }
+    script.lists_children.store(true, Ordering::SeqCst);
+    assert_eq!(next(&mut *reader).await, Ok(1), "nothing was lost meanwhile");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use kcl_core::{
     ChildShard, Clock, ReadFrom, Shard, ShardReader, SourceError, StreamDescription, StreamSource,
     async_trait,
 };
+use kcl_protocol::retry::spread;
 use kcl_protocol::{ShardId, hash};
 
 use crate::api::KinesisApi;
@@ -62,12 +63,17 @@ impl KinesisSource {
         self.counting.so_far()
     }
 
-    /// The answer, counted if it is a refusal for the rate.
+    /// The answer, counted if it is a refusal for the rate. What was refused together is spread over
+    /// as long again, or it would be refused together for ever.
     pub(crate) fn counted<T>(&self, answer: Result<T, SourceError>) -> Result<T, SourceError> {
-        if matches!(answer, Err(SourceError::Throttled { .. })) {
-            self.counting.throttled();
-        }
-        answer
+        answer.map_err(|error| match error {
+            SourceError::Throttled { retry_after } => {
+                self.counting.throttled();
+                let retry_after = spread(retry_after * 2, self.rolls.next());
+                SourceError::Throttled { retry_after }
+            }
+            other => other,
+        })
     }
 
     /// The shards that follow one, from a listing: for a service that names none when it ends.

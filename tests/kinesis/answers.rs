@@ -198,3 +198,44 @@ async fn whatever_is_refused_for_the_rate_is_counted() {
     assert!(pushed.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
     assert_eq!(pushed.counters().throttled, 1, "a subscription");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_the_rate_together_comes_again_apart() {
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let polled = service.polled();
+    service.iterators.lock().unwrap().extend((0..100).map(|_| Err(throttled())));
+    let mut waits = Vec::new();
+    for _ in 0..100 {
+        match polled.open(&first_shard(), ReadFrom::TrimHorizon).await.err() {
+            Some(SourceError::Throttled { retry_after }) => waits.push(retry_after.as_secs_f64()),
+            other => panic!("{other:?}"),
+        }
+    }
+    waits.sort_by(f64::total_cmp);
+    assert!((1.0..1.1).contains(&waits[0]) && (1.9..=2.0).contains(&waits[99]), "{waits:?}");
+    assert!(waits.windows(2).all(|pair| pair[1] - pair[0] < 0.1), "{waits:?}");
+}
+
+/// By the defaults, of pages that say how far behind they are.
+async fn reads_in_a_minute(behind_millis: u64) -> u64 {
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let page = |number| {
+        let (records, next) = (vec![record(number)], Some("further".to_owned()));
+        Ok(Page { records, behind_millis, next, children: Vec::new() })
+    };
+    service.pages.lock().unwrap().extend((1..=400).map(page));
+    let source = service.polled();
+    let begun = service.clock.monotonic();
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    while service.clock.monotonic().since(begun) < Duration::from_secs(60) {
+        reader.next(LIMIT).await.unwrap();
+    }
+    source.counters().reads
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_behind_reads_as_often_as_the_service_allows_and_one_at_the_tip_idles() {
+    let (behind, at_the_tip) = (reads_in_a_minute(1).await, reads_in_a_minute(0).await);
+    assert!((299..=301).contains(&behind), "five a second: {behind}");
+    assert!((239..=241).contains(&at_the_tip), "four a second: {at_the_tip}");
+}

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use kcl_core::protocol::{ShardId, hash};
 use kcl_core::{
-    ChildShard, Clock, ReadFrom, ReadLimit, ReadOutcome, SourceError, StreamSource, TokioClock,
+    ChildShard, Clock, ReadFrom, ReadLimit, ReadOutcome, Record, SourceError, StreamSource,
+    TokioClock,
 };
 use kcl_producer::{Aggregation, Misplaced, Producer, ProducerOptions};
 use kcl_records::UnpackedSource;
@@ -19,11 +20,11 @@ use tokio::task::JoinSet;
 
 use crate::on_engine::{OnEngine, Rolls};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Read on for so long after the last record: each subscription is renewed in it, and readers are
 /// closed and opened again.
 const AFTERWARDS: Duration = Duration::from_secs(600);
-const KEYS: u64 = 16;
+pub const KEYS: u64 = 16;
 const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20 };
 /// Unix milliseconds at the start.
 const START: u64 = 1_700_000_000_000;
@@ -34,15 +35,15 @@ type Seen = Arc<Mutex<BTreeMap<String, Vec<u64>>>>;
 /// Records of each key between two reshards.
 const RESHARD_EVERY: u64 = 150;
 
-struct Day {
+pub struct Day {
     api: Arc<OnEngine>,
     kinesis: KinesisSource,
     source: UnpackedSource<KinesisSource>,
     producer: Producer,
     stream: Stream,
-    clock: TokioClock,
-    rolls: Arc<Rolls>,
-    seen: Seen,
+    pub clock: TokioClock,
+    pub rolls: Arc<Rolls>,
+    pub seen: Seen,
     splits: AtomicU64,
     merges: AtomicU64,
 }
@@ -72,20 +73,30 @@ impl Happened {
     }
 }
 
+fn kinesis(
+    api: &Arc<OnEngine>,
+    clock: TokioClock,
+    is_fan_out: bool,
+    idle: Duration,
+    seed: u64,
+) -> KinesisSource {
+    let builder = KinesisSource::builder_over(Arc::clone(api) as _).idle(idle);
+    let builder = builder.clock(Arc::new(clock)).seed(seed);
+    match is_fan_out {
+        true => builder.fan_out(FanOut::register("app")).build(),
+        false => builder.build(),
+    }
+}
+
 impl Day {
-    fn new(is_fan_out: bool, seed: u64) -> Self {
+    pub fn new(is_fan_out: bool, seed: u64) -> Self {
         let clock = TokioClock::starting_at(START);
         let engine = Engine::new(Arc::new(clock));
         let stream = engine.create_stream("s", 2, StreamOptions::default()).unwrap();
         let api = OnEngine::new(stream.clone(), clock, Rolls::seeded(hash::mix(seed)));
         // Idle for a second, so that a day has fewer reads to simulate.
-        let builder =
-            KinesisSource::builder_over(Arc::clone(&api) as _).idle(Duration::from_secs(1));
-        let builder = builder.clock(Arc::new(clock)).seed(seed);
-        let kinesis = match is_fan_out {
-            true => builder.fan_out(FanOut::register("app")).build(),
-            false => builder.build(),
-        };
+        let idle = Duration::from_secs(1);
+        let kinesis = kinesis(&api, clock, is_fan_out, idle, seed);
         let source = UnpackedSource::new(kinesis.clone());
         let options = ProducerOptions {
             aggregation: Aggregation::KPL,
@@ -111,9 +122,14 @@ impl Day {
         }
     }
 
+    /// A source of the same stream that idles for so long.
+    pub fn another(&self, is_fan_out: bool, idle: Duration, seed: u64) -> KinesisSource {
+        kinesis(&self.api, self.clock, is_fan_out, idle, seed)
+    }
+
     /// Puts numbered records under each key for a day, and reshards about every half hour; how many
     /// of each key.
-    async fn put(&self) -> u64 {
+    pub async fn put(&self) -> u64 {
         let mut number = 0;
         let end = self.clock.monotonic() + DAY;
         while self.clock.monotonic() < end {
@@ -190,7 +206,7 @@ impl Day {
         self.clock.sleep(pause).await;
     }
 
-    fn note(&self, records: Vec<kcl_core::Record>) {
+    pub fn note(&self, records: Vec<Record>) {
         let mut seen = self.seen.lock().unwrap();
         for record in records {
             let number = std::str::from_utf8(&record.data).unwrap().parse().unwrap();

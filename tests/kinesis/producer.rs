@@ -151,3 +151,21 @@ async fn a_record_whose_answer_was_lost_may_be_there_and_one_that_was_never_sent
     let never_sent = fate_at(&url).await;
     assert!(matches!(never_sent, PutFailure::GivenUp { .. }), "{never_sent:?}");
 }
+
+#[tokio::test]
+async fn the_key_that_makes_a_shard_hot_is_named_also_in_aggregates() {
+    let putting = fresh().await;
+    let options = ProducerOptions { aggregation: Aggregation::KPL, ..Default::default() };
+    let sink = Arc::new(KinesisSink::new(&putting.client, "s"));
+    let producer = Producer::builder(sink).options(options).start();
+    for number in 0..2_000 {
+        let key = if number % 5 < 3 { "big".to_owned() } else { format!("k{number}") };
+        drop(producer.put(key, vec![b'x'; 500]).await.unwrap());
+    }
+    producer.flush().await;
+    let hot = producer.hot_shards();
+    let top = hot.first().and_then(|shard| shard.top_keys.first()).expect("a shard is hot");
+    assert_eq!(top.key.as_str(), "big");
+    assert!((0.55..0.65).contains(&top.of_stream), "{hot:?}");
+    assert!(hot[0].to_string().contains("choose a key with more values"), "{}", hot[0]);
+}

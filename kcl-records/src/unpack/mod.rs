@@ -1,9 +1,9 @@
 //! Any stream source, with aggregates taken apart and payloads opened.
 
+mod ranges;
 mod reader;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use kcl_core::{ReadFrom, Shard, ShardReader, SourceError, StreamDescription, StreamSource};
@@ -12,6 +12,7 @@ use kcl_protocol::{HashKeyRange, ShardId};
 #[cfg(feature = "encryption")]
 use crate::envelope::Opener;
 
+use ranges::Ranges;
 use reader::UnpackedReader;
 
 /// A stream source that gives the records inside the records of another source.
@@ -21,7 +22,8 @@ use reader::UnpackedReader;
 ///   and so on: the place of each in the aggregate, also where others are dropped.
 /// - Sub-records whose hash key is outside of the shard's range are dropped: a producer that did
 ///   not know of a reshard puts them again, into the right shard. A shard that is no longer listed
-///   has no known range, and keeps all of them.
+///   has no known range, and keeps all of them; one that is not listed yet, which its id above all
+///   others shows, is waited for (ids of shards rise, as those of Kinesis do).
 /// - An aggregate that is not whole, and a payload that does not open, come as records marked
 ///   [unreadable](kcl_core::Record::unreadable): the error policy decides.
 ///
@@ -44,14 +46,6 @@ pub struct UnpackedSource<S> {
 struct Opening {
     #[cfg(feature = "encryption")]
     opener: Option<Arc<Opener>>,
-}
-
-/// Ranges of shards. They never change.
-#[derive(Default)]
-struct Ranges {
-    known: Mutex<BTreeMap<ShardId, HashKeyRange>>,
-    /// Held while shards are listed, so that many readers list once.
-    listing: tokio::sync::Mutex<()>,
 }
 
 /// What becomes of sub-records that belong to another shard.
@@ -125,18 +119,12 @@ impl<S: StreamSource> UnpackedSource<S> {
         if self.ranges.of(shard).is_none() {
             self.list_shards().await?;
         }
-        Ok(self.ranges.of(shard))
-    }
-}
-
-impl Ranges {
-    fn of(&self, shard: &ShardId) -> Option<HashKeyRange> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied()
-    }
-    /// Keeps the ranges of what is listed now, so that it does not grow with every reshard.
-    fn learn(&self, shards: &[Shard]) {
-        let listed = shards.iter().map(|shard| (shard.id.clone(), shard.range)).collect();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+        match self.ranges.of(shard) {
+            None if self.ranges.are_older_than(shard) => Err(SourceError::Unavailable(format!(
+                "shard {shard} is not listed yet: what is foreign in its aggregates is not known"
+            ))),
+            range => Ok(range),
+        }
     }
 }
 

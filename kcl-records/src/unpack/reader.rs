@@ -114,7 +114,12 @@ impl<S: StreamSource> ShardReader for UnpackedReader<S> {
                     self.last_arrival_millis = records.last().map_or(0, |last| last.arrival_millis);
                     self.page.extend(records);
                 }
-                other => return Ok(other),
+                other => {
+                    if let ReadOutcome::ShardEnd { children } = &other {
+                        self.source.ranges.learn_children(children);
+                    }
+                    return Ok(other);
+                }
             }
         }
     }
