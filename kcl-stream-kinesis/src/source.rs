@@ -63,8 +63,8 @@ impl KinesisSource {
         self.counting.so_far()
     }
 
-    /// The answer, counted if it is a refusal for the rate. What was refused together is spread over
-    /// as long again, or it would be refused together for ever.
+    /// The answer, counted if it is a refusal for the rate. What was refused together is spread
+    /// over as long again, or it would be refused together for ever.
     pub(crate) fn counted<T>(&self, answer: Result<T, SourceError>) -> Result<T, SourceError> {
         answer.map_err(|error| match error {
             SourceError::Throttled { retry_after } => {

@@ -1,5 +1,5 @@
-//! The day of `long_run`, read by workers: leases move with every reshard, processors get stuck, and
-//! every hour a worker is killed and another takes its place.
+//! The day of `long_run`, read by workers: leases move with every reshard, processors get stuck,
+//! and every hour a worker is killed and another takes its place.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
