@@ -23,6 +23,8 @@ const RECORD: usize = 10_000;
 const RECORDS: usize = 4_000;
 /// All of them are less than the bytes of the budget.
 const SMALL_RECORD: usize = 100;
+/// More than an event for each shard holds.
+const SMALL_RECORDS: usize = 60_000;
 /// What the served engine puts into one event, at most.
 const EVENT: usize = 1 << 20;
 /// Nothing new for so long: nothing more is read. Below the 10 s after which a subscription of a
@@ -42,8 +44,8 @@ impl RecordProcessor for Stuck {
     }
 }
 
-async fn fill(client: &Client, size: usize) {
-    for batch in 0..RECORDS / 400 {
+async fn fill(client: &Client, size: usize, count: usize) {
+    for batch in 0..count / 400 {
         let entry = |number: usize| {
             let entry = PutRecordsRequestEntry::builder().data(Blob::new(vec![0; size]));
             entry.partition_key(format!("{batch}-{number}")).build().unwrap()
@@ -53,11 +55,15 @@ async fn fill(client: &Client, size: usize) {
     }
 }
 
-/// What is read of records of this size behind stuck processors.
-async fn read_ahead(fan_out: Option<FanOut>, size: usize, records: usize) -> ReadLimit {
+/// What is read of so many records of this size behind stuck processors.
+async fn read_ahead(
+    fan_out: Option<FanOut>,
+    (count, size): (usize, usize),
+    records: usize,
+) -> ReadLimit {
     let endpoint = local::endpoint(SHARDS as u32).await;
     let client = local::client(&endpoint);
-    fill(&client, size).await;
+    fill(&client, size, count).await;
     let builder = KinesisSource::builder(client, "s").unlimited();
     let source = match fan_out {
         Some(consumer) => builder.fan_out(consumer).build(),
@@ -84,14 +90,14 @@ async fn read_ahead(fan_out: Option<FanOut>, size: usize, records: usize) -> Rea
 
 #[tokio::test]
 async fn polling_behind_stuck_processors_stays_within_the_budget_but_for_a_record_a_shard() {
-    let ReadLimit { bytes, .. } = read_ahead(None, RECORD, 1_000_000).await;
+    let ReadLimit { bytes, .. } = read_ahead(None, (RECORDS, RECORD), 1_000_000).await;
     assert!((BUDGET / 4..=BUDGET + SHARDS * RECORD).contains(&bytes), "{bytes}");
 }
 
 #[tokio::test]
 async fn polling_behind_stuck_processors_stays_within_the_records_of_the_budget_too() {
     let bound = 1_000;
-    let read = read_ahead(None, SMALL_RECORD, bound).await;
+    let read = read_ahead(None, (RECORDS, SMALL_RECORD), bound).await;
     // Shards that are opened one after the other each have a first piece of what the budget then
     // has for them: a half, a quarter, a sixth and an eighth of it.
     assert!((bound / 4..=bound * 25 / 24).contains(&read.records), "{read:?}");
@@ -100,6 +106,14 @@ async fn polling_behind_stuck_processors_stays_within_the_records_of_the_budget_
 #[tokio::test]
 async fn fan_out_behind_stuck_processors_stays_within_the_budget_but_for_an_event_a_shard() {
     let fan_out = Some(FanOut::register("app"));
-    let ReadLimit { bytes, .. } = read_ahead(fan_out, RECORD, 1_000_000).await;
+    let ReadLimit { bytes, .. } = read_ahead(fan_out, (RECORDS, RECORD), 1_000_000).await;
     assert!((BUDGET / 4..=BUDGET + SHARDS * EVENT).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
+async fn fan_out_behind_stuck_processors_reads_an_event_a_shard_above_the_records_of_the_budget() {
+    let (fan_out, bound) = (Some(FanOut::register("app")), 1_000);
+    let read = read_ahead(fan_out, (SMALL_RECORDS, SMALL_RECORD), bound).await;
+    let most = bound + SHARDS * EVENT / SMALL_RECORD;
+    assert!((bound..=most).contains(&read.records) && most < SMALL_RECORDS, "{read:?}");
 }

@@ -24,6 +24,16 @@ async fn create_again(client: &Client) {
     put(client, 0, b"of the new stream").await;
 }
 
+fn tells_both_times(error: &WorkerError) {
+    let WorkerError::StreamRecreated { bound_to_millis, found_millis, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(bound_to_millis < found_millis, "{error}");
+    for millis in [bound_to_millis, found_millis] {
+        assert!(error.to_string().contains(&format!("{millis} ms")), "{error}");
+    }
+}
+
 async fn is_refused(fan_out: Option<FanOut>) {
     let endpoint = local::endpoint(1).await;
     let client = local::client(&endpoint);
@@ -54,9 +64,9 @@ async fn is_refused(fan_out: Option<FanOut>) {
     }
     create_again(&client).await;
     let ended = running.await.unwrap().unwrap_err();
-    assert!(matches!(ended, WorkerError::StreamRecreated { .. }), "{ended}");
+    tells_both_times(&ended);
     let refused = worker().run().await.unwrap_err();
-    assert!(matches!(refused, WorkerError::StreamRecreated { .. }), "{refused}");
+    tells_both_times(&refused);
     assert_eq!(&seen.lock().unwrap()[..], ["of the old stream"], "nothing of the new one");
 }
 

@@ -23,6 +23,8 @@ enum Way {
 }
 
 impl Way {
+    const BOTH: [Self; 2] = [Self::Polling, Self::FanOut];
+
     fn name(self) -> &'static str {
         match self {
             Self::Polling => "polling",
@@ -82,7 +84,7 @@ async fn play(is_asked: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         }
     }
     if is_asked("drain") {
-        for way in [Way::Polling, Way::FanOut] {
+        for way in Way::BOTH {
             let rate = drain::measure(way).await?;
             let asked = drain::ASKED;
             let line = format!(
@@ -93,11 +95,14 @@ async fn play(is_asked: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         }
     }
     if is_asked("stuck") {
-        for way in [Way::Polling, Way::FanOut] {
-            let (budget, grown) = stuck::measure(way).await?;
+        for (fill, way) in
+            stuck::FILLS.into_iter().flat_map(|fill| Way::BOTH.map(|way| (fill, way)))
+        {
+            let (budget, grown) = stuck::measure(way, fill).await?;
             println!(
-                "memory behind a stuck processor of 4 shards, {way:?}: {grown:.0} MiB more, with a \
-                 budget of {budget} MiB"
+                "memory behind a stuck processor of 4 shards, records of {} bytes, {way:?}: \
+                 {grown:.0} MiB more, with a budget of {budget} MiB",
+                fill.1
             );
         }
     }

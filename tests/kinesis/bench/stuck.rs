@@ -13,9 +13,9 @@ use kcl_lease_local::MemoryLeaseTable;
 
 use crate::{Result, Way, serve};
 
-/// 400 MB in all.
-const RECORDS: usize = 100_000;
-const BYTES: usize = 4_000;
+/// So many records of so many bytes: of large ones 400 MB, and of small ones 150 MB, which take
+/// more memory beside their data.
+pub const FILLS: [(usize, usize); 2] = [(100_000, 4_000), (1_500_000, 100)];
 /// What all shards together may have read (MiB).
 const BUDGET: usize = 32;
 /// On top of it (MiB): an event or answer of each of four shards, three times while it is decoded,
@@ -44,15 +44,18 @@ pub const WORKER: &str = "stuck-worker";
 ///
 /// # Errors
 /// It grew by more than the budget and [`MARGIN`].
-pub async fn measure(way: Way) -> Result<(usize, f64)> {
+pub async fn measure(way: Way, (records, bytes): (usize, usize)) -> Result<(usize, f64)> {
     let served = serve::start("stuck", 4, true)?;
-    serve::fill(&served.url, "stuck", RECORDS, BYTES).await?;
+    serve::fill(&served.url, "stuck", records, bytes).await?;
     let mut worker = Command::new(std::env::current_exe()?);
     let told = worker.args([WORKER, way.name(), &served.url]).output()?;
     let told = String::from_utf8(told.stdout)?;
     let most: f64 = told.trim().parse().map_err(|_| format!("the worker said {told:?}"))?;
     if most > (BUDGET + MARGIN) as f64 {
-        let why = format!("memory grew by {most:.0} MiB with a budget of {BUDGET} MiB, {way:?}");
+        let why = format!(
+            "memory grew by {most:.0} MiB with a budget of {BUDGET} MiB, records of {bytes} bytes, \
+             {way:?}"
+        );
         return Err(why.into());
     }
     Ok((BUDGET, most))
