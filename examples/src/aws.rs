@@ -1,5 +1,7 @@
 //! How the programs for AWS reach it, or another service in its place.
 
+use crate::of_aws::is_of_aws;
+
 /// What is made up for a service that asks for none of it, as a local engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MadeUp {
@@ -28,35 +30,6 @@ pub fn made_up(endpoint_url: Option<&str>, is_set: impl Fn(&str) -> bool) -> Mad
         return MadeUp::default();
     }
     MadeUp { credentials: true, region: !REGION.iter().any(|name| is_set(name)) }
-}
-
-/// Domains of AWS: of each partition, those of both IP versions too (the client's own partitions,
-/// aws-sdk-kinesis 1.130, `endpoint_lib.rs`).
-const OF_AWS: [&str; 14] = [
-    "amazonaws.com",
-    "api.aws",
-    "amazonaws.com.cn",
-    "api.amazonwebservices.com.cn",
-    "amazonaws.eu",
-    "api.amazonwebservices.eu",
-    "c2s.ic.gov",
-    "api.aws.ic.gov",
-    "sc2s.sgov.gov",
-    "api.aws.scloud",
-    "cloud.adc-e.uk",
-    "api.cloud-aws.adc-e.uk",
-    "csp.hci.ic.gov",
-    "api.aws.hci.ic.gov",
-];
-
-/// Whether this is a URL of AWS itself, such as that of a VPC or of FIPS.
-fn is_of_aws(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = host.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.');
-    let host = host.to_ascii_lowercase();
-    OF_AWS.iter().any(|domain| {
-        host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
 }
 
 /// The configuration of a client. A region that was given goes before all others.

@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod bench;
 pub mod flights;
+mod of_aws;
 
 use std::fmt::Display;
 use std::io::Write;

@@ -2,6 +2,8 @@
 
 mod aws;
 mod logs;
+#[path = "../../examples/src/of_aws.rs"]
+mod of_aws;
 mod output;
 mod serve;
 mod stream;
