@@ -35,7 +35,7 @@ fn ignore() -> impl kcl_core::ProcessorFactory {
     closure::batches(|_: &RecordBatch| Ok(()))
 }
 
-async fn id_of(client: &Client, stream: &str) -> String {
+pub async fn id_of(client: &Client, stream: &str) -> String {
     let described = client.describe_stream_summary().stream_name(stream).send().await.unwrap();
     described.stream_description_summary.unwrap().stream_id.unwrap()
 }

@@ -12,10 +12,11 @@ use kcl_core::{
 };
 use kcl_endpoint::{Endpoint, EndpointConfig};
 use kcl_lease_local::MemoryLeaseTable;
-use kcl_stream_kinesis::{FanOut, KinesisSource};
+use kcl_stream_kinesis::{FanOut, KinesisSource, StreamRef};
 use kcl_stream_local::Throughput;
 
 use crate::harness::put_to;
+use crate::identity::id_of;
 use crate::local;
 
 /// The data that processors of each stream were given.
@@ -70,8 +71,8 @@ async fn put(client: &Client, stream: &str, texts: [&str; 2]) {
 
 async fn are_read_taken_on_and_given_up(fan_out: Option<FanOut>) {
     let endpoint = endpoint().await;
-    let (client, table) = (local::client(&endpoint), Arc::new(MemoryLeaseTable::new()));
-    let source = |stream: &str| -> Arc<dyn StreamSource> {
+    let (client, table) = (local::client_by_id(&endpoint), Arc::new(MemoryLeaseTable::new()));
+    let source = |stream: StreamRef| -> Arc<dyn StreamSource> {
         let builder = KinesisSource::builder(client.clone(), stream);
         let builder = builder.idle(Duration::from_millis(20));
         Arc::new(match &fan_out {
@@ -79,10 +80,15 @@ async fn are_read_taken_on_and_given_up(fan_out: Option<FanOut>) {
             None => builder.build(),
         })
     };
+    let by_id = async |stream| StreamRef::Id(id_of(&client, stream).await);
     let seen = Seen::default();
-    let scheduler =
-        Scheduler::new(Config::new("app"), Arc::clone(&table) as _, source("a"), seen.note("a"));
-    let scheduler = scheduler.unwrap().stream(source("b"), seen.note("b"));
+    let scheduler = Scheduler::new(
+        Config::new("app"),
+        Arc::clone(&table) as _,
+        source("a".into()),
+        seen.note("a"),
+    );
+    let scheduler = scheduler.unwrap().stream(source(by_id("b").await), seen.note("b"));
     let handle = scheduler.handle();
     let running = tokio::spawn(scheduler.run());
     for stream in ["a", "b", "c"] {
@@ -91,14 +97,14 @@ async fn are_read_taken_on_and_given_up(fan_out: Option<FanOut>) {
     seen.are("a", &["a1", "a2"]).await;
     seen.are("b", &["b1", "b2"]).await;
     seen.are("c", &[]).await;
-    handle.add_stream(source(&arn("c")), seen.note("c")).await.unwrap();
+    handle.add_stream(source(arn("c").as_str().into()), seen.note("c")).await.unwrap();
     seen.are("c", &["c1", "c2"]).await;
     handle.remove_stream(&StreamName::new(arn("c"))).await.unwrap();
     put(&client, "c", ["c3", "c4"]).await;
     put(&client, "a", ["a3", "a4"]).await;
     seen.are("a", &["a1", "a2", "a3", "a4"]).await;
     seen.are("c", &["c1", "c2"]).await;
-    handle.add_stream(source("c"), seen.note("c")).await.unwrap();
+    handle.add_stream(source(by_id("c").await), seen.note("c")).await.unwrap();
     seen.are("c", &["c1", "c2", "c3", "c4"]).await;
     handle.shutdown().await;
     running.await.unwrap().unwrap();
