@@ -1,11 +1,15 @@
 //! The numbers of the Kinesis source, against `kcl serve` in a process of its own:
 //! `cargo build --release -p kcl-cli && cargo bench -p kcl-tests-kinesis`; after `--`, some of
-//! `latency`, `drain` and `stuck`. It ends with an error if a number is missed that is asked for.
+//! `latency`, `drain`, `stuck` and `backlog`. It ends with an error if a number is missed that is
+//! asked for. What is asked is for two cores; with more, `taskset -c 0,1` before it takes the rest
+//! from all its processes.
 
+mod backlog;
 mod drain;
 #[path = "../kcl_serve.rs"]
 mod kcl_serve;
 mod latency;
+mod memory;
 mod serve;
 mod stuck;
 
@@ -53,10 +57,18 @@ fn main() -> Result<()> {
     let asked: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|word| word == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if let [stuck::WORKER, way, url] = asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        let way = if way == Way::FanOut.name() { Way::FanOut } else { Way::Polling };
-        println!("{}", runtime.block_on(stuck::worker(way, url))?);
-        return Ok(());
+    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [stuck::WORKER, way, url] => {
+            let way = if way == Way::FanOut.name() { Way::FanOut } else { Way::Polling };
+            println!("{}", runtime.block_on(stuck::worker(way, url))?);
+            return Ok(());
+        }
+        [backlog::PRODUCER, url, bytes, is_aggregated] => {
+            let producing = backlog::producer(url, bytes.parse()?, is_aggregated.parse()?);
+            println!("{}", runtime.block_on(producing)?);
+            return Ok(());
+        }
+        _ => {}
     }
     let missed = runtime.block_on(play(is_asked))?;
     match missed.is_empty() {
@@ -87,9 +99,10 @@ async fn play(is_asked: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         for way in Way::BOTH {
             let rate = drain::measure(way).await?;
             let asked = drain::ASKED;
+            let cores = std::thread::available_parallelism()?;
             let line = format!(
-                "draining 1 million records of 100 bytes over 4 shards, {way:?}: {rate:.0} \
-                 records/s (asked: at least {asked})"
+                "draining 1 million records of 100 bytes over 4 shards on {cores} cores, {way:?}: \
+                 {rate:.0} records/s (asked: at least {asked})"
             );
             told(rate >= asked, line);
         }
@@ -100,10 +113,23 @@ async fn play(is_asked: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         {
             let (budget, grown) = stuck::measure(way, fill).await?;
             println!(
-                "memory behind a stuck processor of 4 shards, records of {} bytes, {way:?}: \
-                 {grown:.0} MiB more, with a budget of {budget} MiB",
-                fill.1
+                "memory behind a stuck processor of 4 shards, {fill}, {way:?}: {grown:.0} MiB more, \
+                 with a budget of {budget} MiB"
             );
+        }
+    }
+    if is_asked("backlog") {
+        for (stream, bytes) in
+            backlog::Stream::BOTH.into_iter().flat_map(|of| backlog::SIZES.map(|bytes| (of, bytes)))
+        {
+            for is_aggregated in [false, true] {
+                let (budget, grown) = backlog::measure(stream, bytes, is_aggregated)?;
+                let how = if is_aggregated { "in aggregates" } else { "each a record" };
+                println!(
+                    "memory of a producer behind a stream that is {stream:?}, {bytes} bytes {how}: \
+                     {grown:.0} MiB more, with a budget of {budget} MiB"
+                );
+            }
         }
     }
     Ok(missed)

@@ -1,9 +1,14 @@
 //! `kcl serve` in a process of its own, and streams in it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+
+use kcl_producer::{Aggregation, KinesisSink, Producer, ProducerOptions, Shutdown};
 
 use crate::Result;
 pub use crate::kcl_serve::Served;
@@ -51,4 +56,25 @@ pub async fn fill(url: &str, stream: &str, count: usize, bytes: usize) -> Result
         number += 500;
     }
     Ok(())
+}
+
+/// The same in aggregates of the usual size.
+pub async fn fill_with_aggregates(
+    url: &str,
+    stream: &str,
+    count: usize,
+    bytes: usize,
+) -> Result<()> {
+    let sink = Arc::new(KinesisSink::new(&client(url), stream));
+    let options = ProducerOptions { aggregation: Aggregation::KPL, ..ProducerOptions::default() };
+    let producer = Producer::builder(sink).options(options).start();
+    for number in 0..count {
+        producer.put(format!("key-{number}"), vec![b'x'; bytes]).await?;
+    }
+    let ended = producer.shutdown(Duration::from_secs(60)).await;
+    let metrics = producer.metrics();
+    match ended == Shutdown::Flushed && metrics.put_records == count as u64 {
+        true => Ok(()),
+        false => Err(format!("not all were put: {ended:?}, {metrics:?}").into()),
+    }
 }

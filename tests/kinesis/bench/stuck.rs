@@ -1,21 +1,40 @@
 //! Memory while a processor does not come back, with far more records waiting than may be read
 //! ahead. It fails if that is not bounded by the budget.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::{
-    Checkpointer, Clock, Config, ProcessorError, RecordBatch, RecordProcessor, Scheduler,
-    SystemClock, async_trait,
+    Checkpointer, Config, ProcessorError, RecordBatch, RecordProcessor, Scheduler, async_trait,
 };
 use kcl_lease_local::MemoryLeaseTable;
+use kcl_records::UnpackedSource;
 
-use crate::{Result, Way, serve};
+use crate::{Result, Way, memory, serve};
 
-/// So many records of so many bytes: of large ones 400 MB, and of small ones 150 MB, which take
-/// more memory beside their data.
-pub const FILLS: [(usize, usize); 2] = [(100_000, 4_000), (1_500_000, 100)];
+/// What waits in the stream.
+#[derive(Clone, Copy)]
+pub struct Fill {
+    records: usize,
+    bytes: usize,
+    /// Many records in one of the stream.
+    is_aggregated: bool,
+}
+
+/// Of large records 400 MB, and of small ones 150 MB, which take more memory beside their data.
+pub const FILLS: [Fill; 3] = [
+    Fill { records: 100_000, bytes: 4_000, is_aggregated: false },
+    Fill { records: 1_500_000, bytes: 100, is_aggregated: false },
+    Fill { records: 1_500_000, bytes: 100, is_aggregated: true },
+];
+
+impl std::fmt::Display for Fill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = if self.is_aggregated { " in aggregates" } else { "" };
+        write!(f, "records of {} bytes{how}", self.bytes)
+    }
+}
+
 /// What all shards together may have read (MiB).
 const BUDGET: usize = 32;
 /// On top of it (MiB): an event or answer of each of four shards, three times while it is decoded,
@@ -44,18 +63,16 @@ pub const WORKER: &str = "stuck-worker";
 ///
 /// # Errors
 /// It grew by more than the budget and [`MARGIN`].
-pub async fn measure(way: Way, (records, bytes): (usize, usize)) -> Result<(usize, f64)> {
+pub async fn measure(way: Way, fill: Fill) -> Result<(usize, f64)> {
     let served = serve::start("stuck", 4, true)?;
-    serve::fill(&served.url, "stuck", records, bytes).await?;
-    let mut worker = Command::new(std::env::current_exe()?);
-    let told = worker.args([WORKER, way.name(), &served.url]).output()?;
-    let told = String::from_utf8(told.stdout)?;
-    let most: f64 = told.trim().parse().map_err(|_| format!("the worker said {told:?}"))?;
+    match fill.is_aggregated {
+        true => serve::fill_with_aggregates(&served.url, "stuck", fill.records, fill.bytes).await?,
+        false => serve::fill(&served.url, "stuck", fill.records, fill.bytes).await?,
+    }
+    let most = memory::grown_by(&[WORKER, way.name(), &served.url])?;
     if most > (BUDGET + MARGIN) as f64 {
-        let why = format!(
-            "memory grew by {most:.0} MiB with a budget of {BUDGET} MiB, records of {bytes} bytes, \
-             {way:?}"
-        );
+        let why =
+            format!("memory grew by {most:.0} MiB with a budget of {BUDGET} MiB, {fill}, {way:?}");
         return Err(why.into());
     }
     Ok((BUDGET, most))
@@ -63,27 +80,15 @@ pub async fn measure(way: Way, (records, bytes): (usize, usize)) -> Result<(usiz
 
 /// The most that the memory of this process grew by (MiB).
 pub async fn worker(way: Way, url: &str) -> Result<f64> {
-    let source = Arc::new(way.unlimited_source(url, "stuck"));
+    // As in a worker of one's own: what is inside of records is given out.
+    let source = Arc::new(UnpackedSource::new(way.unlimited_source(url, "stuck")));
     let table = Arc::new(MemoryLeaseTable::new());
     let config = Config::new("stuck").read_budget(1_000_000, BUDGET << 20);
-    let before = resident()?;
+    let growing = memory::growth(LOOK_FOR);
     let scheduler = Scheduler::new(config, table, source, |_: &_| Stuck)?;
     let running = tokio::spawn(scheduler.run());
-    let mut most: f64 = 0.0;
-    let until = SystemClock.monotonic() + LOOK_FOR;
-    while SystemClock.monotonic() < until {
-        SystemClock.sleep(Duration::from_millis(50)).await;
-        most = most.max(resident()? - before);
-    }
+    let most = growing.await;
     // The processor does not return, so the worker is not asked to leave.
     running.abort();
-    Ok(most)
-}
-
-/// Memory of this process (MiB).
-fn resident() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0").parse()?;
-    Ok(kib / 1024.0)
+    most
 }
