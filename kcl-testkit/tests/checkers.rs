@@ -167,7 +167,10 @@ fn checkpoints_that_fall_or_pass_what_was_delivered_and_starts_below_them_are_fo
     finds(check, "P4", "never delivered", [start(), given(&[1]), checkpointed(1, up_to(2))]);
     finds(check, "P4", "started at", two().into_iter().chain([started(2, up_to(1))]));
     let deleted = What::RowDeleted { lease: lease() };
-    passes(check, two().into_iter().chain([deleted, started(2, up_to(1))]));
+    passes(check, two().into_iter().chain([deleted.clone(), started(2, up_to(1))]));
+    // Of whom slept through a take it is heard late: what stood last is what the deletion took.
+    let slept = [started(3, up_to(2)), started(2, up_to(2)), deleted, checkpointed(3, up_to(2))];
+    passes(check, two().into_iter().chain(slept).chain([started(4, up_to(1))]));
 }
 
 #[test]
@@ -182,6 +185,15 @@ fn a_checkpoint_past_a_record_that_is_not_acked_is_found() {
     let at = p(1);
     let letter = event("w", 0, EventKind::DeadLettered { lease: lease(), fence: Fence(1), at });
     passes(check, skips().chain([letter, checkpointed(1, up_to(2))]));
+    // Of whom slept through a take it is heard late, and it is given nothing: the newer one goes on.
+    let late = || [acked(1, &[1]), started(3, up_to(1)), given(&[2]), started(2, up_to(1))];
+    finds(check, "P4", "past unacked", late().into_iter().chain([checkpointed(3, up_to(2))]));
+    let done = [acked(3, &[2]), checkpointed(3, up_to(2))];
+    passes(check, late().into_iter().chain(done));
+    // A row that was deleted may come back at any fence.
+    let over = || [What::RowDeleted { lease: lease() }, started(2, up_to(1)), given(&[2])];
+    let over = || late().into_iter().chain(over());
+    finds(check, "P4", "past unacked", over().chain([checkpointed(2, up_to(2))]));
 }
 
 fn stopped(fence: u64, acked: Checkpoint, reason: &'static str) -> What {

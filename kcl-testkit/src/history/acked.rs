@@ -38,6 +38,8 @@ struct Out {
     leases: BTreeMap<LeaseKey, (Fence, BTreeSet<Position>)>,
     /// Leases of which a consumer came to the end.
     ended: BTreeSet<LeaseKey>,
+    /// Leases whose row was deleted since a consumer started: it may come back at any fence.
+    deleted: BTreeSet<LeaseKey>,
 }
 
 impl Out {
@@ -66,6 +68,7 @@ impl Out {
                     }
                 }
             }
+            What::RowDeleted { lease } => drop(self.deleted.insert(lease.clone())),
             _ => {}
         }
     }
@@ -74,7 +77,12 @@ impl Out {
     fn hear(&mut self, event: &EventKind) -> Option<String> {
         match event {
             EventKind::ConsumerStarted { lease, fence, .. } => {
-                self.leases.insert(lease.clone(), (*fence, BTreeSet::new()));
+                let starts_over = self.deleted.remove(lease);
+                let known = self.leases.get(lease);
+                // Of whom slept through a take it is heard late: it is given nothing.
+                if starts_over || known.is_none_or(|(known, _)| known <= fence) {
+                    self.leases.insert(lease.clone(), (*fence, BTreeSet::new()));
+                }
             }
             EventKind::DeadLettered { lease, fence, at } => {
                 self.of(lease, *fence)?.remove(at);

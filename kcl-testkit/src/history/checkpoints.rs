@@ -55,7 +55,9 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
                 }
             }
             EventKind::ConsumerStarted { lease, fence, checkpoint } => {
-                latest.insert(lease.clone(), *fence);
+                // Of whom slept through a take it is heard late.
+                let known = latest.entry(lease.clone()).or_insert(*fence);
+                *known = (*known).max(*fence);
                 if let Some((former, before)) = written.get(lease)
                     && former < fence
                     && checkpoint < before
