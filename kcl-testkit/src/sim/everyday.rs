@@ -144,6 +144,8 @@ impl SimProcessor {
             true => self.prepare(records, to).await?,
             false => None,
         };
+        // A commit is told of before it returns, and one that fails may have been written: what it
+        // is to make done is noted before.
         match self.acking {
             Acking::OnReturn => {
                 bench.gate.pass().await;
@@ -178,9 +180,11 @@ impl SimProcessor {
             tokio::spawn(async move {
                 bench.faults.clock().sleep(Draws::duration(id, Duration::from_secs(2))).await;
                 bench.gate.pass().await;
-                bench.recorder.acked(&lease, fence, vec![position]);
-                // The lease may be lost by now; then the next owner gets the record again.
-                let _ = to.ack(position);
+                // The lease may be lost by now; then the next owner gets the record again. Nothing
+                // is written before this task is over.
+                if to.ack(position).is_ok() {
+                    bench.recorder.acked(&lease, fence, vec![position]);
+                }
             });
         }
     }
