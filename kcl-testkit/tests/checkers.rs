@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use kcl_core::event::{EventKind, HoldReason, Span};
 use kcl_core::protocol::{
-    Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, LeaseTiming, Moment, Ordinal, Parked,
-    Position, Prepared, SequenceNumber, ShardId, WorkerId, WorkerRow, WorkerState,
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, Moment, Ordinal, Parked, Position, Prepared,
+    SequenceNumber, ShardId, WorkerId,
 };
-use kcl_core::{Event, Shard};
+use kcl_core::{DeadLetter, Event, Record};
 use kcl_testkit::history::{
     Entry, Violation, What, check_safety, checkpoints_only_rise,
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
-    every_open_shard_is_held_evenly, every_place_has_a_live_worker, every_record_is_delivered,
-    leases_tile_the_hash_space, no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders,
-    no_two_workers_deliver_one_shard, nobody_goes_on_past_an_open_record, nothing_moves,
-    nothing_parks, prepared_checkpoints_are_found_until_reached, records_come_in_order,
+    every_record_given_up_on_is_kept, every_record_is_delivered,
+    no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders,
+    no_two_workers_deliver_one_shard,
+    nobody_goes_on_past_an_open_record, nothing_moves, nothing_parks,
+    prepared_checkpoints_are_found_until_reached, records_come_in_order,
 };
+
+#[path = "checkers/rows.rs"]
+mod rows;
 
 fn s(seconds: u64) -> Moment {
     Moment(Duration::from_secs(seconds))
@@ -76,6 +80,12 @@ fn polled(fence: u64, at: u64, until: u64) -> What {
 fn held(worker: &str, fence: u64) -> What {
     let (fence, from, reason) = (Fence(fence), None, HoldReason::Started);
     event(worker, 0, EventKind::LeaseHeld { lease: lease(), fence, from, reason })
+}
+
+fn leased(key: &str, owner: Option<&str>, checkpoint: Checkpoint) -> Lease {
+    let mut lease = Lease::unowned(LeaseKey::from(key), checkpoint, HashKeyRange::FULL);
+    lease.owner = owner.map(WorkerId::new);
+    lease
 }
 
 type Checker = fn(&[Entry]) -> Vec<Violation>;
@@ -158,6 +168,34 @@ fn two_workers_on_one_shard_and_a_batch_or_a_poll_past_validity_are_found() {
 }
 
 #[test]
+fn a_record_that_was_given_up_on_and_that_nobody_kept_is_found() {
+    let letter = |number, shard: &str| DeadLetter {
+        stream: "s".into(),
+        shard: shard.into(),
+        worker: WorkerId::new("w"),
+        fence: Fence(1),
+        record: Record {
+            position: p(number),
+            partition_key: "key".into(),
+            data: Default::default(),
+            arrival_millis: 0,
+            unreadable: None,
+        },
+        error: "poisoned".into(),
+        attempts: 4,
+    };
+    let given_up = [1, 2].map(|number| {
+        let (lease, fence, at) = (lease(), Fence(1), p(number));
+        event("w", 0, EventKind::DeadLettered { lease, fence, at })
+    });
+    let given_up = history(given_up);
+    let check = |letters: &[DeadLetter]| every_record_given_up_on_is_kept(&given_up, letters);
+    assert_eq!(check(&[letter(1, "a"), letter(2, "a"), letter(2, "a"), letter(3, "a")]), []);
+    is_found(&check(&[letter(1, "a")]), "P1", "of a is in no dead letter");
+    is_found(&check(&[letter(1, "a"), letter(2, "b")]), "P1", "of a is in no dead letter");
+}
+
+#[test]
 fn checkpoints_that_fall_or_pass_what_was_delivered_and_starts_below_them_are_found() {
     let check: Checker = checkpoints_only_rise;
     let start = || started(1, Checkpoint::TrimHorizon);
@@ -185,7 +223,7 @@ fn a_checkpoint_past_a_record_that_is_not_acked_is_found() {
     let at = p(1);
     let letter = event("w", 0, EventKind::DeadLettered { lease: lease(), fence: Fence(1), at });
     passes(check, skips().chain([letter, checkpointed(1, up_to(2))]));
-    // Of whom slept through a take it is heard late, and it is given nothing: the newer one goes on.
+    // Of whom slept through a take it is heard late, and it is given nothing.
     let late = || [acked(1, &[1]), started(3, up_to(1)), given(&[2]), started(2, up_to(1))];
     finds(check, "P4", "past unacked", late().into_iter().chain([checkpointed(3, up_to(2))]));
     let done = [acked(3, &[2]), checkpointed(3, up_to(2))];
@@ -366,99 +404,4 @@ fn a_lease_that_moves_in_a_quiet_time_is_found() {
     let moved = history([held("v", 1), held("w", 2)]);
     assert_eq!(nothing_moves(&moved, s(3), s(9)), []);
     is_found(&nothing_moves(&moved, s(2), s(9)), "P7", "1 leases changed hands");
-}
-
-fn leased(key: &str, owner: Option<&str>, checkpoint: Checkpoint) -> Lease {
-    let mut lease = Lease::unowned(LeaseKey::from(key), checkpoint, HashKeyRange::FULL);
-    lease.owner = owner.map(WorkerId::new);
-    lease
-}
-fn rows(owners: &[(&str, Option<&str>)]) -> BTreeMap<LeaseKey, Lease> {
-    let leased = |(key, owner): &(&str, Option<&str>)| leased(key, *owner, Checkpoint::TrimHorizon);
-    owners.iter().map(leased).map(|lease| (lease.key.clone(), lease)).collect()
-}
-fn worker(id: &str, state: WorkerState) -> WorkerRow {
-    let timing = LeaseTiming::new(Duration::from_secs(3), Duration::ZERO);
-    WorkerRow { state, ..WorkerRow::live(WorkerId::new(id), timing) }
-}
-fn shards(ids: &[&str]) -> Vec<Shard> {
-    let shard = |id: &&str| Shard {
-        id: ShardId::from(*id),
-        parents: Default::default(),
-        range: HashKeyRange::FULL,
-        is_open: true,
-        tip: None,
-    };
-    ids.iter().map(shard).collect()
-}
-
-#[test]
-fn a_shard_that_nobody_alive_holds_and_an_uneven_fleet_are_found() {
-    let fleet = [worker("v", WorkerState::Live), worker("w", WorkerState::Live)];
-    let judge = |workers: &[WorkerRow], leases: &BTreeMap<LeaseKey, Lease>, ids: &[&str]| {
-        every_open_shard_is_held_evenly(s(9), workers, leases, &shards(ids))
-    };
-    let (v, w) = (Some("v"), Some("w"));
-    let three = rows(&[("a", v), ("b", w), ("c", v)]);
-    assert_eq!(judge(&fleet, &three, &["a", "b", "c"]), []);
-    let orphan = rows(&[("a", v), ("b", None)]);
-    is_found(&judge(&fleet, &orphan, &["a", "b"]), "P6", "nobody alive holds the open shard b");
-    is_found(&judge(&fleet, &rows(&[("a", v)]), &["a", "b"]), "P6", "the open shard b");
-    let dead = [worker("v", WorkerState::Live), worker("w", WorkerState::Fenced)];
-    is_found(&judge(&dead, &rows(&[("a", v), ("b", w)]), &["a", "b"]), "P6", "open shard b");
-    let mut uneven = rows(&[("a", v), ("b", v)]);
-    is_found(&judge(&fleet, &uneven, &["a", "b"]), "P6", "loads differ by 2");
-    // One that is parked is held, and is no load.
-    for lease in uneven.values_mut().take(1) {
-        lease.parked = Some(Parked { reason: "poisoned".into(), at: None });
-    }
-    assert_eq!(judge(&fleet, &uneven, &["a", "b"]), []);
-}
-
-#[test]
-fn a_place_without_a_live_worker_and_a_live_row_without_a_place_are_found() {
-    let places = |ids: [Option<&str>; 2]| {
-        let names = ["v0".to_owned(), "w1".to_owned()];
-        names.into_iter().zip(ids.map(|id| id.map(WorkerId::new))).collect()
-    };
-    let judge =
-        |workers: &[WorkerRow], ids| every_place_has_a_live_worker(s(9), workers, &places(ids));
-    let (v, w) = (worker("v", WorkerState::Live), worker("w", WorkerState::Live));
-    let dead = |state| [v.clone(), w.clone(), worker("u", state)];
-    let both = [Some("v"), Some("w")];
-    assert_eq!(judge(&[v.clone(), w.clone()], both), []);
-    assert_eq!(judge(&dead(WorkerState::Fenced), both), []);
-    is_found(&judge(&dead(WorkerState::Live), both), "P6", "u is live and has no place");
-    is_found(&judge(std::slice::from_ref(&v), both), "P6", "w of w1 has no live row");
-    is_found(
-        &judge(std::slice::from_ref(&v), [Some("v"), None]),
-        "P6",
-        "w1 has no worker that registered",
-    );
-    for not_its_own in [worker("w", WorkerState::Fenced), WorkerRow { draining: true, ..w.clone() }]
-    {
-        is_found(&judge(&[v.clone(), not_its_own], both), "P6", "w of w1 has no live row");
-    }
-}
-
-#[test]
-fn a_hole_and_an_overlap_in_the_hash_space_are_found() {
-    const HALF: u128 = 1 << 127;
-    let with = |ranges: &[(&str, u128, u128)]| -> BTreeMap<LeaseKey, Lease> {
-        let lease = |(key, start, end): &(&str, u128, u128)| {
-            let range = HashKeyRange { start: *start, end: *end };
-            let lease = Lease::unowned(LeaseKey::from(*key), Checkpoint::TrimHorizon, range);
-            (lease.key.clone(), lease)
-        };
-        ranges.iter().map(lease).collect()
-    };
-    let judge = |leases| leases_tile_the_hash_space(s(9), &leases, &shards(&["a", "b"]));
-    assert_eq!(judge(with(&[("a", 0, HALF - 1), ("b", HALF, u128::MAX)])), []);
-    let hole = judge(with(&[("a", 0, HALF - 2), ("b", HALF, u128::MAX)]));
-    is_found(&hole, "P8", "covered 0 times");
-    is_found(&judge(with(&[("a", 0, HALF), ("b", HALF, u128::MAX)])), "P8", "covered 2 times");
-    let mut waits = with(&[("a", 0, u128::MAX), ("b", 0, u128::MAX)]);
-    let child = waits.get_mut(&LeaseKey::from("b")).unwrap();
-    child.parents.insert(shard());
-    assert_eq!(judge(waits), [], "a child that waits for its parent overlaps with nothing");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::event::EventKind;
-use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
+use kcl_core::protocol::{Checkpoint, Fence, Lease, LeaseKey, Position};
 use kcl_core::{
     Checkpointer, Config, PartitionKey, PreparedCheckpoint, ProcessorError, Record, RecordBatch,
     RecordProcessor, ShardStart,
@@ -18,7 +18,7 @@ use super::effects;
 use super::faults::Kind;
 use super::habits::{Acking, Habits};
 use super::work::{Bench, End, Work};
-use crate::history::{What, every_backlog_is_done, nothing_parks};
+use crate::history::{Entry, What, every_backlog_is_done, nothing_parks};
 
 thread_local! {
     /// The keys of all records, hashed once for the runs of a thread. Threads that shared them
@@ -70,8 +70,9 @@ impl Work for Everyday {
         let left = left.map(|violation| (violation.property, violation.what));
         match self.0.acking {
             Acking::WithEffects => {
-                let amiss = sums_amiss(end).into_iter().map(|what| ("P5", what));
-                left.chain(amiss).collect()
+                let committed = |lease: &LeaseKey| effects::committed(end.table, lease);
+                let amiss = sums_amiss(end.history, end.leases, committed);
+                left.chain(amiss.into_iter().map(|what| ("P5", what))).collect()
             }
             Acking::OnReturn | Acking::Explicit => left.collect(),
         }
@@ -217,11 +218,15 @@ impl RecordProcessor for SimProcessor {
 
 /// Leases whose committed sum is not the number of records up to their checkpoint: an effect was
 /// lost, or applied twice.
-fn sums_amiss(end: &End<'_>) -> Vec<String> {
+fn sums_amiss(
+    history: &[Entry],
+    leases: &BTreeMap<LeaseKey, Lease>,
+    committed: impl Fn(&LeaseKey) -> u64,
+) -> Vec<String> {
     let mut put: BTreeMap<LeaseKey, BTreeSet<Position>> = BTreeMap::new();
     // Whoever starts over counts again; what is gone or given up on has no effect.
     let mut without = BTreeSet::new();
-    for entry in end.history {
+    for entry in history {
         match &entry.what {
             What::Put { shard, positions } => {
                 put.entry(LeaseKey::new(shard.as_str())).or_default().extend(positions);
@@ -237,7 +242,7 @@ fn sums_amiss(end: &End<'_>) -> Vec<String> {
         }
     }
     let mut amiss = Vec::new();
-    for (key, lease) in end.leases.iter().filter(|(key, _)| !without.contains(*key)) {
+    for (key, lease) in leases.iter().filter(|(key, _)| !without.contains(*key)) {
         let records = put.get(key);
         let done = match lease.checkpoint {
             Checkpoint::ShardEnd => records.map_or(0, BTreeSet::len),
@@ -246,10 +251,63 @@ fn sums_amiss(end: &End<'_>) -> Vec<String> {
             }
             _ => 0,
         } as u64;
-        let sum = effects::committed(end.table, key);
+        let sum = committed(key);
         if sum != done {
             amiss.push(format!("effects of {key} sum to {sum}, but {done} records are done"));
         }
     }
     amiss
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_core::Event;
+    use kcl_core::protocol::{HashKeyRange, Moment, SequenceNumber, WorkerId};
+
+    use super::*;
+
+    fn p(number: u64) -> Position {
+        SequenceNumber::from_parts(0, u128::from(number)).into()
+    }
+
+    /// What is amiss with a shard of three records that says so much of itself.
+    fn amiss(checkpoint: Checkpoint, sum: u64, since: Option<What>) -> Vec<String> {
+        let lease = LeaseKey::new("a");
+        let put = |shard: &str, numbers: [u64; 3]| What::Put {
+            shard: shard.into(),
+            positions: numbers.map(p).to_vec(),
+        };
+        let history = [put("a", [1, 2, 3]), put("b", [4, 5, 6])].into_iter().chain(since);
+        let history: Vec<_> =
+            history.map(|what| Entry { at: Moment(Duration::ZERO), what }).collect();
+        let row = Lease::unowned(lease.clone(), checkpoint, HashKeyRange::FULL);
+        sums_amiss(&history, &BTreeMap::from([(lease, row)]), |_| sum)
+    }
+
+    #[test]
+    fn a_sum_that_is_not_the_number_of_records_done_is_found() {
+        let none: [String; 0] = [];
+        assert_eq!(amiss(Checkpoint::TrimHorizon, 0, None), none);
+        assert_eq!(amiss(Checkpoint::At(p(2)), 2, None), none);
+        assert_eq!(amiss(Checkpoint::ShardEnd, 3, None), none);
+        let said = |sum, done| [format!("effects of a sum to {sum}, but {done} records are done")];
+        assert_eq!(amiss(Checkpoint::At(p(2)), 1, None), said(1, 2), "one was lost");
+        assert_eq!(amiss(Checkpoint::At(p(2)), 3, None), said(3, 2), "one was applied twice");
+        assert_eq!(amiss(Checkpoint::ShardEnd, 2, None), said(2, 3));
+        assert_eq!(amiss(Checkpoint::TrimHorizon, 1, None), said(1, 0));
+    }
+
+    #[test]
+    fn a_shard_that_started_over_or_lost_a_record_is_not_summed_and_every_other_is() {
+        let letter = |lease: &str| {
+            let (lease, fence, at) = (LeaseKey::new(lease), Fence(1), p(1));
+            let kind = EventKind::DeadLettered { lease, fence, at };
+            What::Event(Event { worker: WorkerId::new("w"), at: Moment(Duration::ZERO), kind })
+        };
+        let deleted = |lease: &str| What::RowDeleted { lease: LeaseKey::new(lease) };
+        let trimmed = |shard: &str| What::Trimmed { shard: shard.into(), positions: vec![p(1)] };
+        let found = |what| amiss(Checkpoint::At(p(3)), 2, Some(what)).len();
+        assert_eq!([letter("a"), deleted("a"), trimmed("a")].map(found), [0; 3]);
+        assert_eq!([letter("b"), deleted("b"), trimmed("b")].map(found), [1; 3]);
+    }
 }

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kcl_core::event::EventKind;
 use kcl_core::protocol::{Lease, LeaseKey, LeaseTiming, Moment, Position, Row, ShardId, WorkerRow};
-use kcl_core::{DeadLetter, LeaseTable, Scan, Shard};
+use kcl_core::{LeaseTable, Scan, Shard};
 
 use super::fleet::Place;
 use super::work::End;
 use super::world::World;
 use crate::history::{
     Entry, Violation, What, check_safety, every_open_shard_is_held_evenly,
-    every_place_has_a_live_worker, every_record_is_delivered, leases_tile_the_hash_space,
-    nothing_moves,
+    every_place_has_a_live_worker, every_record_given_up_on_is_kept, every_record_is_delivered,
+    leases_tile_the_hash_space, nothing_moves,
 };
 
 /// A fleet that has less time than P6 promises to heal in is watched so long: nothing may move.
@@ -75,13 +74,8 @@ impl World {
         self.judge_fleet(end, &rows);
         let Rows { leases, shards, .. } = rows;
         self.violations.extend(leases_tile_the_hash_space(end, &leases, &shards));
-        let mut broken = |property, what| {
-            self.violations.push(Violation { property, at: end, what });
-        };
         let letters = self.yard.dead_letters.drain();
-        for what in letters_missing(&history, &letters) {
-            broken("P1", what);
-        }
+        self.violations.extend(every_record_given_up_on_is_kept(&history, &letters));
         let mut put = self.producer.take_put();
         if !put.is_empty() {
             let trimmed = trimmed(&history);
@@ -96,9 +90,9 @@ impl World {
             leases: &leases,
             history: &history,
         };
-        for (property, what) in self.yard.work.judge(&end) {
-            broken(property, what);
-        }
+        let at = end.at;
+        let broken = |(property, what)| Violation { property, at, what };
+        self.violations.extend(self.yard.work.judge(&end).into_iter().map(broken));
         history
     }
 }
@@ -113,19 +107,4 @@ fn trimmed(history: &[Entry]) -> BTreeSet<(ShardId, Position)> {
         positions.iter().map(|position| (shard.clone(), *position)).collect()
     };
     trimmed.flat_map(each).collect()
-}
-
-/// Records that a worker gave up on and that are not among the dead letters.
-fn letters_missing(history: &[Entry], letters: &[DeadLetter]) -> Vec<String> {
-    let kept: BTreeSet<_> =
-        letters.iter().map(|letter| (letter.shard.clone(), letter.record.position)).collect();
-    let given_up = history.iter().filter_map(|entry| match &entry.what {
-        What::Event(event) => match &event.kind {
-            EventKind::DeadLettered { lease, at, .. } => Some((lease.shard(), *at)),
-            _ => None,
-        },
-        _ => None,
-    });
-    let missing = given_up.filter(|letter| !kept.contains(letter));
-    missing.map(|(shard, at)| format!("{at} of {shard} is in no dead letter")).collect()
 }
