@@ -14,7 +14,7 @@ use kcl_testkit::history::{
     Entry, Violation, What, check_safety, checkpoints_only_rise,
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
     every_record_given_up_on_is_kept, every_record_is_delivered,
-    no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders,
+    no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders, no_shard_is_dropped,
     no_two_workers_deliver_one_shard,
     nobody_goes_on_past_an_open_record, nothing_moves, nothing_parks,
     prepared_checkpoints_are_found_until_reached, records_come_in_order,
@@ -129,6 +129,17 @@ fn a_shard_whose_checkpoint_did_not_reach_its_last_record_is_found() {
     is_found(&check(&row(up_to(2)), all.clone()), "P1", "not up to");
     is_found(&check(&row(Checkpoint::TrimHorizon), all.clone()), "P1", "not up to");
     is_found(&check(&BTreeMap::new(), all), "P1", "no lease");
+    // Ended, and by nobody who told of it: what was given is to be done too.
+    let ended = |what: &[What]| {
+        let given = [put(&[1, 2, 3]), given(&[1, 2, 3]), acked(1, &[1])];
+        let what = given.into_iter().chain(what.iter().cloned()).collect();
+        check(&row(Checkpoint::ShardEnd), what)
+    };
+    let letter = EventKind::DeadLettered { lease: lease(), fence: Fence(1), at: p(3) };
+    let letter = event("w", 0, letter);
+    assert_eq!(ended(&[acked(2, &[2, 3])]), []);
+    assert_eq!(ended(&[trimmed(&[2]), letter.clone()]), []);
+    is_found(&ended(&[letter]), "P1", "a was ended, and");
 }
 
 #[test]
@@ -321,6 +332,8 @@ fn what_is_left_of_a_shard_that_the_stream_dropped_nobody_owes_and_nothing_else(
     finds(no_checkpoint_passes_an_unacked_record, "P4", "no consumer came to its end", ended());
     finds(nobody_goes_on_past_an_open_record, "P2", "b started before", ended());
     finds(every_record_is_delivered, "P1", "never delivered", ended());
+    passes(no_shard_is_dropped, ended());
+    finds(no_shard_is_dropped, "P1", "w says that a was dropped", gone());
 }
 
 #[test]

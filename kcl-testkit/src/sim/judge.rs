@@ -12,7 +12,7 @@ use super::world::World;
 use crate::history::{
     Entry, Violation, What, check_safety, every_open_shard_is_held_evenly,
     every_place_has_a_live_worker, every_record_given_up_on_is_kept, every_record_is_delivered,
-    leases_tile_the_hash_space, nothing_moves,
+    leases_tile_the_hash_space, no_shard_is_dropped, nothing_moves,
 };
 
 /// A fleet that has less time than P6 promises to heal in is watched so long: nothing may move.
@@ -66,6 +66,8 @@ impl World {
         let history = self.recorder.take();
         self.violations.extend(check_safety(&history));
         self.violations.extend(every_record_is_delivered(&history));
+        // Retention is a day here.
+        self.violations.extend(no_shard_is_dropped(&history));
         // Rounds come a minute apart, and may move what they must not too.
         let healed = self.faults.until() + healed_within(self.yard.lease_duration);
         let since = healed.min(Moment(end.0.saturating_sub(QUIET)));
