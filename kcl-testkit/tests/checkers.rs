@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kcl_core::event::{EventKind, HoldReason, Span};
+use kcl_core::event::{BatchOutcome, EventKind, HoldReason, Span};
 use kcl_core::protocol::{
     Checkpoint, Fence, HashKeyRange, Lease, LeaseKey, Moment, Ordinal, Parked, Position, Prepared,
     SequenceNumber, ShardId, WorkerId,
@@ -15,7 +15,7 @@ use kcl_testkit::history::{
     effects_apply_once_and_never_below_an_accepted_fence, every_backlog_is_done,
     every_record_given_up_on_is_kept, every_record_is_delivered,
     no_checkpoint_passes_an_unacked_record, no_fence_has_two_holders, no_shard_is_dropped,
-    no_two_workers_deliver_one_shard,
+    no_two_workers_deliver_one_shard, no_worker_delivers_beside_its_own_call,
     nobody_goes_on_past_an_open_record, nothing_moves, nothing_parks,
     prepared_checkpoints_are_found_until_reached, records_come_in_order,
 };
@@ -176,6 +176,26 @@ fn two_workers_on_one_shard_and_a_batch_or_a_poll_past_validity_are_found() {
         "polled at fence 1 past its validity",
         [batch("v", 1, 1, 3), polled(1, 3, 3)],
     );
+}
+
+fn batch_ended(worker: &str, fence: u64) -> What {
+    let span = Span { first: p(1), last: p(1), count: 1 };
+    let (fence, outcome) = (Fence(fence), BatchOutcome::Dropped);
+    event(worker, 0, EventKind::BatchEnded { lease: lease(), fence, span, outcome })
+}
+
+#[test]
+fn a_batch_that_starts_beside_its_workers_call_before_is_found() {
+    let check: Checker = no_worker_delivers_beside_its_own_call;
+    let first = || [batch("v", 1, 1, 9)];
+    let then = |what: [What; 2]| first().into_iter().chain(what);
+    passes(check, then([batch_ended("v", 1), batch("v", 1, 2, 9)]));
+    // A worker that died in its call has no end of it, and its successor another id.
+    passes(check, then([batch("w", 2, 2, 9), batch_ended("w", 2)]));
+    finds(check, "P3", "beside its call before", then([batch("v", 1, 2, 9), batch_ended("v", 1)]));
+    finds(check, "P3", "at fence 3 beside", then([batch_ended("w", 1), batch("v", 3, 2, 9)]));
+    let beside = history(first().into_iter().chain(first()));
+    assert_eq!(check_safety(&beside).len(), 1);
 }
 
 #[test]

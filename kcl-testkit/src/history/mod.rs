@@ -38,7 +38,7 @@ pub use effects::effects_apply_once_and_never_below_an_accepted_fence;
 pub use held::{every_open_shard_is_held_evenly, every_place_has_a_live_worker};
 pub use letters::every_record_given_up_on_is_kept;
 pub use order::records_come_in_order;
-pub use overlap::no_two_workers_deliver_one_shard;
+pub use overlap::{no_two_workers_deliver_one_shard, no_worker_delivers_beside_its_own_call};
 pub use ownership::{moves, no_fence_has_two_holders};
 pub use parked::nothing_parks;
 pub use passed::nobody_goes_on_past_an_open_record;
@@ -224,6 +224,7 @@ impl fmt::Display for Violation {
 pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
     let checks = [
         no_two_workers_deliver_one_shard,
+        no_worker_delivers_beside_its_own_call,
         records_come_in_order,
         checkpoints_only_rise,
         no_checkpoint_passes_an_unacked_record,

@@ -1,12 +1,12 @@
 //! P3: no two workers deliver one shard at the same time, and none delivers outside its validity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_core::Event;
-use kcl_core::event::EventKind::BatchStarted;
+use kcl_core::event::EventKind::{BatchEnded, BatchStarted};
 use kcl_core::protocol::{Fence, LeaseKey, WorkerId};
 
-use super::{Entry, Violation, What};
+use super::{Entry, Violation, What, events};
 
 /// No batch of a lease starts, and none is polled, at a fence below one that was delivered under,
 /// nor outside of its worker's validity.
@@ -45,6 +45,27 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
                 }
                 (*top, *other) = (*fence, worker.clone());
             }
+            _ => {}
+        }
+    }
+    violations
+}
+
+/// No worker starts a batch of a lease before its call of the one before is over, whatever the
+/// fence. A call that dies with its worker ends for nobody: no other worker has that id.
+pub fn no_worker_delivers_beside_its_own_call(history: &[Entry]) -> Vec<Violation> {
+    let mut running: BTreeSet<(&WorkerId, &LeaseKey)> = BTreeSet::new();
+    let mut violations = Vec::new();
+    for (at, event) in events(history) {
+        let worker = &event.worker;
+        match &event.kind {
+            BatchStarted { lease, fence, .. } if !running.insert((worker, lease)) => {
+                let what = format!(
+                    "{worker} started a batch of {lease} at fence {fence} beside its call before"
+                );
+                violations.push(Violation { property: "P3", at, what });
+            }
+            BatchEnded { lease, .. } => drop(running.remove(&(worker, lease))),
             _ => {}
         }
     }
