@@ -10,8 +10,8 @@ use super::{Entry, Violation, What, lineage};
 /// Judges the rows of a fleet that has healed and drained: the checkpoint of every shard has
 /// reached the last record put into it. With P4, which lets no checkpoint pass a record that is
 /// not acked, this says that every call came to an end. Of a shard that is ended each record is
-/// acked or in the dead letters, if the history has [`What::Acked`] entries: P4 hears of an end only
-/// from whoever ends it, and that one may die before it is heard.
+/// acked or in the dead letters, if the history has [`What::Acked`] entries: P4 hears of an end
+/// only from whoever ends it, and that one may die before it is heard.
 pub fn every_backlog_is_done(
     at: Moment,
     leases: &BTreeMap<LeaseKey, Lease>,
