@@ -1,6 +1,9 @@
 //! Every checker of histories and rows, on what it must pass and on what it must not: a checker
 //! that finds nothing anywhere proves nothing.
 
+#[path = "checkers/lease_rows.rs"]
+mod lease_rows;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

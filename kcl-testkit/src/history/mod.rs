@@ -17,6 +17,7 @@ mod passed;
 mod prepared;
 mod recorder;
 mod rest;
+mod rows;
 mod tiled;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use std::mem::discriminant;
 
 use kcl_core::Event;
 use kcl_core::protocol::{
-    Checkpoint, Fence, LeaseKey, Moment, Ordinal, Position, Prepared, ShardId,
+    Checkpoint, Fence, Lease, LeaseKey, Moment, Ordinal, Position, Prepared, ShardId, WorkerId,
 };
 
 pub use acked::no_checkpoint_passes_an_unacked_record;
@@ -45,6 +46,7 @@ pub use passed::nobody_goes_on_past_an_open_record;
 pub use prepared::prepared_checkpoints_are_found_until_reached;
 pub use recorder::Recorder;
 pub use rest::nothing_moves;
+pub use rows::rows_change_as_they_may;
 pub use tiled::leases_tile_the_hash_space;
 
 /// One entry of a history, at a time that is the same for all workers.
@@ -134,6 +136,15 @@ pub enum What {
         /// The lease.
         lease: LeaseKey,
     },
+    /// A request made the row of a lease, or changed what it says, whoever heard of it.
+    RowWritten {
+        /// The lease.
+        lease: LeaseKey,
+        /// What the row said; nothing, if there was none.
+        before: Option<Standing>,
+        /// What it says now.
+        after: Standing,
+    },
     /// A shard was made with these parents.
     ShardMade {
         /// The shard.
@@ -141,6 +152,32 @@ pub enum What {
         /// Its parents.
         parents: Vec<ShardId>,
     },
+}
+
+/// What the row of a lease says of who may go on, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who owns it.
+    pub owner: Option<WorkerId>,
+    /// Under which fence.
+    pub fence: Fence,
+    /// How far it has come.
+    pub checkpoint: Checkpoint,
+}
+
+impl Standing {
+    /// What this row says.
+    pub fn of(row: &Lease) -> Self {
+        Self { owner: row.owner.clone(), fence: row.fence, checkpoint: row.checkpoint }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owner, fence, checkpoint } = self;
+        let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);
+        write!(f, "{owner} at fence {fence}, {checkpoint}")
+    }
 }
 
 impl fmt::Display for Entry {
@@ -172,6 +209,12 @@ impl fmt::Display for What {
             }
             Self::Polled { lease, fence, .. } => write!(f, "{lease} was polled at fence {fence}"),
             Self::RowDeleted { lease } => write!(f, "somebody deletes the row of {lease}"),
+            Self::RowWritten { lease, before: None, after } => {
+                write!(f, "the row of {lease} is made: {after}")
+            }
+            Self::RowWritten { lease, before: Some(before), after } => {
+                write!(f, "the row of {lease} goes from {before} to {after}")
+            }
             Self::ShardMade { shard, parents } => write!(f, "{shard} is made, of {parents:?}"),
         }
     }
@@ -232,6 +275,7 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         effects_apply_once_and_never_below_an_accepted_fence,
         no_fence_has_two_holders,
         prepared_checkpoints_are_found_until_reached,
+        rows_change_as_they_may,
     ];
     checks.iter().flat_map(|check| check(history)).collect()
 }

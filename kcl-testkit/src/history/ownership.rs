@@ -7,8 +7,9 @@ use kcl_core::protocol::{Fence, LeaseKey, Moment, WorkerId};
 
 use super::{Entry, Violation, events};
 
-/// No two workers hold a lease at one fence. That a later one is higher is the table's part: it
-/// refuses a write at any other, and the conformance suites hold it to that.
+/// No two workers hold a lease at one fence. That a later one is higher the rows show, where they
+/// are recorded; elsewhere it is the table's part, which refuses a write at any other: the
+/// conformance suites hold it to that.
 pub fn no_fence_has_two_holders(history: &[Entry]) -> Vec<Violation> {
     let mut held: BTreeMap<(LeaseKey, Fence), WorkerId> = BTreeMap::new();
     let mut violations = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kcl_core::protocol::{Fence, LeaseKey, Ordinal, Position, ShardId};
 use kcl_core::{Checkpointer, Clock, Event, Observer, Record, ShardStart};
 
-use super::{Entry, What};
+use super::{Entry, Standing, What};
 
 /// Records a history from any number of workers, in the order in which things happened.
 #[derive(Clone)]
@@ -59,6 +59,10 @@ impl Recorder {
     /// Notes that a row was deleted by hand.
     pub fn row_deleted(&self, lease: &LeaseKey) {
         self.note(What::RowDeleted { lease: lease.clone() });
+    }
+    /// Notes what a request changed in the row of a lease.
+    pub fn row_written(&self, lease: &LeaseKey, before: Option<Standing>, after: Standing) {
+        self.note(What::RowWritten { lease: lease.clone(), before, after });
     }
     /// Notes a new shard.
     pub fn shard_made(&self, shard: &ShardId, parents: impl IntoIterator<Item = ShardId>) {

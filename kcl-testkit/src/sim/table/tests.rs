@@ -3,8 +3,8 @@
 
 use kcl_core::TokioClock;
 use kcl_core::protocol::{
-    Checkpoint, Fence, HashKeyRange, Lease, LeaseChange, LeaseTiming, LeaseWrite, Moment, Ordinal,
-    WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseChange, LeaseCondition, LeaseTiming, LeaseWrite,
+    Moment, Ordinal, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
 };
 use kcl_lease_local::LocalEffects;
 
@@ -249,9 +249,54 @@ async fn effects_are_noted_at_the_fence_of_who_sent_them() {
         assert!(bad.seen.write_with(&write, &effects).await.unwrap().is_won());
     }
     assert_eq!(effects::committed(&bad.inner, &key), 3);
-    let noted = bad.seen.recorder.history().into_iter().map(|entry| match entry.what {
-        What::Effects { fence, .. } => fence,
-        other => panic!("{other}"),
+    let noted = bad.seen.recorder.history().into_iter().filter_map(|entry| match entry.what {
+        What::Effects { fence, .. } => Some(fence),
+        _ => None,
     });
     assert_eq!(noted.collect::<Vec<_>>(), [Fence(7), Fence(6)]);
+}
+
+/// A row as the table has it, whatever its workers hear: the checks of rows go by these notes.
+#[tokio::test(start_paused = true)]
+async fn what_a_request_changes_in_the_row_of_a_lease_is_noted_and_nothing_else() {
+    let bad = Bad::of(0, Duration::ZERO).await;
+    let fresh = |key: &str| {
+        let row = Lease::unowned(key.into(), Checkpoint::TrimHorizon, HashKeyRange::FULL);
+        ConditionalWrite::Lease(LeaseWrite::Ensure(row))
+    };
+    let update = |when: Vec<LeaseCondition>, change: LeaseChange| {
+        let (key, change) = (LeaseKey::from("a"), vec![change]);
+        ConditionalWrite::Lease(LeaseWrite::Update { key, when, change })
+    };
+    let fenced = |fence| vec![LeaseCondition::FenceIs(Fence(fence))];
+    let seen = &bad.seen;
+    let noted = || {
+        let changed = seen.recorder.take().into_iter().filter_map(|entry| match entry.what {
+            What::RowWritten { lease, before, after } => Some((lease, before, after)),
+            _ => None,
+        });
+        changed
+            .map(|(lease, before, after)| {
+                let before = before.map(|before| before.to_string());
+                format!("{lease}: {before:?}, {after}")
+            })
+            .collect::<Vec<_>>()
+    };
+    seen.write_all(&[fresh("a"), beat(0), fresh("b")]).await.unwrap();
+    let made = |key| format!("{key}: None, nobody at fence 0, TRIM_HORIZON");
+    assert_eq!(noted(), [made("a"), made("b")]);
+    // It stands already; it is another's; it changes nothing that is judged.
+    seen.write(&fresh("a")).await.unwrap();
+    let late = update(fenced(7), LeaseChange::Checkpoint(Checkpoint::ShardEnd));
+    assert!(!seen.write(&late).await.unwrap().is_won());
+    seen.write(&update(fenced(0), LeaseChange::Ordinal(Ordinal(4)))).await.unwrap();
+    assert_eq!(noted(), Vec::<String>::new());
+    seen.write(&update(fenced(0), LeaseChange::Fence(Fence(1)))).await.unwrap();
+    let end = update(fenced(1), LeaseChange::Checkpoint(Checkpoint::ShardEnd));
+    seen.write_with(&end, &effects::sum(&"a".into(), 3, Fence(1))).await.unwrap();
+    let told = [
+        "a: Some(\"nobody at fence 0, TRIM_HORIZON\"), nobody at fence 1, TRIM_HORIZON",
+        "a: Some(\"nobody at fence 1, TRIM_HORIZON\"), nobody at fence 1, SHARD_END",
+    ];
+    assert_eq!(noted(), told);
 }
