@@ -225,7 +225,8 @@ impl Faults {
         self.struck().into_iter().for_each(|struck| *counts.entry(struck.kind).or_default() += 1);
         counts
     }
-    fn note_once(&self, kind: Kind, actor: &str, id: u64) {
+    /// Notes what keeps striking, the first time only.
+    pub(super) fn note_once(&self, kind: Kind, actor: &str, id: u64) {
         let is_noted = self.all().iter().any(|noted| (noted.kind, noted.id) == (kind, id));
         if !is_noted {
             self.note(kind, actor, id);

@@ -1,10 +1,11 @@
 //! A lease table as one worker sees it through a bad network.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::protocol::{CasOutcome, ConditionalWrite, LeaseKey, Row, RowKey, hash};
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, LeaseKey, Moment, Row, RowKey, hash};
 use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
 use kcl_lease_local::MemoryLeaseTable;
 
@@ -21,6 +22,20 @@ const LATEST: Duration = Duration::from_secs(8);
 
 /// A scan takes no longer than this from its first row to its last.
 const SLOWEST_SCAN: Duration = Duration::from_millis(800);
+
+/// An outage begins in one of these, if one is drawn for it, and lasts no longer than one.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Heartbeats are further apart: a shorter one meets few requests.
+const SHORTEST_OUTAGE: Duration = Duration::from_millis(300);
+
+/// When the outage with this number begins, in its window, and ends. What is delicate lies between
+/// `H` and `2 D`, and does not begin with a window.
+fn outage(id: u64, window: u64) -> Range<Moment> {
+    let start = Moment(WINDOW.saturating_mul(u32::try_from(window).unwrap_or(u32::MAX)));
+    let start = start + Draws::duration(id, WINDOW);
+    let lasts = SHORTEST_OUTAGE + Draws::duration(hash::mix(id), WINDOW - SHORTEST_OUTAGE);
+    start..start + lasts
+}
 
 /// What a scan saw that read each row at one of two moments.
 fn torn(id: u64, early: Vec<Row>, late: Vec<Row>) -> Vec<Row> {
@@ -110,10 +125,18 @@ impl FaultyTable {
         self.faults.strike(kind, &self.actor, call, permille)
     }
 
-    /// Outages hit everybody: they follow from the time alone.
+    /// Outages hit everybody: they follow from the time alone. One that began in the window before
+    /// may still last.
     fn is_out(&self) -> bool {
-        let window = self.clock.monotonic().0.as_secs() / 10;
-        self.faults.haunts(Kind::Outage, "table", window, 80)
+        let now = self.clock.monotonic();
+        let window = now.0.as_secs() / WINDOW.as_secs();
+        let is_out = |window| {
+            let id = self.faults.drawn(Kind::Outage, "table", window, 80);
+            let Some(id) = id.filter(|id| outage(*id, window).contains(&now)) else { return false };
+            self.faults.note_once(Kind::Outage, "table", id);
+            true
+        };
+        is_out(window) || window.checked_sub(1).is_some_and(is_out)
     }
 
     async fn reply<T>(&self, to: Sent, reply: Result<T, TableError>) -> Result<T, TableError> {

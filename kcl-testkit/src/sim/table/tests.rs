@@ -144,6 +144,48 @@ async fn throttles_conflicts_and_outages_change_nothing_and_say_so() {
     }
 }
 
+/// From when to when the table cannot be reached, in steps of 50 ms, as this worker finds it.
+async fn outages(seed: u64, actor: &str) -> Vec<(Moment, Moment)> {
+    let bad = Bad::of(seed, Duration::from_secs(1000)).await;
+    let seen = FaultyTable { actor: actor.to_owned(), ..bad.seen };
+    let mut found: Vec<(Moment, Moment)> = Vec::new();
+    let (start, mut was_out) = (seen.clock.monotonic(), false);
+    while seen.faults.are_on() {
+        let (now, is_out) = (seen.clock.monotonic(), seen.is_out());
+        match found.last_mut().filter(|_| was_out) {
+            _ if !is_out => {}
+            Some(last) => last.1 = now,
+            None => found.push((now, now)),
+        }
+        was_out = is_out;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Those alone that the run does not cut off.
+    found.retain(|(from, to)| *from > start && *to + WINDOW < seen.faults.until());
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn outages_are_long_and_short_begin_at_any_time_and_are_the_same_for_all() {
+    let (mut all, mut delicate, mut spanning) = (0, 0, 0);
+    for seed in 0..16 {
+        let found = outages(seed, "w0.1").await;
+        assert_eq!(found, outages(seed, "w1.4").await, "seed {seed}");
+        for (from, to) in found {
+            let lasts = to.since(from);
+            all += 1;
+            // With leases of 3 s: from H to 2 D.
+            let (one, six) = (Duration::from_secs(1), Duration::from_secs(6));
+            delicate += u32::from((one..six).contains(&lasts));
+            spanning += u32::from(from.0.as_secs() / 10 < to.0.as_secs() / 10);
+            assert!(lasts >= SHORTEST_OUTAGE - Duration::from_millis(100), "{lasts:?}");
+        }
+    }
+    assert!(all > 30, "{all}");
+    assert!(delicate * 3 > all, "{delicate} of {all} are delicate");
+    assert!(spanning * 5 > all && spanning < all, "{spanning} of {all} go into the next window");
+}
+
 /// The heartbeats of all rows in one scan, while all rows are written again and again.
 async fn scanned(bad: &Bad) -> Vec<u64> {
     let writer = async {
