@@ -10,7 +10,8 @@ use kcl_core::{
     async_trait,
 };
 use kcl_testkit::sim::{
-    Application, Campaign, End, Host, Options, search, silence_simulated_panics,
+    Application, Campaign, End, Host, Kind, Options, Report, run_application, search,
+    silence_simulated_panics,
 };
 
 /// Among so many seeds are some whose worker dies in the middle of that call.
@@ -115,4 +116,48 @@ fn a_processor_that_loses_what_it_flushes_as_its_shard_ends_is_caught() {
 #[test]
 fn a_processor_that_may_die_as_its_shard_ends_loses_nothing() {
     assert_eq!(searched(Flushes::ByCopying), Ok(SEEDS));
+}
+
+/// Waits for nothing: each of its calls returns as soon as it is polled.
+struct Prompt;
+
+#[async_trait]
+impl RecordProcessor for Prompt {
+    async fn process_records(
+        &mut self,
+        _: &RecordBatch,
+        _: &Checkpointer,
+    ) -> Result<(), ProcessorError> {
+        Ok(())
+    }
+}
+
+impl Application for Prompt {
+    type Processor = Self;
+
+    fn processor(&self, _: &ShardStart, _: &Host) -> Self {
+        Self
+    }
+    fn check(&self, _: &End<'_>) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Workers that died in the middle of a call. (Of others the place is noted, not the life.)
+fn died_in_a_call(run: impl Fn(&Options) -> Report) -> usize {
+    let crashes = |seed| {
+        let report = run(&Options { workers: 3, shards: 6, ..Options::seed(seed) });
+        assert_eq!(report.violations, [], "seed {seed}");
+        let struck = report.struck.into_iter().filter(|struck| struck.kind == Kind::Crash);
+        struck.filter(|struck| struck.actor.contains('.')).count()
+    };
+    (0..8).map(crashes).sum()
+}
+
+#[test]
+fn a_call_that_returns_before_its_process_would_die_counts_as_no_crash() {
+    silence_simulated_panics();
+    assert_eq!(died_in_a_call(|options| run_application(options, Prompt)), 0);
+    let reports = || Reports { flushes: Flushes::ByCopying, database: Arc::default() };
+    assert!(died_in_a_call(|options| run_application(options, reports())) > 0);
 }

@@ -96,23 +96,35 @@ const ENDS_PERMILLE: u64 = 100;
 /// It is killed at one of so many first await points.
 const KILLED_WITHIN: u64 = 12;
 
-/// A call that ends for ever after so many polls.
+/// A call that may end for ever before it returns.
 struct Mortal<'a, T> {
     call: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
-    polls: Option<u64>,
+    end: Option<Death>,
     bench: &'a Bench,
+}
+
+/// How a process is killed in the middle of a call.
+struct Death {
+    /// The number of the fault.
+    id: u64,
+    /// Polls until then; a call that returns before is none the worse.
+    polls: u64,
 }
 
 impl<T> Future for Mortal<'_, T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        match &mut self.polls {
-            Some(0) => {
-                self.bench.gate.doom();
+        let bench = self.bench;
+        match &mut self.end {
+            Some(Death { polls: 0, .. }) if bench.gate.is_doomed() => return Poll::Pending,
+            // Its time may come when faults are over.
+            Some(Death { id, polls: 0 }) if bench.faults.are_on() => {
+                bench.faults.note(Kind::Crash, &bench.actor, *id);
+                bench.gate.doom();
                 return Poll::Pending;
             }
-            Some(polls) => *polls -= 1,
+            Some(Death { polls, .. }) => *polls = polls.saturating_sub(1),
             None => {}
         }
         self.call.as_mut().poll(context)
@@ -127,9 +139,9 @@ impl Bench {
         permille: u64,
         running: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
     ) -> Mortal<'a, T> {
-        let killed = self.strike(Kind::Crash, call, permille);
-        let polls = killed.map(|id| 1 + (id >> 8) % KILLED_WITHIN);
-        Mortal { call: running, polls, bench: self }
+        let drawn = self.faults.drawn(Kind::Crash, &self.actor, call, permille);
+        let end = drawn.map(|id| Death { id, polls: 1 + (id >> 8) % KILLED_WITHIN });
+        Mortal { call: running, end, bench: self }
     }
 }
 

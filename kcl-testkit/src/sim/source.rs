@@ -93,8 +93,10 @@ impl StreamSource for FaultySource {
             return Err(SourceError::Throttled { retry_after: Duration::from_millis(100) });
         }
         let mut inner = self.inner.open(shard, from).await?;
-        if let Some(id) = self.strike(Kind::Trim, call, 20) {
-            self.trim(shard, &mut *inner, 1 + id % TRIMMED).await?;
+        if let Some(id) = self.faults.drawn(Kind::Trim, &self.actor, call, 20)
+            && self.trim(shard, &mut *inner, 1 + id % TRIMMED).await?
+        {
+            self.faults.note(Kind::Trim, &self.actor, id);
         }
         Ok(Box::new(FaultyReader {
             inner,
@@ -106,19 +108,21 @@ impl StreamSource for FaultySource {
 }
 
 impl FaultySource {
-    /// Retention has passed this reader's place: what stood there is gone.
+    /// Retention has passed this reader's place: what stood there is gone. False if nothing did.
     async fn trim(
         &self,
         shard: &ShardId,
         reader: &mut dyn ShardReader,
         records: u64,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
         let limit = ReadLimit { records: usize::try_from(records).unwrap_or(1), bytes: usize::MAX };
-        if let ReadOutcome::Records { records, .. } = reader.next(limit).await? {
-            let positions = records.iter().map(|record| record.position).collect();
-            self.recorder.trimmed(shard, positions);
-        }
-        Ok(())
+        let ReadOutcome::Records { records, .. } = reader.next(limit).await? else {
+            return Ok(false);
+        };
+        let positions: Vec<_> = records.iter().map(|record| record.position).collect();
+        let is_done = !positions.is_empty();
+        self.recorder.trimmed(shard, positions);
+        Ok(is_done)
     }
 }
 

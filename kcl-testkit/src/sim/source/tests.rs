@@ -130,6 +130,24 @@ async fn retention_that_passes_a_reader_takes_what_it_would_have_read_next_and_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn retention_that_finds_nothing_to_take_does_not_count() {
+    for seed in 0..SEEDS {
+        let bad = Bad::of(seed);
+        let is_open = bad.open().await.is_ok();
+        if !is_open || !bad.is_struck_by(Kind::Trim) {
+            continue;
+        }
+        // The same is drawn for a reader that has everything behind it.
+        let bad = Bad::of(seed);
+        let last = *bad.positions().await.last().unwrap();
+        assert!(bad.seen.open(&bad.shard(), ReadFrom::After(last)).await.is_ok());
+        assert_eq!(bad.seen.faults.struck(), []);
+        return;
+    }
+    panic!("nothing was trimmed")
+}
+
+#[tokio::test(start_paused = true)]
 async fn listings_are_throttled_lag_behind_the_newest_shard_and_show_children_late() {
     let mut shown = BTreeSet::new();
     for seed in 0..SEEDS {
