@@ -23,7 +23,7 @@ pub fn explain(options: &Options, directory: &Path, out: &mut dyn Write) -> Resu
     };
     // First of all: whoever reads along may go away.
     let file = directory.join(format!("sim-seed-{}.json", options.seed));
-    file::write_run(&file, &failure.options)?;
+    file::write_failure(&file, &failure)?;
     told(writeln!(out, "{failure}\na test to keep:\n{}", test(&failure)))?;
     told(writeln!(out, "to see what happens: sim --replay {}", file.display()))
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kcl_testkit::sim::{Campaign, Failed, Kind, Options, Outcome, run};
+use kcl_testkit::sim::{Campaign, Failed, Failure, Kind, Options, Outcome, Struck, run};
 use serde_json::{Map, Value, json};
 
 /// Reads a run to replay.
@@ -16,12 +16,18 @@ pub fn read_run(file: &Path) -> Result<Options, String> {
     Options::from_json(&read(file)?).map_err(|error| named(file, &error))
 }
 
-/// Writes a run to replay.
+/// Writes a run to replay, with all the faults that are left of it.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn write_run(file: &Path, options: &Options) -> Result<(), String> {
-    let text = format!("{:#}\n", Value::Object(options.to_json()));
+pub fn write_failure(file: &Path, failure: &Failure) -> Result<(), String> {
+    let mut fields = failure.options.to_json();
+    let fault = |Struck { at, kind, actor, id }: &Struck| {
+        let (at_s, kind) = (at.0.as_secs_f64(), format!("{kind:?}"));
+        json!({ "at_s": at_s, "kind": kind, "actor": actor, "id": id })
+    };
+    fields.insert("faults".into(), failure.faults.iter().map(fault).collect());
+    let text = format!("{:#}\n", Value::Object(fields));
     fs::write(file, text).map_err(|error| named(file, &error.to_string()))
 }
 

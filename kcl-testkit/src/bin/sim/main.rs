@@ -100,7 +100,8 @@ fn go(args: &Args) -> Result<bool, String> {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.jobs.map_or_else(processors, usize::from);
     let campaign = Campaign { first: args.seed, seeds: args.seeds, threads, options };
-    let (mut outcome, wall) = campaign_in_blocks(&campaign, args.state.as_deref())?;
+    let (mut outcome, wall) =
+        campaign_in_blocks(&campaign, args.state.as_deref(), |line| eprintln!("{line}"))?;
     outcome.failed.sort_by_key(|failed| failed.seed);
     for failed in outcome.failed.iter().take(EXPLAINED) {
         let options = Options { seed: failed.seed, ..campaign.options.clone() };
@@ -120,10 +121,12 @@ fn go(args: &Args) -> Result<bool, String> {
     Ok(outcome.is_good())
 }
 
-/// Simulates what is not done yet, and keeps the state after each block.
+/// Simulates what is not done yet, and keeps the state after each block. Tells of seeds that fail,
+/// and where there is no terminal how far it has come, line by line.
 fn campaign_in_blocks(
     campaign: &Campaign,
     file: Option<&Path>,
+    mut tell: impl FnMut(String),
 ) -> Result<(Outcome, Duration), String> {
     let state = file.map(|file| State::new(file, campaign));
     let (mut done, before) = state.as_ref().map_or(Ok(Default::default()), State::read)?;
@@ -134,11 +137,14 @@ fn campaign_in_blocks(
         let left = campaign.seeds - done.seeds;
         let seeds = if state.is_some() { left.min(BLOCK) } else { left };
         let block = Campaign { first: campaign.first + done.seeds, seeds, ..campaign.clone() };
+        let mut named = 0;
         let outcome = simulate(&block, |outcome| {
+            outcome.failed[named..].iter().filter_map(|it| progress.failed(it)).for_each(&mut tell);
+            named = outcome.failed.len();
             let failed = done.failed.len() + outcome.failed.len();
             let now = SystemClock.monotonic();
             if let Some(line) = progress.show(done.seeds + outcome.seeds, failed, now) {
-                eprintln!("{line}");
+                tell(line);
             }
         });
         done.merge(outcome);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kcl_core::protocol::Moment;
+use kcl_testkit::sim::Failed;
 
 /// Where there is no terminal, progress is a line, so often.
 pub const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -57,6 +58,17 @@ impl Progress {
         let each = now.since(self.started).as_secs_f64() / (done - self.before).max(1) as f64;
         let left = each * (self.seeds - done) as f64;
         Some(format!("{done}/{} seeds, {left:.0} s left, {failed} failed", self.seeds))
+    }
+
+    /// A seed has failed: above the bar, at once, for a campaign may be stopped before it can tell
+    /// its result. Gives the line to print where there is no terminal.
+    pub fn failed(&self, failed: &Failed) -> Option<String> {
+        let line = format!("seed {} fails: {}", failed.seed, failed.violations.join("; "));
+        if self.is_terminal {
+            self.bar.println(line);
+            return None;
+        }
+        Some(line)
     }
 
     /// Takes the bar away: the result follows.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressDrawTarget, TermLike};
 use kcl_core::protocol::Moment;
-use kcl_testkit::sim::Failure;
+use kcl_testkit::sim::{Failed, Failure};
 
 use super::progress::LINE_EVERY;
 use super::*;
@@ -44,6 +44,8 @@ fn a_failing_seed_is_told_with_its_property_its_faults_and_a_test_and_leaves_a_f
     let explained = explain(&options, &directory, &mut told);
     let file = directory.join(format!("sim-seed-{seed}.json"));
     let kept = file::read_run(&file);
+    let text: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     // Before anything can fail: it is not left behind.
     std::fs::remove_dir_all(&directory).unwrap();
     explained.unwrap();
@@ -52,6 +54,13 @@ fn a_failing_seed_is_told_with_its_property_its_faults_and_a_test_and_leaves_a_f
     assert_eq!(kept, shrunk.options);
     assert_eq!(run(&kept).violations, shrunk.violations);
     assert!(!timeline(&kept), "a timeline of it says that it fails");
+
+    let kept = text["faults"].as_array().unwrap().iter();
+    let kept: Vec<_> = kept.map(|fault| (fault["id"].as_u64(), fault["kind"].as_str())).collect();
+    let left = shrunk.faults.iter().map(|struck| (struck.id, format!("{:?}", struck.kind)));
+    let left: Vec<_> = left.collect();
+    let left: Vec<_> = left.iter().map(|(id, kind)| (Some(*id), Some(kind.as_str()))).collect();
+    assert_eq!(kept, left, "all of them, however many are printed");
 
     let told = String::from_utf8(told).unwrap();
     let (failure, rest) = told.split_once("\na test to keep:\n").unwrap();
@@ -147,6 +156,43 @@ fn on_a_terminal_a_bar_shows_how_many_seeds_are_done_and_failed() {
     screen.0.lock().unwrap().clear();
     progress.finish();
     assert_eq!(drawn(), None, "it is taken away");
+}
+
+/// A campaign that is stopped tells no result.
+#[test]
+fn a_seed_that_fails_is_named_at_once_above_the_bar_or_on_a_line() {
+    let failed = Failed { seed: 7, violations: vec!["P1 broken".to_owned(), "lost".to_owned()] };
+    let line = "seed 7 fails: P1 broken; lost";
+    let progress = Progress::on(ProgressDrawTarget::hidden(), false, 10, 0, at(0));
+    assert_eq!(progress.failed(&failed).as_deref(), Some(line));
+    let screen = Screen::default();
+    let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+    let mut progress = Progress::on(target, true, 10, 2, at(0));
+    progress.show(3, 0, at(60));
+    assert_eq!(progress.failed(&failed), None, "and no line beside it");
+    let drawn = screen.0.lock().unwrap().clone();
+    let (named, bar) = (
+        drawn.iter().rposition(|drawn| drawn.contains(line)),
+        drawn.iter().rposition(|drawn| drawn.contains("3/10 seeds")),
+    );
+    assert!(named.is_some() && named < bar, "{drawn:?}");
+}
+
+#[test]
+fn a_campaign_names_each_seed_that_fails_once() {
+    silence_simulated_panics();
+    let options = failing();
+    let campaign = Campaign { first: options.seed, seeds: 1, threads: 1, options };
+    let mut told = Vec::new();
+    let (outcome, _) = campaign_in_blocks(&campaign, None, |line| told.push(line)).unwrap();
+    assert_eq!(outcome.failed.len(), 1);
+    // On a terminal they stand above the bar.
+    if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        told.retain(|line| line.contains(" fails: "));
+        assert_eq!(told.len(), 1, "{told:?}");
+        let start = format!("seed {} fails: P6 broken at ", campaign.first);
+        assert!(told[0].starts_with(&start), "{told:?}");
+    }
 }
 
 #[test]
