@@ -233,7 +233,8 @@ impl Place {
     /// Stops the worker in its tracks for so many steps.
     pub fn pause(&mut self, steps: u64) {
         self.set_still(true);
-        self.still_for = steps;
+        // The step in which it is stopped is counted as it ends.
+        self.still_for = steps + 1;
     }
     fn set_still(&self, still: bool) {
         if let Some(worker) = &self.worker {
@@ -310,3 +311,6 @@ impl ProcessorFactory for Maker {
 fn drift(drawn: u64) -> i64 {
     i64::try_from(drawn).unwrap_or(0) - i64::try_from(MOST_DRIFT_PPM).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

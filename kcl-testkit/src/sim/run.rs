@@ -109,14 +109,18 @@ pub fn run(options: &Options) -> Report {
 pub(super) fn run_work(options: &Options, work: Option<Arc<dyn Work>>) -> Report {
     let _alone = Alone::with(options.seed);
     let clock = SimClock::default();
+    runtime(&clock).block_on(async { World::new(options, work, clock).await.run().await })
+}
+
+/// One that refreshes this clock.
+pub(super) fn runtime(clock: &SimClock) -> tokio::runtime::Runtime {
     let woken = clock.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .on_thread_unpark(move || woken.refresh())
         .build()
-        .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"));
-    runtime.block_on(async { World::new(options, work, clock).await.run().await })
+        .unwrap_or_else(|error| panic!("a runtime needs memory and no more: {error}"))
 }
 
 #[cfg(test)]

@@ -103,6 +103,15 @@ struct Sent {
 impl FaultyTable {
     async fn arrive(&self, operation: &str, thing: &str) -> Result<Sent, TableError> {
         self.gate.pass().await;
+        let arrived = self.try_to_arrive(operation, thing).await;
+        if arrived.is_err() {
+            // A refusal is an answer too.
+            self.gate.pass().await;
+        }
+        arrived
+    }
+
+    async fn try_to_arrive(&self, operation: &str, thing: &str) -> Result<Sent, TableError> {
         let connections = self.gate.connections();
         let call = self.calls.next(operation, thing);
         // A table a millisecond or two away.
@@ -234,8 +243,9 @@ impl FaultyTable {
 #[async_trait]
 impl LeaseTable for FaultyTable {
     async fn prepare(&self) -> Result<String, TableError> {
-        self.arrive("prepare", "").await?;
-        self.inner.prepare().await
+        let sent = self.arrive("prepare", "").await?;
+        let prepared = self.inner.prepare().await;
+        self.reply(sent, prepared).await
     }
     async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
         let sent = self.arrive("scan", &format!("{scope:?}")).await?;
