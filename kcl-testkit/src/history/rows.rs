@@ -25,7 +25,10 @@ pub fn rows_change_as_they_may(history: &[Entry]) -> Vec<Violation> {
             what: format!("the row of {lease} {what}"),
         };
         violations.extend(amiss.map(told));
-        highest.insert(lease, former.unwrap_or(after.fence).max(after.fence));
+        // Under the fence that a row is made at nobody acts: whoever takes it raises that first.
+        if before.is_some() {
+            highest.insert(lease, former.unwrap_or(after.fence).max(after.fence));
+        }
     }
     violations
 }

@@ -66,6 +66,9 @@ fn a_row_that_is_made_anew_at_a_fence_that_was_used_is_found() {
     for anew in [0, 5] {
         finds(check, "P5", "was made anew after fence 5", life(anew));
     }
+    // A child's row that nobody had before its parent's end makes it once more.
+    let fresh = || row(&[("", 0, Checkpoint::TrimHorizon)]);
+    passes(check, fresh().into_iter().chain([deleted()]).chain(fresh()));
     // Another row's fences are its own.
     let other = What::RowWritten {
         lease: LeaseKey::from("b"),
