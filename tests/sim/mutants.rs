@@ -11,20 +11,21 @@ use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that showed it last, and the promise that broke first in it. The table in
 /// docs/model.md says the same.
-const BROKEN: [(Mutant, u64, &str); 24] = [
+const BROKEN: [(Mutant, u64, &str); 25] = [
     (CheckpointPastUnacked, 0, "P4"),
     (HandOverPastUnacked, 0, "P4"),
     (CachedCheckpoint, 0, "P4"),
     (CheckpointErasesPrepared, 1, "P4"),
     (CheckpointWithoutOrdinal, 5, "P4"),
-    (CheckpointPastEffect, 5, "P1"),
+    (CheckpointPastEffect, 5, "P4"),
     (EffectsAtSameOrdinal, 5, "P5"),
-    (EffectsAtAnyFence, 5, "P5"),
+    (EffectsAtAnyFence, 5, "P4"),
     (HandOverKeepsOrdinal, 6, "P5"),
     (ChildAfterOneParent, 6, "P2"),
+    (EndKeepsFence, 2, "P5"),
     (LiveLeaseTaken, 0, "P3"),
-    (AbsentIsDead, 32, "P3"),
-    (HeldDuringHandOver, 14, "P1"),
+    (AbsentIsDead, 16, "P3"),
+    (HeldDuringHandOver, 17, "P6"),
     (HoldAtSpentFence, 45, "P3"),
     (TakeByOwnerAlone, 58, "P3"),
     (TakeExtendsValidity, 19, "P3"),
