@@ -17,7 +17,8 @@ use kcl_core::{
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{Engine, NewRecord, Stream, StreamOptions};
 use kcl_testkit::history::{
-    Recorder, Violation, every_open_shard_is_held_evenly, leases_tile_the_hash_space,
+    Recorder, Violation, every_backlog_is_done, every_open_shard_is_held_evenly,
+    leases_tile_the_hash_space, nothing_parks,
 };
 use tokio::task::JoinHandle;
 
@@ -250,7 +251,7 @@ impl Fleet {
         let rows = self.table.scan(Scan::Coordination).await.unwrap();
         rows.into_iter().filter_map(Row::into_worker).collect()
     }
-    /// What P6 and P8 ask of a fleet that has come to rest.
+    /// What P1, P6 and P8 ask of a fleet that has come to rest.
     pub async fn amiss(&self) -> Vec<Violation> {
         let (at, workers) = (self.now(), self.workers().await);
         let leases = self.leases().await.into_iter().map(|lease| (lease.key.clone(), lease));
@@ -258,6 +259,9 @@ impl Fleet {
         let shards = self.stream.source().list_shards().await.unwrap();
         let mut amiss = every_open_shard_is_held_evenly(at, &workers, &leases, &shards);
         amiss.extend(leases_tile_the_hash_space(at, &leases, &shards));
+        let history = self.recorder.history();
+        amiss.extend(every_backlog_is_done(at, &leases, &history));
+        amiss.extend(nothing_parks(at, at, &history, &leases));
         amiss
     }
     /// Notes of which parents each shard was made: for the checkers, after every reshard.
