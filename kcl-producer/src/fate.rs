@@ -25,7 +25,8 @@ pub struct Receipt {
 pub enum Copies {
     /// Once.
     One,
-    /// At least once: a reply was lost before, or an aggregate was put again after a reshard.
+    /// At least once: a reply was lost before or the service failed at it, or an aggregate was put
+    /// again after a reshard.
     OneOrMore,
 }
 
@@ -59,8 +60,9 @@ pub enum PutFailure {
         /// Requests it was part of.
         attempts: u32,
     },
-    /// It may be in the stream or not: a reply was lost, a request was under way when the producer
-    /// was shut down, or it is in an aggregate that came into another shard than meant.
+    /// It may be in the stream or not: a reply was lost, the service failed at it, a request was
+    /// under way when the producer was shut down, or it is in an aggregate that came into another
+    /// shard than meant.
     #[error("unknown whether it is in the stream, after {attempts} attempts: {why}")]
     Unknown {
         /// What happened.

@@ -81,8 +81,8 @@ impl Aggregation {
     pub const KPL: Self = Self::Kpl { bytes: AGGREGATE_BYTES };
 }
 
-/// What follows when the reply to a request was lost, so that its records may be in the stream or
-/// not.
+/// What follows when the reply to a request was lost, or the service failed at a record of it
+/// (`InternalFailure`), so that its records, or this one, may be in the stream or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LostReply {
     /// They are put again: nothing is lost, and records may be there twice. Receipts say so.

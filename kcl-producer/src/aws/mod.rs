@@ -129,7 +129,9 @@ fn outcome(wire: PutRecordsResultEntry) -> Result<Outcome, SinkError> {
         let why = format!("{code}: {}", wire.error_message.unwrap_or_default());
         return Ok(Err(match code.as_str() {
             "ProvisionedThroughputExceededException" => Refusal::Throttled(why),
-            _ => Refusal::NotNow(why),
+            // `InternalFailure`, as of a whole request: somebody failed between taking the record and
+            // answering for it. Nothing says that it is not in the stream.
+            _ => Refusal::Unknown(why),
         }));
     }
     let place = wire.shard_id.zip(wire.sequence_number);
@@ -265,7 +267,7 @@ mod tests {
             .build();
         assert!(matches!(outcome(throttled), Ok(Err(Refusal::Throttled(_)))));
         let failed = PutRecordsResultEntry::builder().error_code("InternalFailure").build();
-        assert!(matches!(outcome(failed), Ok(Err(Refusal::NotNow(_)))));
+        assert!(matches!(outcome(failed), Ok(Err(Refusal::Unknown(_)))), "as a whole request's");
         let placed = PutRecordsResultEntry::builder().shard_id("shardId-000000000001");
         let placed =
             placed.sequence_number("49590338271490256608559692538361571095921575989136588898");
