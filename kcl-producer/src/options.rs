@@ -17,7 +17,8 @@ pub struct ProducerOptions {
     pub memory_bytes: usize,
     /// How long one record is tried again after it was taken. Every record is tried at least once,
     /// except one whose patience ended while it waited behind others of its key, or of its shard
-    /// where keys are not kept apart: once one of them fails it is given up too. Default 60 s.
+    /// where keys are not kept apart, or while the reply to a request was lost that was under way
+    /// alone: once that fails it is given up too. Default 60 s.
     pub patience: Duration,
     /// Delays after refusals, for each shard; after whole requests that failed, for all. They grow
     /// while a shard refuses half of a request or more, and shrink while it refuses less. Default
@@ -31,7 +32,8 @@ pub struct ProducerOptions {
     /// Bytes with which a request is sent without lingering, and the most it carries but for a
     /// single larger record: default 1 MiB.
     pub batch_bytes: usize,
-    /// Requests under way at once: default 8.
+    /// Requests under way at once: default 8. After a lost reply one goes alone until it is
+    /// answered, and each round of answers makes room for one more.
     pub requests: usize,
     /// Default: by key.
     pub order: Order,

@@ -42,6 +42,10 @@ impl Core {
     ) {
         let Some(flight) = self.flights.remove(&id) else { return };
         let is_answered = answer.is_ok();
+        let lost_alone = match &answer {
+            Err(SinkError::Unknown(why)) if self.width.is_alone(id) => Some(why.clone()),
+            _ => None,
+        };
         let landed = self.sort(id, answer, &flight, now);
         let mut lanes: BTreeMap<usize, Tally> = BTreeMap::new();
         // From the last to the first: what goes back into a lane goes before what is there.
@@ -73,6 +77,19 @@ impl Core {
                 self.lanes.hold(lane, due, self.next_flight);
             }
         }
+        if let Some(why) = lost_alone {
+            self.give_up_waiting(&why, now);
+        }
+    }
+
+    /// With one request at a time, each lost after its whole timeout, tens of thousands of keys
+    /// would have their turns, and so their fates, long after their patience.
+    fn give_up_waiting(&mut self, why: &str, now: Moment) {
+        let patience = self.options.patience;
+        let over = |pending: &Pending| pending.is_over(patience, now);
+        for id in self.lanes.take_over(&mut self.slab, over) {
+            self.fail(id, End::GivenUp, why);
+        }
     }
 
     /// The answer, group by group. A request that failed as a whole holds up all lanes.
@@ -87,6 +104,7 @@ impl Core {
         let error = match answer {
             Ok(outcomes) if outcomes.len() == count => {
                 self.hold.is_well();
+                self.width.answered(id);
                 let landed = outcomes.into_iter().map(|outcome| match outcome {
                     Ok(placed) => Landed::Taken(placed),
                     Err(refusal) => Landed::Refused(refusal),
@@ -101,10 +119,16 @@ impl Core {
         self.counters.request_failed(&error);
         match error {
             // The service is well.
-            SinkError::Invalid(_) => self.hold.is_well(),
+            SinkError::Invalid(_) => {
+                self.hold.is_well();
+                self.width.answered(id);
+            }
             // Nothing of it is tried again.
             SinkError::Never(_) => {}
             SinkError::NotNow(_) | SinkError::Unknown(_) => {
+                if matches!(error, SinkError::Unknown(_)) {
+                    self.width.lost(id, self.next_flight);
+                }
                 if let Some(attempt) = self.hold.failed(id) {
                     let due = self.delay(attempt, now);
                     self.hold.begin(due, self.next_flight);

@@ -293,6 +293,42 @@ impl Lanes {
         taken
     }
 
+    /// Takes the records out that wait and have nothing of their key under way: of each key, or of
+    /// each lane if keys are not kept apart, up to the first that is not `over`.
+    pub(crate) fn take_over(
+        &mut self,
+        slab: &mut Slab<Pending>,
+        over: impl Fn(&Pending) -> bool,
+    ) -> Vec<Id> {
+        let mut taken = Vec::new();
+        let mut take = |queue: &mut Queue| {
+            let (before, mut bytes) = (queue.len(), 0);
+            while let Some(pending) = queue.first().and_then(|id| slab.get(id))
+                && over(pending)
+            {
+                bytes += pending.size_bytes();
+                taken.extend(slab.pop_front(queue));
+            }
+            (before - queue.len(), bytes)
+        };
+        for lane in &mut self.lanes {
+            let (count, bytes) = take(&mut lane.records);
+            lane.forget(count, bytes);
+            for hash_key in std::mem::take(&mut lane.keys) {
+                let Some(key) = self.keys.get_mut(&hash_key) else { continue };
+                let (count, bytes) = take(&mut key.waiting);
+                key.bytes -= bytes;
+                let is_left = !key.waiting.is_empty();
+                lane.forget(count, bytes);
+                match is_left {
+                    true => lane.keys.push_back(hash_key),
+                    false => _ = self.keys.remove(&hash_key),
+                }
+            }
+        }
+        taken
+    }
+
     /// Takes every record that waits out.
     pub(crate) fn drain(&mut self, slab: &mut Slab<Pending>) -> Vec<Id> {
         let mut queues: Vec<Queue> = self.lanes.iter().map(|lane| lane.records).collect();

@@ -8,6 +8,7 @@ mod lanes;
 mod pending;
 mod request;
 mod slab;
+mod width;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,7 @@ pub(crate) use pending::Taken;
 use pending::{End, Pending};
 use request::Flight;
 use slab::{Id, Slab};
+use width::Width;
 
 /// Everything a producer holds and knows.
 ///
@@ -56,6 +58,7 @@ pub(crate) struct Core {
     strays: Vec<Stray>,
     /// How long nothing is sent since whole requests failed.
     hold: Hold,
+    width: Width,
     rolls: u64,
     builder: AggregateBuilder,
     hot: Arc<Mutex<HotWindow>>,
@@ -94,6 +97,7 @@ impl Core {
             (Order::ByKey, _) => Discipline::AKeyAtATime,
         };
         Self {
+            width: Width::new(options.requests),
             options,
             limits,
             counters,

@@ -95,7 +95,7 @@ impl Core {
         // Better a short wait than aggregates for shards that are no more.
         let waits_for_listing = aggregates && self.listing.is_wanted && self.listing.failures == 0;
         let waits = waits_for_listing || self.listing.next.is_some() || !self.strays.is_empty();
-        !waits && self.flights.len() < self.options.requests.max(1)
+        !waits && self.width.has_room(self.flights.len())
     }
 
     /// Whether what may go is enough, or has waited long enough.

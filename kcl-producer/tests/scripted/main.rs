@@ -6,3 +6,4 @@ mod ending;
 mod fates;
 mod metrics;
 mod sink;
+mod uplink;
