@@ -1,12 +1,13 @@
 //! What is known of requests to Kinesis that had no answer.
 #![cfg(feature = "aws")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{
     BehaviorVersion, Builder, Config, Credentials, ProvideCredentials, Region, SharedHttpClient,
 };
@@ -21,6 +22,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use kcl_producer::{
     KinesisSink, LostReply, Producer, ProducerOptions, PutFailure, PutSink, SinkError, SinkRecord,
 };
+use tokio::time::Instant;
 
 fn config(url: &str) -> Builder {
     Config::builder()
@@ -122,6 +124,8 @@ async fn a_record_whose_connection_ends_after_that_may_have_been_sent() {
 /// Takes requests over a connection that is dead, and counts how often it is given up.
 #[derive(Clone, Debug, Default)]
 struct Dead {
+    /// How long it was told to wait for an answer.
+    read_timeout: Arc<Mutex<Option<Duration>>>,
     requests: Arc<AtomicUsize>,
     given_up: Arc<AtomicUsize>,
     /// Fails by itself instead of being silent.
@@ -131,7 +135,10 @@ struct Dead {
 impl Dead {
     fn client(&self) -> SharedHttpClient {
         let dead = self.clone();
-        http_client_fn(move |_, _| SharedHttpConnector::new(dead.clone()))
+        http_client_fn(move |settings, _| {
+            *dead.read_timeout.lock().unwrap() = settings.read_timeout();
+            SharedHttpConnector::new(dead.clone())
+        })
     }
 }
 
@@ -166,5 +173,57 @@ async fn a_connection_on_which_a_request_timed_out_is_given_up_and_its_outcome_u
         assert!(matches!(failed, SinkError::Unknown(_)), "{failed:?}");
         let counts = [&dead.requests, &dead.given_up].map(|count| count.load(Ordering::SeqCst));
         assert_eq!(counts, [1, 1], "has a timeout of its own: {has_timeout}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_ten_seconds_whatever_the_client_was_told() {
+    let dead = Dead::default();
+    let brief = Duration::from_millis(100);
+    let timeouts = TimeoutConfig::builder().read_timeout(brief).operation_timeout(brief);
+    let timeouts = timeouts.operation_attempt_timeout(brief).build();
+    let base = config("http://127.0.0.1:9").timeout_config(timeouts).http_client(dead.client());
+    let before = Instant::now();
+    let failed = failure(&sink(base)).await;
+    assert!(matches!(failed, SinkError::Unknown(_)), "{failed:?}");
+    let ten = Duration::from_secs(10);
+    assert!(before.elapsed() >= ten, "{:?}", before.elapsed());
+    assert_eq!(*dead.read_timeout.lock().unwrap(), Some(ten));
+}
+
+#[tokio::test]
+async fn a_stream_that_no_stream_can_be_named_as_refuses_all_and_nothing_is_asked() {
+    let dead = Dead::default();
+    let client = Client::from_conf(config("http://[::1]:9").http_client(dead.client()).build());
+    let account = "arn:aws:kinesis:us-east-1:123456789012";
+    let long = "s".repeat(129);
+    let arns = ["", ":stream/", ":stream/a b", ":shard/s", ":stream"];
+    let mut names: Vec<_> = arns.iter().map(|rest| format!("{account}{rest}")).collect();
+    let wrong = ["", "no stream", "a/b", &long, "Straße", "arn:aws:s3:::s", "arn:aws:kinesis"];
+    names.extend(wrong.map(str::to_owned));
+    for name in names {
+        let sink = KinesisSink::new(&client, &name);
+        let listed = sink.list_shards().await.unwrap_err();
+        assert!(matches!(listed, SinkError::Never(_)), "{name}: {listed:?}");
+        let producer = Producer::builder(Arc::new(sink)).start();
+        let deliveries =
+            [producer.put("a", "x").await.unwrap(), producer.put("b", "x").await.unwrap()];
+        for delivery in deliveries {
+            let failed = delivery.await.unwrap_err();
+            assert!(matches!(failed, PutFailure::StreamRefuses { attempts: 1, .. }), "{failed:?}");
+            let why = failed.to_string();
+            assert!(
+                why.contains(&format!("{name:?}")) && why.contains("[a-zA-Z0-9_.-]{1,128}"),
+                "{why}"
+            );
+        }
+    }
+    assert_eq!(dead.requests.load(Ordering::SeqCst), 0);
+    let longest = "s".repeat(128);
+    for name in [&format!("{account}:stream/a.b_c-D1"), &longest] {
+        let dead = Dead { has_timeout: true, ..Dead::default() };
+        let base = config("http://127.0.0.1:9").http_client(dead.client());
+        let sink = KinesisSink::new(&Client::from_conf(base.build()), name);
+        assert!(matches!(failure(&sink).await, SinkError::Unknown(_)), "{name}");
     }
 }

@@ -24,7 +24,8 @@ use crate::sink::{Outcome, Placed, PutSink, Refusal, SinkError, SinkLimits, Sink
 /// A stream of Amazon Kinesis, or of a service that speaks its protocol.
 ///
 /// Retries belong to the producer, so the client's own are switched off for the copy used here, and
-/// each request has 10 seconds. The credentials need `kinesis:PutRecords` and `kinesis:ListShards`
+/// each request has 10 seconds, whatever the client's timeouts are; but for its connect timeout,
+/// which is kept. The credentials need `kinesis:PutRecords` and `kinesis:ListShards`
 /// on the stream: without the second nothing is aggregated, and one throttled shard holds up the
 /// whole stream.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ impl KinesisSink {
         // There is one attempt. An end of the whole operation would hide from it how it went.
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(REQUEST_TIMEOUT)
+            // What is not set here is the client's.
+            .read_timeout(REQUEST_TIMEOUT)
             .disable_operation_timeout()
             .build();
         let config = client.config().to_builder();
@@ -66,6 +69,40 @@ impl KinesisSink {
     fn is_arn(&self) -> bool {
         self.stream.starts_with("arn:")
     }
+
+    /// The service answers for a name that breaks its rules as for a record that does, and each
+    /// would be put again alone to find out which.
+    fn check(&self) -> Result<(), SinkError> {
+        if is_stream(&self.stream) {
+            return Ok(());
+        }
+        Err(SinkError::Never(format!(
+            "{:?} names no stream: a name is {NAME}, and an ARN arn:aws:kinesis:REGION:ACCOUNT:\
+             stream/NAME",
+            self.stream
+        )))
+    }
+}
+
+/// What the service's model says of a stream's name.
+const NAME: &str = "[a-zA-Z0-9_.-]{1,128}";
+
+/// Whether this is the name of a stream, or an ARN of one in any of AWS's partitions.
+fn is_stream(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        (1..=128).contains(&name.len()) && name.bytes().all(is_in_name)
+    };
+    let mut parts = text.splitn(6, ':');
+    match std::array::from_fn(|_| parts.next()) {
+        [Some("arn"), Some(partition), Some("kinesis"), Some(_), Some(account), Some(stream)] => {
+            partition.starts_with("aws")
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && stream.strip_prefix("stream/").is_some_and(is_name)
+        }
+        _ => is_name(text),
+    }
 }
 
 #[async_trait]
@@ -75,6 +112,7 @@ impl PutSink for KinesisSink {
     }
 
     async fn list_shards(&self) -> Result<Vec<Shard>, SinkError> {
+        self.check()?;
         let mut shards = Vec::new();
         let mut token = None;
         for _ in 0..LISTING_PAGES {
@@ -99,6 +137,7 @@ impl PutSink for KinesisSink {
     }
 
     async fn put_records(&self, records: Vec<SinkRecord>) -> Result<Vec<Outcome>, SinkError> {
+        self.check()?;
         let entries = records.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         let count = entries.len();
         let request = self.client.put_records().set_records(Some(entries));
