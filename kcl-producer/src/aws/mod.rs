@@ -168,8 +168,8 @@ fn outcome(wire: PutRecordsResultEntry) -> Result<Outcome, SinkError> {
         let why = format!("{code}: {}", wire.error_message.unwrap_or_default());
         return Ok(Err(match code.as_str() {
             "ProvisionedThroughputExceededException" => Refusal::Throttled(why),
-            // `InternalFailure`, as of a whole request: somebody failed between taking the record and
-            // answering for it. Nothing says that it is not in the stream.
+            // `InternalFailure`, as of a whole request: somebody failed between taking the record
+            // and answering for it. Nothing says that it is not in the stream.
             _ => Refusal::Unknown(why),
         }));
     }
