@@ -245,6 +245,37 @@ async fn a_shard_that_is_no_longer_listed_keeps_all_its_sub_records() {
 }
 
 /// Of the script's shard: the hash keys below 100.
+/// Whether these bytes are in that buffer.
+fn is_inside(data: &bytes::Bytes, whole: &bytes::Bytes) -> bool {
+    whole.as_ptr_range().contains(&data.as_ptr())
+}
+
+#[tokio::test]
+async fn few_records_of_an_aggregate_do_not_keep_all_of_it_in_memory() {
+    let sub = |hash| SubRecord {
+        partition_key: "k".into(),
+        explicit_hash_key: Some(hash),
+        data: vec![hash as u8; 1_000].into(),
+    };
+    let subs: Vec<_> = (0..10).map(sub).collect();
+    let whole = record(0, "outer", aggregate(&subs));
+    // All, half and two of ten belong to the shard.
+    for (end, is_kept) in [(9, true), (4, true), (1, false)] {
+        let range = HashKeyRange::new(0, end);
+        let source = UnpackedSource::new(Script { range, ..Script::new(vec![whole.clone()]) });
+        let records = read_all(&source, ReadFrom::TrimHorizon).await;
+        assert_eq!(records.len() as u128, end + 1);
+        for (record, sub) in records.iter().zip(&subs) {
+            assert_eq!(record.data, sub.data);
+            assert_eq!(is_inside(&record.data, &whole.data), is_kept, "up to {end}");
+        }
+    }
+    let source = UnpackedSource::new(Script::new(vec![whole.clone()]));
+    let records = read_all(&source, ReadFrom::After(at(0, 6))).await;
+    assert_eq!(positions(&records), [at(0, 7), at(0, 8), at(0, 9)]);
+    assert!(!records.iter().any(|record| is_inside(&record.data, &whole.data)));
+}
+
 fn child() -> ChildShard {
     let (id, parents) = (ShardId::new("shardId-000000000001"), [shard()].into());
     ChildShard { id, parents, range: HashKeyRange { start: 0, end: 99 } }

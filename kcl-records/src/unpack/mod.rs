@@ -33,7 +33,8 @@ use reader::UnpackedReader;
 /// with the record after it, or at the end of the shard.
 ///
 /// The limit of a read is kept. The records inside one record of the stream are in memory at once,
-/// with the rest of the page that it came with; they count against the worker's read budget.
+/// with the rest of the page that it came with; they count against the worker's read budget. Where
+/// less than half of an aggregate's payloads is kept, those are copied, and the rest is let go.
 pub struct UnpackedSource<S> {
     source: Arc<S>,
     ranges: Arc<Ranges>,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use kcl_core::{
     ReadLimit, ReadOutcome, Record, RecordQueue, ShardReader, SourceError, StreamSource, Unreadable,
 };
@@ -149,17 +150,33 @@ fn take_apart(
             let sequence = record.position.sequence;
             let is_ours =
                 |sub: &SubRecord| range.is_none_or(|range| range.contains(sub.hash_key()));
-            into.extend((0..).zip(records).filter_map(|(subsequence, sub)| {
-                let position = Position { sequence, subsequence };
-                (is_new(position) && is_ours(&sub)).then(|| Record {
-                    position,
-                    partition_key: sub.partition_key,
-                    data: sub.data,
-                    arrival_millis: record.arrival_millis,
-                    unreadable: None,
-                })
+            let bytes: usize = records.iter().map(|sub| sub.data.len()).sum();
+            let mut kept: Vec<_> = (0..).zip(records).collect();
+            kept.retain(|(subsequence, sub)| {
+                is_new(Position { sequence, subsequence: *subsequence }) && is_ours(sub)
+            });
+            let bytes_kept: usize = kept.iter().map(|(_, sub)| sub.data.len()).sum();
+            if bytes_kept < bytes / 2 {
+                detach(kept.iter_mut().map(|(_, sub)| &mut sub.data), bytes_kept);
+            }
+            into.extend(kept.into_iter().map(|(subsequence, sub)| Record {
+                position: Position { sequence, subsequence },
+                partition_key: sub.partition_key,
+                data: sub.data,
+                arrival_millis: record.arrival_millis,
+                unreadable: None,
             }));
         }
+    }
+}
+
+/// Copies payloads, of so many bytes together, out of their aggregate. As slices of it they would
+/// keep all of it in memory, and what waits for a processor is counted by its own bytes.
+fn detach<'a>(payloads: impl Iterator<Item = &'a mut Bytes>, bytes: usize) {
+    let mut room = BytesMut::with_capacity(bytes);
+    for data in payloads {
+        room.extend_from_slice(data);
+        *data = room.split().freeze();
     }
 }
 
@@ -167,7 +184,7 @@ fn take_apart(
 enum Opened {
     AsItIs,
     #[cfg(feature = "encryption")]
-    Payload(bytes::Bytes),
+    Payload(Bytes),
     #[cfg(feature = "encryption")]
     Unreadable(String),
 }
