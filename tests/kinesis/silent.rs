@@ -8,9 +8,10 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{AsyncSleep, SharedAsyncSleep, Sleep};
 use aws_smithy_http_client::tls::TrustStore;
-use kcl_core::{Clock, ReadFrom, ReadOutcome, ShardReader, SourceError, StreamSource};
+use kcl_core::{Clock, ReadFrom, ReadOutcome, Shard, ShardReader, SourceError, StreamSource};
 use kcl_endpoint::{Bounds, Endpoint, EndpointConfig};
 use kcl_stream_kinesis::{FanOut, KinesisSource};
+use kcl_stream_local::Throughput;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -96,6 +97,7 @@ impl World {
         let (endpoint, pem) = tls::with_tls(EndpointConfig {
             streams: vec![("s".to_owned(), shards)],
             bounds: Bounds { requests, ..Bounds::default() },
+            throughput: Throughput::Unlimited,
             clock: Arc::new(clock.clone()),
             ..EndpointConfig::default()
         })
@@ -204,4 +206,45 @@ async fn a_subscription_above_a_servers_limit_goes_by_another_connection_after_o
         put(&world.putter, shard.range.start, b"a").await;
         assert_eq!(take(&mut **reader, 1).await, b"a", "also by the first connection");
     }
+}
+
+/// Fills the window of the client's connection, which whoever reads nothing leaves full: headers
+/// still come by it, and nothing else does.
+async fn fill_window(world: &World, shards: &[Shard]) -> Vec<Box<dyn ShardReader>> {
+    // On a clock of its own that stands still, so that it gives nothing up.
+    let source = KinesisSource::builder(world.client.clone(), "s");
+    let source = source.clock(Arc::new(Forward::default())).fan_out(FanOut::register("stuck"));
+    let source = source.build();
+    let mut readers = Vec::new();
+    for shard in shards {
+        readers.push(source.open(&shard.id, ReadFrom::TrimHorizon).await.unwrap());
+        for _ in 0..12 {
+            put(&world.putter, shard.range.start, &[b'x'; 300_000]).await;
+        }
+    }
+    let describe = || world.client.describe_stream_summary().stream_name("s").send();
+    while tokio::time::timeout(Duration::from_secs(1), describe()).await.is_ok() {}
+    readers
+}
+
+#[tokio::test]
+async fn a_subscription_of_which_only_the_headers_come_is_tried_again_by_another_connection() {
+    let world = World::new(4, 100).await;
+    let clock = Forward::default();
+    let source = KinesisSource::builder(world.client.clone(), "s").clock(Arc::new(clock.clone()));
+    let source = source.fan_out(FanOut::register("app")).build();
+    // Its consumer is known before.
+    source.describe().await.unwrap();
+    let shards = source.list_shards().await.unwrap();
+    let _stuck = fill_window(&world, &shards[..3]).await;
+    assert_eq!(world.line.opened(), 1);
+    let open = || source.open(&shards[3].id, ReadFrom::TrimHorizon);
+    let in_time = tokio::time::timeout(Duration::from_secs(20), while_passing(&clock, open()));
+    let (opened, time) = in_time.await.expect("it does not wait for ever");
+    assert!(matches!(opened.err(), Some(SourceError::Unavailable(_))));
+    assert!((10..12).contains(&time.as_secs()), "{time:?}");
+    let mut reader = open().await.unwrap();
+    put(&world.putter, shards[3].range.start, b"a").await;
+    assert_eq!(take(&mut *reader, 1).await, b"a");
+    assert_eq!(world.line.opened(), 2, "one more");
 }

@@ -17,6 +17,7 @@ use kcl_core::{Clock, ReadFrom, Shard, SourceError, StreamDescription, async_tra
 use kcl_protocol::{ShardId, StreamName};
 
 use crate::api::{KinesisApi, Page, ReadError, Subscription, SubscriptionError};
+use crate::limits::REQUEST_TIMEOUT;
 use crate::stream_ref::{StreamRef, account_of};
 use connection::Carrier;
 pub(crate) use connection::LeaveSilent;
@@ -268,7 +269,18 @@ impl KinesisApi for SdkApi {
             .starting_position(place);
         let what = self.shard_named(shard);
         let carrier = Carrier::default();
-        let error = match request.customize().interceptor(carrier.clone()).send().await {
+        let answer = request.customize().interceptor(carrier.clone()).send();
+        let answer = tokio::select! { biased;
+            answer = answer => answer,
+            // The client's own timeout ends with the headers: the first frame, which it waits for
+            // too, may never come.
+            () = self.clock.sleep(REQUEST_TIMEOUT) => {
+                carrier.leave();
+                let why = format!("no answer to a subscription to {what} for {REQUEST_TIMEOUT:?}");
+                return Err(SourceError::Unavailable(why).into());
+            }
+        };
+        let error = match answer {
             Ok(answer) => return Ok(Box::new(Events { answer, what, carrier })),
             Err(error) => match classify_subscribe(&error, &what) {
                 SubscriptionError::Other(error) => error,
