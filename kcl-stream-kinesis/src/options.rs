@@ -161,6 +161,10 @@ fn without_retries(client: &Client) -> Client {
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(REQUEST_TIMEOUT)
         .disable_operation_timeout()
+        // What is not said stays as the user set it. The time to connect does: it is a part of the
+        // ten seconds, and another value would be another pool of connections. So would one be here
+        // where the user's client has none.
+        .disable_read_timeout()
         .build();
     let config = client.config().to_builder();
     let config = config
@@ -185,6 +189,8 @@ mod tests {
         let hasty = TimeoutConfig::builder()
             .operation_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(1))
+            .read_timeout(Duration::from_secs(1))
+            .connect_timeout(Duration::from_secs(1))
             .build();
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -193,6 +199,8 @@ mod tests {
         let client = without_retries(&Client::from_conf(config.build()));
         let timeouts = client.config().timeout_config().expect("they were set");
         assert_eq!(timeouts.operation_timeout(), None);
+        assert_eq!(timeouts.read_timeout(), None);
+        assert_eq!(timeouts.connect_timeout(), Some(Duration::from_secs(1)), "the user's");
         assert_eq!(timeouts.operation_attempt_timeout(), Some(REQUEST_TIMEOUT));
     }
 }
