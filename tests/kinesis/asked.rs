@@ -1,6 +1,7 @@
 //! What a pushed reader takes from its subscription, when it takes another, and what it says of one
 //! that fails: on a scripted service.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kcl_core::protocol::{Moment, Position};
@@ -98,6 +99,26 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
         reader.next(LIMIT).await.unwrap();
         assert_eq!(count("subscribed again"), round);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_panics_is_a_failed_one_and_not_followed_by_the_next_at_once() {
+    let service = Scripted::new(Tells::These(vec![event(1)]));
+    let source = service.pushed(1);
+    service.panics.store(1, Ordering::SeqCst);
+    let opened = source.open(&first_shard(), ReadFrom::TrimHorizon).await;
+    assert!(matches!(opened.err(), Some(SourceError::Unavailable(_))));
+    let mut reader = source.open(&first_shard(), ReadFrom::TrimHorizon).await.unwrap();
+    assert!(matches!(reader.next(LIMIT).await, Ok(ReadOutcome::Records { .. })));
+    service.panics.store(3, Ordering::SeqCst);
+    *service.tells.lock().unwrap() = Tells::These(vec![event(2)]);
+    // The first is for its silence.
+    for _ in 0..4 {
+        let failed = reader.next(LIMIT).await;
+        assert!(matches!(failed, Err(SourceError::Unavailable(_))), "{failed:?}");
+    }
+    let ReadOutcome::Records { records, .. } = reader.next(LIMIT).await.unwrap() else { panic!() };
+    assert_eq!(records, [record(2)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! A service with one shard that answers as a test says, on the clock of the test.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Scripted {
     pub tells: Mutex<Tells>,
     /// Subscriptions that fail first.
     pub subscriptions: Mutex<VecDeque<SubscriptionError>>,
+    /// So many subscriptions panic before that.
+    pub panics: AtomicU32,
     /// Iterators, listings and pages that come first.
     pub iterators: Mutex<VecDeque<Result<Option<String>, SourceError>>>,
     pub listings: Mutex<VecDeque<Result<Vec<Shard>, SourceError>>>,
@@ -96,6 +99,7 @@ impl Scripted {
             seen: Arc::default(),
             tells: Mutex::new(tells),
             subscriptions: Mutex::default(),
+            panics: AtomicU32::default(),
             iterators: Mutex::default(),
             listings: Mutex::default(),
             pages: Mutex::default(),
@@ -154,6 +158,13 @@ impl KinesisApi for Scripted {
         _: &ShardId,
         from: ReadFrom,
     ) -> Result<Box<dyn Subscription>, SubscriptionError> {
+        if self
+            .panics
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1))
+            .is_ok()
+        {
+            panic!("a subscription is to panic");
+        }
         if let Some(failure) = self.subscriptions.lock().unwrap().pop_front() {
             return Err(failure);
         }

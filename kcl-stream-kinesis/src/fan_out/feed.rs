@@ -32,6 +32,8 @@ pub(super) struct Feed {
     asks: Arc<Semaphore>,
     /// Asked, and not told since.
     has_asked: bool,
+    /// It was told that the subscription stands.
+    stands: bool,
     task: JoinHandle<()>,
 }
 
@@ -58,7 +60,7 @@ impl Feed {
                 Err(error) => drop(tell.send(Told::Failed(error)).await),
             }
         });
-        Self { told, asks, has_asked: false, task }
+        Self { told, asks, has_asked: false, stands: false, task }
     }
 
     /// What is told next; `None` when the subscription is over. Cancel-safe.
@@ -68,6 +70,13 @@ impl Feed {
         }
         let told = self.told.recv().await;
         self.has_asked = false;
+        if told.is_none() && !self.stands {
+            // It panicked. Taken for a subscription's end, it would be followed by the next at
+            // once, which may do the same.
+            let why = "subscribing ended without an answer".to_owned();
+            return Some(Told::Failed(SourceError::Unavailable(why).into()));
+        }
+        self.stands |= matches!(told, Some(Told::Subscribed));
         told
     }
 }
