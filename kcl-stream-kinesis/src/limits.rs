@@ -92,6 +92,11 @@ pub const LONGEST_CONTEST_PAUSE: Duration = Duration::from_secs(30);
 /// from each other meet within twice [`LONGEST_CONTEST_PAUSE`]: each waits while the other reads.
 pub const CONTEST_FORGOTTEN: Duration = Duration::from_secs(90);
 
+/// A shard that failed and was not tried again for so long has left this worker: the log says anew
+/// that it fails. Tries are [`LONGEST_CONTEST_PAUSE`] apart at most, and a subscription that tells
+/// nothing fails after 45 s at most.
+pub const TROUBLE_FORGOTTEN: Duration = Duration::from_secs(90);
+
 /// Without an event for so long, a subscription and its connection are dead: the service sends one
 /// every five seconds.
 pub const SILENCE: Duration = Duration::from_secs(30);

@@ -102,6 +102,24 @@ async fn a_shard_that_cannot_be_opened_is_told_once_and_once_when_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_left_while_it_could_not_be_opened_is_told_again_when_it_comes_back_so() {
+    let (log, _logging) = Log::of_this_thread(LevelFilter::INFO);
+    let service = Scripted::new(Tells::Every(Duration::ZERO));
+    let source = service.pushed(1);
+    for time in 1..=3 {
+        // Tries may be half a minute apart.
+        for _ in 0..4 {
+            service.subscriptions.lock().unwrap().push_back(in_use());
+            assert!(source.open(&first_shard(), ReadFrom::TrimHorizon).await.is_err());
+            source.list_shards().await.unwrap();
+            tokio::time::sleep(30 * SECOND).await;
+        }
+        assert_eq!(log.text().matches("WARN").count(), time, "{}", log.text());
+        tokio::time::sleep(600 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscription_that_panics_is_a_failed_one_and_not_followed_by_the_next_at_once() {
     let service = Scripted::new(Tells::These(vec![event(1)]));
     let source = service.pushed(1);

@@ -98,7 +98,8 @@ impl FanOutReader {
             }
             SubscriptionError::Other(error) => error,
         };
-        match (self.source.troubles.begin(shard), is_in_use) {
+        let now = self.source.clock.monotonic();
+        match (self.source.troubles.begin(shard, now), is_in_use) {
             (true, true) => tracing::warn!(
                 %shard,
                 "the consumer has another subscription to the shard; waiting for it to end. If it \
