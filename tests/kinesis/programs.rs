@@ -216,6 +216,29 @@ async fn the_worker_that_starts_at_latest_by_word_or_variable_reads_only_what_co
     played.await.unwrap();
 }
 
+/// The aggregates' first bytes, and nothing that could follow them.
+const BROKEN: &[u8] = b"\xF3\x89\x9A\xC2 broken";
+
+#[tokio::test]
+async fn the_worker_says_on_its_standard_error_why_a_shard_is_parked_and_what_was_read_in_the_end()
+{
+    let endpoint = local::endpoint(1).await;
+    let (url, client) = (endpoint.url(), local::client(&endpoint));
+    put(&client, 0, b"one").await;
+    put(&client, 0, BROKEN).await;
+    let played = tokio::task::spawn_blocking(move || {
+        let (tell, lines) = mpsc::sync_channel(1_000);
+        let worker = Running::start(&url, &["--application", "a", "--leases", "memory"], &tell);
+        let parked = said(&lines, "kinesis_worker: parked ");
+        assert!(parked.contains("shardId-000000000000"), "{parked}");
+        assert!(parked.contains("aggregate"), "the reason: {parked}");
+        worker.leave();
+        let counted = said(&lines, "kinesis_worker: SourceCounters");
+        assert!(counted.contains("records: 2,"), "{counted}");
+    });
+    played.await.unwrap();
+}
+
 #[tokio::test]
 async fn the_worker_says_on_its_standard_error_when_a_shard_is_in_trouble() {
     let endpoint = local::endpoint(1).await;

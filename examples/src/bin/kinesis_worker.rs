@@ -8,15 +8,16 @@
 //! kcl drill stop --worker-cmd "target/release/kinesis_worker --lease-ms 1500 --hints 127.0.0.1:0"
 //! ```
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use examples::aws;
-use kcl_core::protocol::Checkpoint;
+use kcl_core::protocol::{Checkpoint, LeaseKey, Moment};
 use kcl_core::{
     Checkpointer, Clock, Config, ConsumerConfig, Event, EventKind, HintAddress, InitialPosition,
     LeaseTable, Observer, ProcessorError, RecordBatch, RecordProcessor, Scheduler, ShardEnd,
@@ -118,6 +119,11 @@ fn main() -> ExitCode {
         .map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
 }
 
+/// What was read so far, and throttled.
+fn tell_counters(kinesis: &KinesisSource) {
+    eprintln!("kinesis_worker: {:?}", kinesis.counters());
+}
+
 fn fail(why: &str) -> ExitCode {
     eprintln!("kinesis_worker: {why}");
     ExitCode::FAILURE
@@ -127,7 +133,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let lease = Duration::from_millis(args.lease_ms);
     let says = Says { worker: args.worker.as_str().into() };
     let mut config = Config::new(&args.application)
-        .observer(Arc::new(says.clone()))
+        .observer(Arc::new(Observing { says: says.clone(), unread: Mutex::default() }))
         .worker_name(&args.worker)
         .lease_duration(lease)
         .initial_position(match args.start {
@@ -142,7 +148,9 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         config = config.hint_address(address.clone());
     }
     let (table, liveness) = lease_table(&args, lease).await?;
-    let source = Arc::new(UnpackedSource::new(source(&args).await));
+    // Its clones count together.
+    let kinesis = source(&args).await;
+    let source = Arc::new(UnpackedSource::new(kinesis.clone()));
     let told = says.clone();
     let factory = move |start: &ShardStart| Worker::new(start, told.clone());
     let mut scheduler = Scheduler::new(config, table, source, factory)?;
@@ -153,13 +161,21 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut running = tokio::spawn(scheduler.run());
-    tokio::select! { biased;
-        ended = &mut running => return Ok(ended??),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! { biased;
+            ended = &mut running => {
+                tell_counters(&kinesis);
+                return Ok(ended??);
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = SystemClock.sleep(MINUTE) => tell_counters(&kinesis),
+        }
     }
     handle.shutdown().await;
-    running.await??;
+    let ended = running.await;
+    tell_counters(&kinesis);
+    ended??;
     says.line("shutdown", json!({}));
     Ok(())
 }
@@ -218,11 +234,52 @@ impl Says {
     }
 }
 
-impl Observer for Says {
-    fn observe(&self, event: &Event) {
-        if matches!(event.kind, EventKind::Registered) {
-            self.line("ready", json!({}));
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the framework tells: that the worker is ready, and on standard error each trouble, which is
+/// in no log otherwise.
+struct Observing {
+    says: Says,
+    /// The leases whose reads fail, and when that was last said: every try is an event.
+    unread: Mutex<BTreeMap<LeaseKey, Moment>>,
+}
+
+impl Observing {
+    /// True once a minute for each lease.
+    fn is_due(&self, lease: &LeaseKey, now: Moment) -> bool {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.retain(|_, said| now.since(*said) < MINUTE);
+        let is_due = !unread.contains_key(lease);
+        if is_due {
+            unread.insert(lease.clone(), now);
         }
+        is_due
+    }
+}
+
+impl Observer for Observing {
+    fn observe(&self, event: &Event) {
+        match &event.kind {
+            EventKind::Registered => return self.says.line("ready", json!({})),
+            EventKind::ReadFailed { lease, .. } if self.is_due(lease, event.at) => {}
+            EventKind::ControlStalled
+            | EventKind::HeartbeatsFail { .. }
+            | EventKind::WorkersUnreadable { .. }
+            | EventKind::StreamRefused { .. }
+            | EventKind::SourceFailed { .. }
+            | EventKind::SyncFailed { .. }
+            | EventKind::ShardDropped { .. }
+            | EventKind::LeaseRowDeleted { .. }
+            | EventKind::HashRangeFault { .. }
+            | EventKind::ConsumerPanicked { .. }
+            | EventKind::CheckpointFailed { .. }
+            | EventKind::ProcessorFailed { .. }
+            | EventKind::Parked { .. }
+            | EventKind::Unparked { .. }
+            | EventKind::Stuck { .. } => {}
+            _ => return,
+        }
+        eprintln!("kinesis_worker: {}", event.kind);
     }
 }
 
