@@ -295,15 +295,17 @@ async fn a_day(is_fan_out: bool, seed: u64) -> Happened {
 async fn a_day_of_polling_loses_repeats_and_reorders_nothing() {
     let happened = days(false, [1, 3, 5]).await;
     let counters = happened.counters;
-    assert!(counters.expired > 0 && counters.reopened > 0, "{counters:?}");
-    assert!(counters.throttled > 100 && counters.throttled_reads > 100, "{counters:?}");
+    // These seeds give 14 to 24, and 2,523 to 2,941.
+    assert!(counters.expired > 10 && counters.reopened > 10, "{counters:?}");
+    assert!(counters.throttled > 2_000 && counters.throttled_reads > 2_000, "{counters:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_fan_out_loses_repeats_and_reorders_nothing() {
     let happened = days(true, [2, 4, 6]).await;
-    assert!(happened.renewed > 100, "before the service ends them: {happened:?}");
+    // These seeds give 963 to 989, 1,670 to 1,775, 360 to 415, and 12 to 25.
+    assert!(happened.renewed > 800, "before the service ends them: {happened:?}");
     let counters = happened.counters;
-    assert!(counters.reopened > 500, "some shards, each renewed 12 times an hour: {counters:?}");
-    assert!(counters.throttled > 10 && counters.stalled > 0, "{counters:?}");
+    assert!(counters.reopened > 1_200, "some shards, each renewed 12 times an hour: {counters:?}");
+    assert!(counters.throttled > 250 && counters.stalled > 8, "{counters:?}");
 }
