@@ -28,7 +28,8 @@ pub fn startable_under(
     listed: &BTreeSet<ShardId>,
     rules: Rules,
 ) -> bool {
-    let shows_the_shard = listed.contains(&lease.key.shard());
+    let shows_the_shard =
+        listed.contains(&lease.key.shard()) || rules.breaks(Mutant::AbsentParentHasEnded);
     let has_ended = |parent: &ShardId| match leases.get(&lease.key.sibling(parent)) {
         Some(row) => row.is_ended(),
         None => shows_the_shard && !listed.contains(parent),

@@ -112,6 +112,9 @@ pub enum Mutant {
     EndKeepsFence,
     /// A child starts after its first parent ended.
     ChildAfterOneParent,
+    /// A parent without a row counts as ended if any listing lacks it, also one from before the
+    /// child.
+    AbsentParentHasEnded,
     /// Each worker resolves LATEST for itself.
     LatestResolvedTwice,
 }

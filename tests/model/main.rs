@@ -24,7 +24,13 @@ const LONGEST: Duration = Duration::from_secs(150);
 #[test]
 fn every_promise_holds_in_every_case() {
     let start = stopwatch();
-    let clockless = [cases::hand_over(), cases::data(), cases::split(), cases::merge()];
+    let clockless = [
+        cases::hand_over(),
+        cases::data(),
+        cases::split(),
+        cases::merge(),
+        cases::merge_of_child(),
+    ];
     let timed = [
         cases::takeover(size(4, 6)),
         cases::unequal(size(4, 7)),

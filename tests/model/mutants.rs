@@ -64,6 +64,7 @@ caught! {
     end_in_two_writes: "split", split(), EndInTwoWrites, "P8", 2;
     end_keeps_fence: "split", split(), EndKeepsFence, "P5", 2;
     child_after_one_parent: "merge", merge(), ChildAfterOneParent, "P2", 5;
+    absent_parent_has_ended: "merge of a child", merge_of_child(), AbsentParentHasEnded, "P2", 5;
     closed_gap_ignored: "outage of two", Fleet::outage(2, 9, 9, 9), ClosedGapIgnored, "P7", 24;
     open_gap_ignored: "outage of two", Fleet::outage(2, 9, 9, 9), OpenGapIgnored, "P7", 25;
     fence_after_outage: "outage of two, D = 6", Fleet::outage(2, 6, 6, 8),

@@ -46,6 +46,8 @@ pub enum Action {
     GiveUp(usize, Token),
     /// Somebody deletes a worker's row.
     DeleteRow(WorkerId),
+    /// The stream drops what it closed long ago.
+    Drop,
     /// The process dies.
     Crash(usize),
     /// Its supervisor has reaped the process with this index, and says so in its row.
@@ -80,6 +82,8 @@ pub enum Action {
     Effects(usize, LeaseKey),
     /// Ends a shard.
     End(usize, LeaseKey),
+    /// Ends a shard that the stream has dropped, with what children are listed.
+    EndDropped(usize, LeaseKey),
     /// The processor of an ended shard keeps a row it saw (only a broken rule uses it).
     Cache(usize, LeaseKey),
 }
@@ -115,6 +119,9 @@ impl Case {
             if world.left.repeats > 0 {
                 out.push(Action::Apply { at, again: true });
             }
+        }
+        if world.left.drops > 0 {
+            out.push(Action::Drop);
         }
         for (index, worker) in world.workers.iter().enumerate() {
             out.extend((0..worker.answers.len()).map(|at| Action::Answer(index, at)));
@@ -218,8 +225,8 @@ impl Case {
         }
         let rows = self.keys.iter().filter_map(|key| world.lease(key));
         let leases = rows.map(|lease| (lease.key.clone(), lease.clone())).collect();
-        let listed = self.keys.iter().map(LeaseKey::shard).collect();
-        startable_under(lease, &leases, &listed, self.rules)
+        let shows = |listed| startable_under(lease, &leases, listed, self.rules);
+        self.listed(world).iter().any(shows)
     }
 
     fn of_moves(&self, world: &World, worker: usize, out: &mut Vec<Action>) {
@@ -283,8 +290,12 @@ impl Case {
             if !world.permits(worker, key) {
                 continue;
             }
-            if !self.children(key).is_empty() && self.has_room(world) {
+            let children = self.children(key);
+            if !children.is_empty() && self.has_room(world) {
                 out.push(Action::End(worker, key.clone()));
+                if self.children_of_dropped(world, key).is_some_and(|listed| listed != children) {
+                    out.push(Action::EndDropped(worker, key.clone()));
+                }
             }
             if let Some(work) = &run.work {
                 self.of_work(world, worker, key, work, out);

@@ -131,9 +131,11 @@ impl Case {
         if records(from.checkpoint) < world.seen.high {
             world.seen.flaws.insert(Flaw::StartedBelow);
         }
+        self.note_begun(world, &row.key);
         let ended = |parent| {
-            let parent = world.lease(&row.key.sibling(parent));
-            parent.is_none_or(Lease::is_ended)
+            let key = row.key.sibling(parent);
+            let has_ended = world.lease(&key).is_some_and(Lease::is_ended);
+            has_ended || self.is_unreadable(world, &key)
         };
         if !row.parents.iter().all(ended) {
             world.seen.flaws.insert(Flaw::ChildEarly);

@@ -1,8 +1,9 @@
 //! A case: one small fleet, what it may do, and what may go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_protocol::moves::Child;
+use kcl_protocol::shard_sync::{ListedShard, children_of_dropped};
 use kcl_protocol::{
     Checkpoint, Fence, HashKeyRange, Holdings, Lease, LeaseKey, LeaseTiming, Liveness, Moment,
     Mutant, Row, Rules, ShardId, Watch, WorkerId, WorkerRow,
@@ -42,6 +43,12 @@ pub struct Case {
     pub records: u8,
     /// Who owns which lease at the start.
     pub leases: Vec<Start>,
+    /// Shards without a row at the start that end in others.
+    pub later: Vec<Start>,
+    /// The listings of shards that workers may still go by, each of one moment; none: all shards.
+    pub listings: Vec<Vec<&'static str>>,
+    /// What is listed once the stream has dropped what it closed long ago.
+    pub kept: Vec<&'static str>,
     /// How many requests may be in flight.
     pub pool: usize,
     /// Reads are answered at once.
@@ -97,6 +104,9 @@ impl Case {
             reaps: false,
             records: 0,
             leases,
+            later: Vec::new(),
+            listings: Vec::new(),
+            kept: Vec::new(),
             pool: 3,
             prompt_reads: true,
             rules: Rules::ALL,
@@ -144,27 +154,67 @@ impl Case {
         };
         self.keys.iter().any(|key| others(&key))
     }
+    /// True if somebody may act on a child of which a parent has no row.
+    pub(super) fn has_passed_dropped(&self, world: &World) -> bool {
+        let acted_on = |key: &LeaseKey| (0..self.ids.len()).any(|it| world.permits(it, key));
+        let lacks = |lease: &Lease, parent| world.lease(&lease.key.sibling(parent)).is_none();
+        let leases = self.keys.iter().filter_map(|key| world.lease(key));
+        let mut leases = leases.filter(|lease| acted_on(&lease.key));
+        leases.any(|lease| lease.parents.iter().any(|parent| lacks(lease, parent)))
+    }
     pub(super) fn index(&self, key: &LeaseKey) -> u8 {
         let found = self.keys.iter().position(|it| it == key);
         found.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
     }
     /// The shards that follow this one.
     pub(super) fn children(&self, key: &LeaseKey) -> Vec<Child> {
-        let names = |key: &LeaseKey| {
-            let lease = self.leases.iter().find(|lease| lease.shard == key.as_str());
-            lease.map(|lease| lease.children.clone()).unwrap_or_default()
-        };
-        let child = |name: &&'static str| Child {
-            id: ShardId::from(*name),
-            parents: self
-                .leases
-                .iter()
-                .filter(|lease| lease.children.contains(name))
-                .map(|lease| ShardId::from(lease.shard))
-                .collect(),
-            range: HashKeyRange::FULL,
-        };
-        names(key).iter().map(child).collect()
+        let shard = self.shards().find(|shard| shard.shard == key.as_str());
+        let names = shard.map(|shard| &shard.children[..]).unwrap_or_default();
+        let (id, range) = (|name: &&'static str| ShardId::from(*name), HashKeyRange::FULL);
+        let child = |name| Child { id: id(name), parents: self.parents(name), range };
+        names.iter().map(child).collect()
+    }
+    fn shards(&self) -> impl Iterator<Item = &Start> {
+        self.leases.iter().chain(&self.later)
+    }
+    fn parents(&self, name: &'static str) -> BTreeSet<ShardId> {
+        let parents = self.shards().filter(|shard| shard.children.contains(&name));
+        parents.map(|parent| ShardId::from(parent.shard)).collect()
+    }
+    /// The listings that a worker may go by.
+    pub(super) fn listed(&self, world: &World) -> Vec<BTreeSet<ShardId>> {
+        if self.listings.is_empty() {
+            return vec![self.keys.iter().map(LeaseKey::shard).collect()];
+        }
+        let kept = self.has_dropped(world).then_some(&self.kept);
+        let shards = |names: &Vec<&'static str>| names.iter().copied().map(ShardId::from).collect();
+        self.listings.iter().chain(kept).map(shards).collect()
+    }
+    fn has_dropped(&self, world: &World) -> bool {
+        world.left.drops < self.budget.drops
+    }
+    /// True if the stream dropped this shard before anybody began to read it: nobody ever will.
+    pub(super) fn is_unreadable(&self, world: &World, key: &LeaseKey) -> bool {
+        let is_kept = self.kept.contains(&key.as_str());
+        self.has_dropped(world) && !is_kept && !world.seen.begun.contains(key)
+    }
+    /// The children of a shard that the stream has dropped, as far as they are listed.
+    pub(super) fn children_of_dropped(&self, world: &World, key: &LeaseKey) -> Option<Vec<Child>> {
+        if !self.has_dropped(world) {
+            return None;
+        }
+        let (id, range) = (|name: &'static str| ShardId::from(name), HashKeyRange::FULL);
+        let shard = |name| ListedShard { id: id(name), parents: self.parents(name), range };
+        let listed: Vec<_> = self.kept.iter().copied().map(shard).collect();
+        let children = children_of_dropped(&key.shard(), range, &listed)?.into_iter().cloned();
+        let child = |ListedShard { id, parents, range }| Child { id, parents, range };
+        Some(children.map(child).collect())
+    }
+    /// Notes that a worker begins to read this shard, where any may be dropped.
+    pub(super) fn note_begun(&self, world: &mut World, key: &LeaseKey) {
+        if self.budget.drops > 0 && !self.has_dropped(world) {
+            world.seen.begun.insert(key.clone());
+        }
     }
     pub(super) fn live_at(&self, worker: usize, sent_at: Moment, now: Moment) -> Liveness {
         Liveness::registered(self.timing(worker), sent_at, now).with_rules(self.rules)
@@ -209,6 +259,9 @@ impl Case {
         }
         let (pool, seen) = (Shared::new(Vec::new()), Shared::new(Seen::default()));
         let table = Shared::new(table);
-        World { now: 0, table, workers, pool, left: self.budget, seen }
+        let mut world = World { now: 0, table, workers, pool, left: self.budget, seen };
+        let owned = self.leases.iter().filter(|lease| lease.owner.is_some());
+        owned.for_each(|lease| self.note_begun(&mut world, &LeaseKey::from(lease.shard)));
+        world
     }
 }

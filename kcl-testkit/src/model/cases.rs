@@ -121,6 +121,21 @@ pub fn merge() -> Case {
     ended("merge", leases)
 }
 
+/// A shard ends in two, and one of these and another shard in one, whose row that other may make
+/// while its second parent has none yet. Workers go by listings from before the split, before the
+/// merge or after it, and the stream drops what it closed, read or not.
+pub fn merge_of_child() -> Case {
+    let leases = vec![
+        Start { shard: "a", owner: Some(0), children: vec!["b", "c"] },
+        Start { shard: "d", owner: Some(1), children: vec!["e"] },
+    ];
+    let budget = Left { repeats: 1, lost: 1, takes: 2, drops: 1, ..Left::default() };
+    let later = vec![Start { shard: "c", owner: None, children: vec!["e"] }];
+    let listings = vec![vec!["a", "d"], vec!["a", "b", "c", "d"], vec!["a", "b", "c", "d", "e"]];
+    let kept = vec!["b", "e"];
+    Case { budget, later, listings, kept, ..ended("merge of a child", leases) }
+}
+
 fn ended(name: &'static str, leases: Vec<Start>) -> Case {
     let budget = Left { repeats: 1, lost: 1, leaves: 1, takes: 2, reads: 1, ..Left::default() };
     Case { budget, prompt_reads: false, ..Case::new(name, &[3, 3], leases) }

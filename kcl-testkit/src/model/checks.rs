@@ -67,6 +67,9 @@ pub const SPENT: &str = "a lease is never held at a spent fence";
 /// Not a promise: a case in which no lease ever moves proves nothing.
 pub const MOVES: &str = "some lease comes to another owner, who may act on it";
 
+/// Not a promise: where the stream drops shards, a child must come to start after one of them.
+pub const DROPPED: &str = "some child starts though a parent, which the stream dropped, has no row";
+
 /// The checkpoint after so many records.
 pub fn at(records: u8) -> Checkpoint {
     if records == 0 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kcl_protocol::acks::Acks;
 use kcl_protocol::gate::{self, Carries, Gate, Progress, Ruling};
+use kcl_protocol::moves::Child;
 use kcl_protocol::{Checkpoint, Lease, LeaseKey, Moment, Ordinal, Position, WorkerId, moves};
 
 use super::action::Action;
@@ -78,12 +79,18 @@ impl Case {
         | Action::Fail(worker, key)
         | Action::Checkpoint(worker, key)
         | Action::Effects(worker, key)
-        | Action::End(worker, key)) = action
+        | Action::End(worker, key)
+        | Action::EndDropped(worker, key)) = action
         else {
             return None;
         };
-        if matches!(action, Action::End(..)) {
-            return self.end(world, *worker, key);
+        match action {
+            Action::End(..) => return self.end(world, *worker, key, &self.children(key)),
+            Action::EndDropped(..) => {
+                let children = self.children_of_dropped(world, key)?;
+                return self.end(world, *worker, key, &children);
+            }
+            _ => {}
         }
         let work = world.workers[*worker].runs.get_mut(key)?.work.as_mut()?;
         match action {
@@ -170,12 +177,18 @@ impl Case {
         }
     }
 
-    fn end(&self, world: &mut World, worker: usize, key: &LeaseKey) -> Option<()> {
+    fn end(
+        &self,
+        world: &mut World,
+        worker: usize,
+        key: &LeaseKey,
+        children: &[Child],
+    ) -> Option<()> {
         let it = &mut *world.workers[worker];
         let fence = it.holdings.fence(key)?;
         it.holdings.lets_go(key, fence);
         it.runs.remove(key);
-        let writes = moves::end(key, fence, &it.id, self.terms(), &self.children(key));
+        let writes = moves::end(key, fence, &it.id, self.terms(), children);
         for (index, writes) in moves::transactions(writes, self.rules).into_iter().enumerate() {
             let token = if index == 0 { Token::LetGo(self.index(key)) } else { Token::Other };
             send(world, worker, token, writes);

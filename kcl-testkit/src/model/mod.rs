@@ -56,7 +56,7 @@ impl Model for Case {
         fn clean(world: &World, promise: &str) -> bool {
             world.seen.flaws.iter().all(|flaw: &Flaw| flaw.promise() != promise)
         }
-        vec![
+        let mut properties = vec![
             Property::always(checks::P2, |_, world| clean(world, checks::P2)),
             Property::always(checks::P3, |case: &Case, world| has_one_owner(world, &case.keys)),
             Property::always(checks::P4, |_, world| clean(world, checks::P4)),
@@ -65,6 +65,10 @@ impl Model for Case {
             Property::always(checks::P8, |_, world| clean(world, checks::P8)),
             Property::sometimes(checks::MOVES, Case::has_moved),
             Property::always(checks::SPENT, |_, world| clean(world, checks::SPENT)),
-        ]
+        ];
+        if self.budget.drops > 0 {
+            properties.push(Property::sometimes(checks::DROPPED, Case::has_passed_dropped));
+        }
+        properties
     }
 }

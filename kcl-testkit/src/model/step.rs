@@ -35,6 +35,7 @@ impl Case {
                 world.left.deletions -= 1;
                 world.table.remove(&RowKey::Worker(id.clone()));
             }
+            Action::Drop => world.left.drops -= 1,
             Action::Crash(worker) => {
                 world.left.crashes -= 1;
                 self.forget(&mut world, *worker);

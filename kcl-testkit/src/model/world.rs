@@ -59,6 +59,8 @@ pub struct Left {
     pub writes: u8,
     /// Heartbeats.
     pub beats: u8,
+    /// Times the stream drops the shards that it closed long ago.
+    pub drops: u8,
 }
 
 /// One process.
@@ -167,6 +169,8 @@ pub struct Seen {
     pub effects: BTreeMap<u8, Fence>,
     /// Asks that moved a lease.
     pub moved: BTreeSet<EntryId>,
+    /// Shards whose reading began while the stream still had them; noted where it drops any.
+    pub begun: BTreeSet<LeaseKey>,
     /// What went wrong.
     pub flaws: BTreeSet<Flaw>,
 }
