@@ -33,12 +33,14 @@ fn every_promise_holds_in_every_case() {
     ];
     let timed = [
         cases::takeover(size(4, 6)),
+        cases::takeover_twice(size(3, 4)),
         cases::unequal(size(4, 7)),
         cases::orphan(size(3, 4)),
         cases::deleted(size(3, 4)),
         cases::reborn(size(2, 3)),
         cases::force(size(3, 5)),
         cases::slow_force(size(3, 4)),
+        cases::force_twice(size(2, 3)),
         cases::force_or_grant(size(2, 4)),
         cases::unheard(size(3, 5)),
         cases::put_back(size(3, 4)),

@@ -10,6 +10,13 @@ pub fn takeover(ticks: u64) -> Case {
     Case { budget, ..watched("takeover", ticks, [3, 3], Some(0)) }
 }
 
+/// As [`takeover`], and a heartbeat, a fence or a take applies twice.
+pub fn takeover_twice(ticks: u64) -> Case {
+    let takeover = takeover(ticks);
+    let budget = Left { repeats: 1, drifts: 0, ..takeover.budget };
+    Case { name: "takeover, twice", budget, ..takeover }
+}
+
 /// As [`takeover`], with an owner whose lease duration is twice the judge's.
 pub fn unequal(ticks: u64) -> Case {
     let budget = Left { lost: 1, takes: 1, beats: 9, ..Left::default() };
@@ -58,6 +65,12 @@ pub fn force(ticks: u64) -> Case {
 pub fn slow_force(ticks: u64) -> Case {
     let force = force(ticks);
     Case { name: "force, slow clock", budget: Left { drifts: 1, ..force.budget }, ..force }
+}
+
+/// As [`force`], and a heartbeat, an ask, a revocation, a hand-over or a take applies twice.
+pub fn force_twice(ticks: u64) -> Case {
+    let force = force(ticks);
+    Case { name: "force, twice", budget: Left { repeats: 1, ..force.budget }, ..force }
 }
 
 /// As [`force`], while the lease may be given and answers may be lost.
