@@ -19,10 +19,10 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use kcl_core::{Clock, TokioClock};
 use kcl_producer::{
     KinesisSink, LostReply, Producer, ProducerOptions, PutFailure, PutSink, SinkError, SinkRecord,
 };
-use tokio::time::Instant;
 
 fn config(url: &str) -> Builder {
     Config::builder()
@@ -183,12 +183,11 @@ async fn a_request_has_ten_seconds_whatever_the_client_was_told() {
     let timeouts = TimeoutConfig::builder().read_timeout(brief).operation_timeout(brief);
     let timeouts = timeouts.operation_attempt_timeout(brief).build();
     let base = config("http://127.0.0.1:9").timeout_config(timeouts).http_client(dead.client());
-    let before = Instant::now();
+    let clock = TokioClock::starting_at(0);
     let failed = failure(&sink(base)).await;
     assert!(matches!(failed, SinkError::Unknown(_)), "{failed:?}");
-    let ten = Duration::from_secs(10);
-    assert!(before.elapsed() >= ten, "{:?}", before.elapsed());
-    assert_eq!(*dead.read_timeout.lock().unwrap(), Some(ten));
+    assert!(clock.wall_millis() >= 10_000, "{} ms", clock.wall_millis());
+    assert_eq!(*dead.read_timeout.lock().unwrap(), Some(Duration::from_secs(10)));
 }
 
 #[tokio::test]
