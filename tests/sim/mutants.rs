@@ -32,7 +32,7 @@ const BROKEN: [(Mutant, u64, &str); 25] = [
     (ForceWithoutWait, 11, "P3"),
     (ForceRereadsFence, 78, "P3"),
     (RevokeAfterValidity, 36, "P3"),
-    (ValidityFromReply, 241, "P3"),
+    (ValidityFromReply, 92, "P3"),
     (FenceWithoutHeartbeat, 0, "P3"),
     (IdUsedTwice, 4, "P6"),
     (MissingCanBeat, 83, "P6"),
