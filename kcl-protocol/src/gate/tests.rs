@@ -72,6 +72,19 @@ fn a_checkpoint_may_apply_again_under_its_ordinal_and_an_effect_may_not() {
 }
 
 #[test]
+fn nothing_applies_once_the_lease_is_anothers_or_was_taken_again() {
+    let other = Lease { owner: Some(WorkerId::new("v")), ..row() };
+    let again = Lease { fence: Fence(8), ..row() };
+    for carries in [Carries::CheckpointOnly, Carries::Prepare, Carries::Effects] {
+        let write = gate().send(at(1), carries);
+        for taken in [&other, &again] {
+            let lost = Answer::Lost(Some(taken.clone()));
+            assert_eq!(apply(&write, &mut taken.clone()), lost, "{carries:?}");
+        }
+    }
+}
+
+#[test]
 fn a_new_owner_counts_on_from_the_ordinal_it_finds() {
     let found = Lease { ordinal: Ordinal(7), ..row() };
     let mut gate = Gate::new(&found, WorkerId::new("w"), INTERVAL).with_rules(Rules::ALL);
