@@ -113,8 +113,8 @@ async fn play(is_asked: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         {
             let (budget, grown) = stuck::measure(way, fill).await?;
             println!(
-                "memory behind a stuck processor of 4 shards, {fill}, {way:?}: {grown:.0} MiB more, \
-                 with a budget of {budget} MiB"
+                "memory behind a stuck processor of 4 shards, {fill}, {way:?}: {grown:.0} MiB \
+                 more, with a budget of {budget} MiB"
             );
         }
     }
