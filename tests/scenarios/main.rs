@@ -6,6 +6,7 @@ mod broken;
 mod broken_liveness;
 mod budget;
 mod data;
+mod deleted;
 mod doors;
 mod dropped;
 mod effects;
