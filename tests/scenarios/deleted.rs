@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use kcl_core::EventKind;
-use kcl_core::LeaseTable;
 use kcl_core::protocol::{RowKey, StreamName};
+use kcl_core::{EventKind, LeaseTable};
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered};
 
 use crate::fleet::{D, Fleet, Worker, shard};
