@@ -13,8 +13,12 @@ const SETTLED: Duration = Duration::from_secs(10);
 const ROUNDS: Duration = Duration::from_secs(150);
 
 fn rounds(fleet: &Fleet) -> usize {
-    let is_round = |what: &What| matches!(what, What::Event(event) if matches!(event.kind, EventKind::RoundWon { .. }));
-    fleet.recorder.history().iter().filter(|entry| is_round(&entry.what)).count()
+    let history = fleet.recorder.history();
+    let won = history.iter().filter(|entry| match &entry.what {
+        What::Event(event) => matches!(event.kind, EventKind::RoundWon { .. }),
+        _ => false,
+    });
+    won.count()
 }
 
 async fn split_the_first(fleet: &Fleet) {
