@@ -16,6 +16,7 @@ use kcl_lease_local::MemoryLeaseTable;
 use super::draw::Calls;
 use super::faults::{Faults, Kind};
 use super::gate::{Gate, WorkerClock};
+use super::making::Making;
 use super::source::FaultySource;
 use super::table::FaultyTable;
 use super::work::{Bench, Host, Work};
@@ -51,6 +52,8 @@ pub struct Yard {
     pub dead_letters: Arc<MemoryDeadLetters>,
     /// Since when each shard is there.
     pub seen: Arc<Mutex<BTreeMap<ShardId, Moment>>>,
+    /// Leases that requests under way make.
+    pub making: Making,
 }
 
 /// One place in the fleet, with the worker that fills it now.
@@ -160,6 +163,7 @@ impl Place {
             gate: gate.clone(),
             calls: Calls::default(),
             recorder: yard.recorder.clone(),
+            making: yard.making.clone(),
         });
         let source = Arc::new(FaultySource {
             inner: yard.source.clone(),

@@ -15,6 +15,7 @@ mod fleet;
 mod gate;
 mod habits;
 mod judge;
+mod making;
 mod producer;
 mod replay;
 mod run;

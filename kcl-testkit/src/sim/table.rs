@@ -13,6 +13,7 @@ use super::draw::{Calls, Draws};
 use super::effects;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
+use super::making::{Making, UnderWay};
 use crate::history::{Recorder, Standing};
 
 /// How long a lost request keeps its sender waiting.
@@ -62,6 +63,8 @@ pub struct FaultyTable {
     pub calls: Calls,
     /// Hears of every effect as it is applied, and of every lease whose row changes.
     pub recorder: Recorder,
+    /// Knows of every request that makes a lease.
+    pub making: Making,
 }
 
 /// What one request carries.
@@ -161,6 +164,7 @@ impl FaultyTable {
     }
 
     async fn send(&self, request: Request) -> Result<CasOutcome, TableError> {
+        let _under_way = self.making.begin(&request.writes);
         let sent = self.arrive(request.operation(), &request.thing()).await?;
         let call = sent.call;
         let unknown = || Err(TableError::Unknown("no reply".into()));
@@ -189,7 +193,9 @@ impl FaultyTable {
 
     fn apply_later(&self, request: &Request, delay: Duration) {
         let (table, request) = (self.clone(), request.clone());
+        let under_way: UnderWay = self.making.begin(&request.writes);
         tokio::spawn(async move {
+            let _under_way = under_way;
             table.clock.sleep(delay).await;
             // Nobody waits for this reply.
             let _ = table.apply(&request).await;

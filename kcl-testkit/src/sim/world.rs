@@ -17,6 +17,7 @@ use super::faults::{Faults, Kind};
 use super::fleet::{Place, Yard};
 use super::habits::Habits;
 use super::judge::healed_within;
+use super::making::Making;
 use super::producer::Producer;
 use super::run::{Options, Report};
 use super::work::Work;
@@ -81,6 +82,7 @@ impl World {
             work,
             dead_letters: Arc::new(MemoryDeadLetters::bounded(MOST_LETTERS)),
             seen: Arc::default(),
+            making: Making::default(),
         };
         let places = (0..options.workers).map(Place::new).collect();
         let mut world = Self {
@@ -247,14 +249,17 @@ impl World {
         let synced = self.table.scan(Scan::Coordination).await.unwrap_or_default();
         let is_synced =
             synced.iter().any(|row| matches!(row, Row::Stream(stream) if stream.first_sync_done));
-        // Before the first sync is noted as done, a missing row is one not made yet. And a request
-        // that made a row may still come again: it would make a deleted one anew.
+        // Before the first sync is noted as done, a missing row is one not made yet. A worker that
+        // was slower with it may still make the rows that it saw missing, and one that stands still
+        // may have had such a request under way for long: both would make a deleted row anew.
         let now = self.clock.monotonic();
         let is_old = |lease: &LeaseKey| {
             self.rows_since.get(lease).is_some_and(|since| now.since(*since) > LATEST_APPLY)
         };
         let may_go = |row: &&Row| match row {
-            Row::Lease(lease) => is_synced && is_old(&lease.key),
+            Row::Lease(lease) => {
+                is_synced && is_old(&lease.key) && !self.yard.making.is_made(&lease.key)
+            }
             Row::Worker(_) => true,
             Row::Table(_) | Row::Stream(_) => false,
         };

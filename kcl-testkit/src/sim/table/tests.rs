@@ -50,6 +50,7 @@ impl Bad {
             gate: Gate::new(),
             calls: Calls::default(),
             recorder: Recorder::new(clock),
+            making: Making::default(),
         };
         Self { inner, seen }
     }
