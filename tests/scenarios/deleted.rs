@@ -27,7 +27,7 @@ async fn split_the_first(fleet: &Fleet) {
 }
 
 /// Two workers of which one dies, and a split, after the row is gone; then a third worker.
-async fn goes_on_without(key: RowKey) -> Fleet {
+async fn goes_on_without(key: RowKey) {
     let mut fleet = Fleet::new(4);
     let workers = [fleet.start(), fleet.start()];
     fleet.note_shards().await;
@@ -57,7 +57,6 @@ async fn goes_on_without(key: RowKey) -> Fleet {
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
     assert_eq!(check_safety(&fleet.recorder.history()), []);
     assert_eq!(fleet.amiss().await, []);
-    fleet
 }
 
 #[tokio::test(start_paused = true)]

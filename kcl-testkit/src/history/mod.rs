@@ -1,5 +1,6 @@
 //! What happened in a run, recorded as it happened, and the checkers that judge it: one file per
-//! property. The simulation, the scenario tests and the drills all use them.
+//! property. The simulation asks all of them, the scenario tests and the drills those for which
+//! they have evidence.
 
 mod acked;
 mod checkpoints;

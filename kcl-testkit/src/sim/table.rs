@@ -13,7 +13,7 @@ use super::draw::{Calls, Draws};
 use super::effects;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
-use super::making::{Making, UnderWay};
+use super::making::Making;
 use crate::history::{Recorder, Standing};
 
 /// How long a lost request keeps its sender waiting.
@@ -193,7 +193,7 @@ impl FaultyTable {
 
     fn apply_later(&self, request: &Request, delay: Duration) {
         let (table, request) = (self.clone(), request.clone());
-        let under_way: UnderWay = self.making.begin(&request.writes);
+        let under_way = self.making.begin(&request.writes);
         tokio::spawn(async move {
             let _under_way = under_way;
             table.clock.sleep(delay).await;
