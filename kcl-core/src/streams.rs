@@ -309,6 +309,11 @@ impl Bound {
         let plan = plan_sync(&listed, &mine, row, |shard| self.key(shard));
         let mut failed = None;
         for create in plan.creates {
+            // A worker that stood still here would make rows that others deleted meanwhile.
+            if !registration.validity.is_current() {
+                let over = "this worker's registration ran out while it made leases".to_owned();
+                return Err(WorkerError::Table(TableError::Unavailable(over)));
+            }
             let written = table.write(&ConditionalWrite::Lease(create)).await;
             failed = written.err().or(failed);
         }
