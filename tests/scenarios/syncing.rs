@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use kcl_core::protocol::{CasOutcome, ConditionalWrite, Row, RowKey, ShardId};
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, LeaseWrite, Row, RowKey, ShardId};
 use kcl_core::{
     Clock, EventKind, LeaseTable, ReadFrom, Scan, Scheduler, Shard, ShardReader, SourceError,
     StreamDescription, StreamSource, TableError, TokioClock, async_trait,
@@ -13,7 +13,7 @@ use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::{LocalSource, StreamOptions};
 use kcl_testkit::history::What;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Cable, D, Fleet};
 
 /// Answers the first scan of the leases late, with what they were when it was asked.
 struct LateScan {
@@ -42,6 +42,40 @@ impl LeaseTable for LateScan {
     }
     async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
         self.table.write_all(writes).await
+    }
+}
+
+/// Answers the first request that makes a lease late, and counts all of them. No cable is between
+/// these and the table.
+struct LateCreate {
+    table: MemoryLeaseTable,
+    cable: Cable,
+    clock: Arc<TokioClock>,
+    creates: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl LeaseTable for LateCreate {
+    async fn prepare(&self) -> Result<String, TableError> {
+        self.cable.prepare().await
+    }
+    async fn scan(&self, scope: Scan) -> Result<Vec<Row>, TableError> {
+        self.cable.scan(scope).await
+    }
+    async fn read(&self, key: &RowKey) -> Result<Option<Row>, TableError> {
+        self.cable.read(key).await
+    }
+    async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
+        if !matches!(write, ConditionalWrite::Lease(LeaseWrite::Create(_))) {
+            return self.cable.write(write).await;
+        }
+        if self.creates.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.clock.sleep(D * 3).await;
+        }
+        self.table.write(write).await
+    }
+    async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
+        self.cable.write_all(writes).await
     }
 }
 
@@ -103,6 +137,32 @@ async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_delet
     let Some(Row::Table(table)) = table else { panic!("no table row") };
     assert_eq!(table.generation, 0);
     assert!(fleet.leases().await.iter().all(|lease| lease.owner.is_some()));
+}
+
+/// Others may have made all of them since, and somebody may have deleted one.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_overdue_after_making_one_lease_makes_no_other() {
+    let mut fleet = Fleet::new(4);
+    let (config, note) = (fleet.config(), fleet.note());
+    let cable = Cable::new(&fleet.table);
+    let table = LateCreate {
+        table: fleet.table.clone(),
+        cable: cable.clone(),
+        clock: fleet.clock.clone(),
+        creates: Arc::default(),
+    };
+    let creates = Arc::clone(&table.creates);
+    let source = Arc::new(fleet.stream.source());
+    let worker = Scheduler::new(config, Arc::new(table), source, note).unwrap();
+    tokio::spawn(worker.run());
+    fleet.pass(D / 3).await;
+    cable.pull();
+    fleet.pass(D * 4).await;
+    assert_eq!((creates.load(Ordering::Relaxed), fleet.leases().await.len()), (1, 1));
+    cable.plug();
+    fleet.pass(Duration::from_secs(20)).await;
+    assert!(fleet.leases().await.iter().all(|lease| lease.owner.is_some()));
+    assert_eq!(fleet.amiss().await, []);
 }
 
 #[tokio::test(start_paused = true)]
