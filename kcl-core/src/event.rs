@@ -73,7 +73,7 @@ pub enum BatchOutcome {
 /// Why a lease came to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HoldReason {
-    /// Nobody owned it when the worker started.
+    /// Nobody who lives owned it when the worker started.
     Started,
     /// Its owner died.
     OwnerDied,
@@ -85,8 +85,8 @@ pub enum HoldReason {
     Adopted,
     /// Its last parent ended.
     ParentsEnded,
-    /// It was found without an owner, by a round of reconciliation or by a worker that looked for
-    /// what it had given up.
+    /// It was found without an owner: by a listing, by a round of reconciliation, or by a worker
+    /// that looked for what it had given up.
     Reconciled,
 }
 
@@ -194,7 +194,7 @@ pub enum EventKind {
         /// Why.
         error: String,
     },
-    /// Listing the shards failed; the next round tries again.
+    /// Listing the shards failed. It is tried again, after waits that grow up to eight heartbeats.
     SyncFailed {
         /// Why.
         error: String,

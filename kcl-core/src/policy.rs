@@ -73,7 +73,7 @@ pub struct RetryThenStop {
 }
 
 impl Default for RetryThenStop {
-    /// Five retries, 100 ms to 10 s apart.
+    /// Five retries, 50 ms to 1.6 s apart.
     fn default() -> Self {
         Self { retries: 5, backoff: Backoff::PROCESSOR }
     }

@@ -98,8 +98,8 @@ pub fn failover(kills: u32, progress: impl Fn(&str)) -> Result<Vec<Number>, Box<
     ])
 }
 
-/// Shuts one of two workers down, and drains shards of the other: the pause of each shard, from
-/// the end of its last batch at the giver to the start of its first at the taker.
+/// Shuts one of two workers down: the pause of each shard, from the end of its last batch at the
+/// giver to the start of its first at the taker.
 ///
 /// # Errors
 /// As for [`failover`].
