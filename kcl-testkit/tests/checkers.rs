@@ -3,6 +3,8 @@
 
 #[path = "checkers/lease_rows.rs"]
 mod lease_rows;
+#[path = "checkers/sessions.rs"]
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -143,6 +145,14 @@ fn a_shard_whose_checkpoint_did_not_reach_its_last_record_is_found() {
     assert_eq!(ended(&[acked(2, &[2, 3])]), []);
     assert_eq!(ended(&[trimmed(&[2]), letter.clone()]), []);
     is_found(&ended(&[letter]), "P1", "a was ended, and");
+    // Its last checkpoint was written by somebody who did not live to tell of it.
+    let open = |what: &[What]| check(&row(up_to(3)), [&[put(&[1, 2, 3])], what].concat());
+    assert_eq!(open(&[acked(1, &[1]), acked(2, &[2, 3])]), []);
+    is_found(&open(&[acked(1, &[1]), acked(2, &[3])]), "P1", "a is done up to 3, and 2 is not");
+    // What lies before the first start nobody owes, and what lies before a later one somebody does.
+    assert_eq!(open(&[started(1, up_to(2)), acked(1, &[3])]), []);
+    let later = [started(1, up_to(1)), started(2, up_to(2)), acked(2, &[3])];
+    is_found(&open(&later), "P1", "and 2 is not");
 }
 
 #[test]
@@ -152,6 +162,8 @@ fn records_out_of_order_and_children_before_their_parents_are_found() {
     passes(check, [put(&[1, 2, 3]), trimmed(&[2]), given(&[1]), given(&[3])]);
     finds(check, "P2", "not in order", [put(&[1, 2]), given(&[1, 2, 1])]);
     finds(check, "P2", "was not delivered", [put(&[1, 2, 3]), given(&[1]), given(&[3])]);
+    // Within a batch, and although it comes at last.
+    finds(check, "P2", "2 was not delivered", [put(&[1, 2, 3]), given(&[1, 3]), given(&[2])]);
     let made = || What::ShardMade { shard: "b".into(), parents: vec![shard()] };
     let child = || What::Given { lease: LeaseKey::from("b"), positions: ps(&[7]) };
     let put_both = || [made(), put(&[1, 2])];
@@ -199,6 +211,8 @@ fn a_batch_that_starts_beside_its_workers_call_before_is_found() {
     finds(check, "P3", "at fence 3 beside", then([batch_ended("w", 1), batch("v", 3, 2, 9)]));
     let beside = history(first().into_iter().chain(first()));
     assert_eq!(check_safety(&beside).len(), 1);
+    // Under another id it is the same process.
+    finds(check, "P3", "of the same process", [What::CalledTwice { lease: lease() }]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Wire {
     fn new(fleet: &Fleet) -> Self {
         Self {
             table: fleet.table.clone(),
-            cable: Cable::new(&fleet.table),
+            cable: fleet.cable(),
             recorder: fleet.recorder.clone(),
             stops: Arc::default(),
             stopped: Arc::default(),

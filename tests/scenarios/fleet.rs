@@ -41,18 +41,20 @@ pub struct Worker {
     task: JoinHandle<Result<(), WorkerError>>,
 }
 
-/// A connection to the table that can be pulled.
+/// A connection to the table that can be pulled. What goes over it into the rows of leases is noted.
 #[derive(Clone)]
 pub struct Cable {
     table: MemoryLeaseTable,
+    recorder: Recorder,
     pulled: Arc<AtomicBool>,
     /// Calls of `prepare` and `scan` since it became loose.
     loose: Arc<Mutex<Option<[u32; 2]>>>,
 }
 
 impl Cable {
-    pub fn new(table: &MemoryLeaseTable) -> Self {
-        Self { table: table.clone(), pulled: Arc::default(), loose: Arc::default() }
+    pub fn new(table: &MemoryLeaseTable, recorder: &Recorder) -> Self {
+        let (table, recorder) = (table.clone(), recorder.clone());
+        Self { table, recorder, pulled: Arc::default(), loose: Arc::default() }
     }
     pub fn pull(&self) {
         self.pulled.store(true, Ordering::Relaxed);
@@ -99,11 +101,12 @@ impl LeaseTable for Cable {
     }
     async fn write(&self, write: &ConditionalWrite) -> Result<CasOutcome, TableError> {
         self.check()?;
-        self.table.write(write).await
+        let writes = std::slice::from_ref(write);
+        self.recorder.rows_written(&self.table, writes, self.table.write(write)).await
     }
     async fn write_all(&self, writes: &[ConditionalWrite]) -> Result<CasOutcome, TableError> {
         self.check()?;
-        self.table.write_all(writes).await
+        self.recorder.rows_written(&self.table, writes, self.table.write_all(writes)).await
     }
 }
 
@@ -216,10 +219,14 @@ impl Fleet {
         source: Arc<dyn StreamSource>,
         factory: impl ProcessorFactory,
     ) -> Worker {
-        let cable = Cable::new(&self.table);
+        let cable = self.cable();
         let scheduler = Scheduler::new(config, Arc::new(cable.clone()), source, factory).unwrap();
         let handle = scheduler.handle();
         Worker { handle, cable, task: tokio::spawn(scheduler.run()) }
+    }
+
+    pub fn cable(&self) -> Cable {
+        Cable::new(&self.table, &self.recorder)
     }
 
     pub fn put(&self, count: u32) {

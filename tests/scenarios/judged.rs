@@ -33,7 +33,7 @@ fn has(found: &[Violation], property: &str, words: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_history_holds_what_was_put_found_given_polled_and_acked() {
+async fn a_history_holds_what_was_put_found_given_polled_acked_and_written() {
     let mut fleet = Fleet::new(2);
     let (one, _other) = (fleet.start(), fleet.start());
     fleet.pass(SETTLED).await;
@@ -61,6 +61,10 @@ async fn a_history_holds_what_was_put_found_given_polled_and_acked() {
     let batches = count(&history, |what| matches!(what, What::Given { .. }));
     let polled = count(&history, |what| matches!(what, What::Polled { .. }));
     assert!(batches >= 3 && polled == batches, "{polled} polls of {batches} batches");
+    let is_made = |what: &What| matches!(what, What::RowWritten { before: None, .. });
+    let is_changed = |what: &What| matches!(what, What::RowWritten { before: Some(_), .. });
+    let rows = (count(&history, is_made), count(&history, is_changed));
+    assert!(rows.0 == 2 && rows.1 >= 5, "{rows:?}: three takes, and two checkpoints at least");
     assert_eq!(check_safety(&history), []);
 }
 

@@ -85,7 +85,7 @@ async fn a_blocking_call_that_outlives_validity_and_grace_is_told_as_an_overrun(
     let stream = engine.create_stream("s", 1, StreamOptions::unlimited()).unwrap();
     let recorder = Recorder::new(Arc::new(SystemClock));
     let table = MemoryLeaseTable::new();
-    let cable = Cable::new(&table);
+    let cable = Cable::new(&table, &recorder);
     let long = Duration::from_millis(1_500);
     let (blocked, given) = start("blocked", cable.clone(), &stream, &recorder, long);
     until("the shard is held", || blocked.status().shards.len() == 1).await;

@@ -15,7 +15,7 @@ use kcl_stream_local::{Engine, LocalSource, NewRecord, Stream, StreamOptions};
 use kcl_testkit::history::{What, check_safety};
 use tokio::task::JoinHandle;
 
-use crate::fleet::{Cable, Fleet, Note};
+use crate::fleet::{Fleet, Note};
 
 const SETTLED: Duration = Duration::from_secs(15);
 
@@ -68,7 +68,7 @@ impl Several {
 
     /// A worker that reads stream `s`, and could read more.
     fn start(&mut self) -> Worker {
-        let (config, table) = (self.fleet.config(), Arc::new(Cable::new(&self.fleet.table)));
+        let (config, table) = (self.fleet.config(), Arc::new(self.fleet.cable()));
         let source = Arc::new(self.fleet.stream.source());
         let scheduler = Scheduler::new(config, table, source, self.note()).unwrap();
         let scheduler = scheduler.several_streams();
@@ -389,7 +389,7 @@ async fn a_command_for_a_shard_that_several_streams_have_must_name_the_stream() 
 #[tokio::test(start_paused = true)]
 async fn a_worker_given_one_stream_twice_is_refused_and_the_error_names_it() {
     let mut world = Several::new();
-    let (config, table) = (world.fleet.config(), Arc::new(Cable::new(&world.fleet.table)));
+    let (config, table) = (world.fleet.config(), Arc::new(world.fleet.cable()));
     let source = || Arc::new(ByName { engine: world.fleet.engine.clone(), name: "more" });
     let scheduler = Scheduler::new(config, table, source(), world.note()).unwrap();
     let twice = scheduler.stream(source(), world.note()).run().await.unwrap_err();

@@ -144,7 +144,7 @@ async fn a_first_sync_that_another_worker_ends_meanwhile_makes_no_row_look_delet
 async fn a_worker_that_is_overdue_after_making_one_lease_makes_no_other() {
     let mut fleet = Fleet::new(4);
     let (config, note) = (fleet.config(), fleet.note());
-    let cable = Cable::new(&fleet.table);
+    let cable = fleet.cable();
     let table = LateCreate {
         table: fleet.table.clone(),
         cable: cable.clone(),

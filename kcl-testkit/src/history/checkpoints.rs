@@ -7,13 +7,15 @@ use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position};
 
 use super::{Entry, Violation, What};
 
-/// Judges every checkpoint written and every place a consumer started at.
+/// Judges every checkpoint written and every place a consumer started at: not below what a former
+/// owner told of, nor below what stood in the row as it came to the consumer's fence.
 pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
     let mut written: BTreeMap<LeaseKey, (Fence, Checkpoint)> = BTreeMap::new();
     let mut delivered: BTreeMap<LeaseKey, Position> = BTreeMap::new();
     let mut latest: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
     // What was written under such a fence went with the row; its writer may hear of it later.
     let mut deleted: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
+    let mut stood: BTreeMap<(LeaseKey, Fence), Checkpoint> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
         let event = match &entry.what {
@@ -28,6 +30,10 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
             What::RowDeleted { lease } => {
                 written.remove(lease);
                 deleted.extend(latest.get(lease).map(|fence| (lease.clone(), *fence)));
+                continue;
+            }
+            What::RowWritten { lease, after, .. } => {
+                stood.entry((lease.clone(), after.fence)).or_insert(after.checkpoint);
                 continue;
             }
             _ => continue,
@@ -63,6 +69,11 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
                     && checkpoint < before
                 {
                     broken(format!("{lease} started at {checkpoint} after {before} was written"));
+                }
+                if let Some(stood) = stood.get(&(lease.clone(), *fence))
+                    && checkpoint < stood
+                {
+                    broken(format!("{lease} started at {checkpoint}, and its row said {stood}"));
                 }
             }
             _ => {}

@@ -8,10 +8,10 @@ use kcl_core::protocol::{Checkpoint, Lease, LeaseKey, Moment, Position, ShardId}
 use super::{Entry, Violation, What, lineage};
 
 /// Judges the rows of a fleet that has healed and drained: the checkpoint of every shard has
-/// reached the last record put into it. With P4, which lets no checkpoint pass a record that is
-/// not acked, this says that every call came to an end. Of a shard that is ended each record is
-/// acked or in the dead letters, if the history has [`What::Acked`] entries: P4 hears of an end
-/// only from whoever ends it, and that one may die before it is heard.
+/// reached the last record put into it, and if the history has [`What::Acked`] entries, each record
+/// is acked or in the dead letters: P4 hears of a checkpoint only from whoever writes it, and that
+/// one may die before it is heard. Where a shard starts first, its application starts: what lies
+/// before it nobody owes.
 pub fn every_backlog_is_done(
     at: Moment,
     leases: &BTreeMap<LeaseKey, Lease>,
@@ -19,7 +19,7 @@ pub fn every_backlog_is_done(
 ) -> Vec<Violation> {
     let mut put: BTreeMap<&ShardId, BTreeSet<Position>> = BTreeMap::new();
     let mut done: BTreeMap<ShardId, BTreeSet<Position>> = BTreeMap::new();
-    let mut is_told = false;
+    let (mut started, mut is_told) = (BTreeSet::new(), false);
     for entry in history {
         match &entry.what {
             What::Put { shard, positions } => put.entry(shard).or_default().extend(positions),
@@ -31,11 +31,20 @@ pub fn every_backlog_is_done(
                 is_told = true;
                 done.entry(lease.shard()).or_default().extend(positions);
             }
-            What::Event(event) => {
-                if let EventKind::DeadLettered { lease, at, .. } = &event.kind {
+            What::Event(event) => match &event.kind {
+                EventKind::DeadLettered { lease, at, .. } => {
                     done.entry(lease.shard()).or_default().insert(*at);
                 }
-            }
+                EventKind::ConsumerStarted { lease, checkpoint, .. }
+                    if started.insert(lease.clone()) =>
+                {
+                    let passes = |record: &&Position| Checkpoint::At(**record) <= *checkpoint;
+                    let owed = put.get(&lease.shard()).into_iter().flatten();
+                    let passed: Vec<_> = owed.filter(passes).copied().collect();
+                    done.entry(lease.shard()).or_default().extend(passed);
+                }
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -52,11 +61,13 @@ pub fn every_backlog_is_done(
         let Some(last) = owed.last() else { continue };
         let row = leases.get(&LeaseKey::new(shard.as_str()));
         let what = match row.map(|row| row.checkpoint) {
-            Some(Checkpoint::ShardEnd) => match open(shard, &owed) {
-                Some(open) => format!("{shard} was ended, and {open} is not done"),
+            Some(checkpoint) if checkpoint >= Checkpoint::At(*last) => match open(shard, &owed) {
+                Some(open) if checkpoint.is_shard_end() => {
+                    format!("{shard} was ended, and {open} is not done")
+                }
+                Some(open) => format!("{shard} is done up to {checkpoint}, and {open} is not"),
                 None => continue,
             },
-            Some(checkpoint) if checkpoint >= Checkpoint::At(*last) => continue,
             // The row of a shard that is done may be gone before its stream forgets it.
             None if parents.contains(shard) => continue,
             Some(checkpoint) => format!("{shard} is done up to {checkpoint}, not up to {last}"),

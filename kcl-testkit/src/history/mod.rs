@@ -48,7 +48,7 @@ pub use prepared::prepared_checkpoints_are_found_until_reached;
 pub use recorder::Recorder;
 pub use rest::nothing_moves;
 pub use rows::rows_change_as_they_may;
-pub use tiled::leases_tile_the_hash_space;
+pub use tiled::{leases_tile_the_hash_space, no_shard_ends_before_its_children_have_leases};
 
 /// One entry of a history, at a time that is the same for all workers.
 #[derive(Clone, Debug)]
@@ -153,6 +153,18 @@ pub enum What {
         /// Its parents.
         parents: Vec<ShardId>,
     },
+    /// A processor was called while the same process was still in a call for the same lease.
+    CalledTwice {
+        /// The lease.
+        lease: LeaseKey,
+    },
+    /// A request deleted the row of a lease, whoever heard of it.
+    RowCollected {
+        /// The lease.
+        lease: LeaseKey,
+        /// What the row said.
+        before: Standing,
+    },
 }
 
 /// What the row of a lease says of who may go on, and where.
@@ -217,6 +229,10 @@ impl fmt::Display for What {
                 write!(f, "the row of {lease} goes from {before} to {after}")
             }
             Self::ShardMade { shard, parents } => write!(f, "{shard} is made, of {parents:?}"),
+            Self::CalledTwice { lease } => write!(f, "{lease} is processed twice at once"),
+            Self::RowCollected { lease, before } => {
+                write!(f, "the row of {lease} is deleted, and said {before}")
+            }
         }
     }
 }
@@ -277,6 +293,7 @@ pub fn check_safety(history: &[Entry]) -> Vec<Violation> {
         no_fence_has_two_holders,
         prepared_checkpoints_are_found_until_reached,
         rows_change_as_they_may,
+        no_shard_ends_before_its_children_have_leases,
     ];
     checks.iter().flat_map(|check| check(history)).collect()
 }

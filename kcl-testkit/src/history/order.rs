@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use kcl_core::protocol::{Position, ShardId};
+use kcl_core::event::EventKind;
+use kcl_core::protocol::{Checkpoint, Fence, LeaseKey, Position, ShardId};
 
 use super::{Entry, Violation, What, lineage};
 
-/// Within a shard a record that was not delivered before follows every earlier delivery: a
-/// redelivery may start again further back, but nothing new is skipped over. A child's first
-/// record comes after every record of its parents was delivered.
+/// Within a shard each batch has every record from the end of the one before: one that fails may
+/// come again from further back, and whoever takes the lease starts right after its checkpoint, but
+/// nothing new is skipped over. A child's first record comes after every record of its parents was
+/// delivered.
 pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
     let lineage = lineage(history);
     let mut put: BTreeMap<ShardId, Vec<Position>> = BTreeMap::new();
     let mut highest: BTreeMap<ShardId, Position> = BTreeMap::new();
+    let mut reached: BTreeMap<LeaseKey, (Fence, Checkpoint)> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
         let (lease, positions) = match &entry.what {
@@ -28,6 +31,15 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
             What::Trimmed { shard, positions } => {
                 let put = put.entry(shard.clone()).or_default();
                 put.retain(|position| !positions.contains(position));
+                continue;
+            }
+            What::Event(event) => {
+                if let EventKind::ConsumerStarted { lease, fence, checkpoint } = &event.kind
+                    // Of whom slept through a take it is heard late.
+                    && reached.get(lease).is_none_or(|(known, _)| known <= fence)
+                {
+                    reached.insert(lease.clone(), (*fence, *checkpoint));
+                }
                 continue;
             }
             What::Given { lease, positions } => (lease, positions),
@@ -48,16 +60,25 @@ pub fn records_come_in_order(history: &[Entry]) -> Vec<Violation> {
         if !positions.is_sorted_by(|a, b| a < b) {
             broken(format!("a batch of {shard} is not in order"));
         }
-        let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
-        let seen = highest.get(&shard).copied();
-        // What lies between the highest delivered so far and the start of this batch.
+        let Some(last) = positions.last() else { continue };
+        let seen =
+            highest.get(&shard).map_or(Checkpoint::TrimHorizon, |seen| Checkpoint::At(*seen));
+        let is_place = |checkpoint: &Checkpoint| {
+            !matches!(checkpoint, Checkpoint::AtTimestamp(_) | Checkpoint::Latest)
+        };
+        let from = reached.get(lease).map(|(_, reached)| *reached).filter(is_place);
+        let after = from.map_or(seen, |from| seen.min(from));
         let put = put.get(&shard).map(Vec::as_slice).unwrap_or_default();
-        let before = &put[..put.partition_point(|record| record < first)];
-        let skipped = before.last().filter(|record| Some(**record) > seen);
-        if let Some(skipped) = skipped {
-            broken(format!("{shard} went on at {first} although {skipped} was not delivered"));
+        let due = &put[..put.partition_point(|record| record <= last)];
+        let due = &due[due.partition_point(|record| Checkpoint::At(*record) <= after)..];
+        if let Some(skipped) = due.iter().find(|record| positions.binary_search(record).is_err()) {
+            let place = format!("{shard} went on to {last} after {after}");
+            broken(format!("{place}, although {skipped} was not delivered"));
         }
-        let top = seen.map_or(*last, |seen| seen.max(*last));
+        if let Some((_, reached)) = reached.get_mut(lease) {
+            *reached = Checkpoint::At(*last).max(*reached);
+        }
+        let top = highest.get(&shard).map_or(*last, |seen| *last.max(seen));
         highest.insert(shard, top);
     }
     violations

@@ -6,19 +6,27 @@ use kcl_core::Event;
 use kcl_core::event::EventKind::{BatchEnded, BatchStarted};
 use kcl_core::protocol::{Fence, LeaseKey, WorkerId};
 
-use super::{Entry, Violation, What, events};
+use super::{Entry, Standing, Violation, What};
 
-/// No batch of a lease starts, and none is polled, at a fence below one that was delivered under,
-/// nor outside of its worker's validity.
+/// No batch of a lease starts, and none is polled, at a fence below one that was delivered under or
+/// that an owner's row has come to, nor outside of its worker's validity.
 pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
     let mut highest: BTreeMap<LeaseKey, (Fence, WorkerId)> = BTreeMap::new();
+    let mut rights: BTreeMap<&LeaseKey, &Standing> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
         let mut broken = |what: String| {
             violations.push(Violation { property: "P3", at: entry.at, what });
         };
         match &entry.what {
+            // Who has a row that was deleted, and made anew by another, goes on until it hears of it.
+            What::RowWritten { lease, before: Some(_), after } => {
+                rights.insert(lease, after);
+            }
             What::Polled { lease, fence, at, valid_until } => {
+                if let Some(right) = rights.get(lease).filter(|right| right.fence > *fence) {
+                    broken(format!("{lease} was polled at fence {fence}, and is {right}"));
+                }
                 if at >= valid_until {
                     broken(format!("{lease} was polled at fence {fence} past its validity"));
                 }
@@ -33,6 +41,10 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
                 at,
                 kind: BatchStarted { lease, fence, valid_until, .. },
             }) => {
+                if let Some(right) = rights.get(lease).filter(|right| right.fence > *fence) {
+                    let what = "started a batch of";
+                    broken(format!("{worker} {what} {lease} at fence {fence}, and it is {right}"));
+                }
                 if at >= valid_until {
                     broken(format!("{worker} started a batch of {lease} past its validity"));
                 }
@@ -52,11 +64,21 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
 }
 
 /// No worker starts a batch of a lease before its call of the one before is over, whatever the
-/// fence. A call that dies with its worker ends for nobody: no other worker has that id.
+/// fence. A call that dies with its worker ends for nobody: no other worker has that id. A process
+/// that comes back under another id may not either, of which its processors tell.
 pub fn no_worker_delivers_beside_its_own_call(history: &[Entry]) -> Vec<Violation> {
     let mut running: BTreeSet<(&WorkerId, &LeaseKey)> = BTreeSet::new();
     let mut violations = Vec::new();
-    for (at, event) in events(history) {
+    for entry in history {
+        let (at, event) = match &entry.what {
+            What::Event(event) => (entry.at, event),
+            What::CalledTwice { lease } => {
+                let what = format!("{lease} was processed beside a call of the same process");
+                violations.push(Violation { property: "P3", at: entry.at, what });
+                continue;
+            }
+            _ => continue,
+        };
         let worker = &event.worker;
         match &event.kind {
             BatchStarted { lease, fence, .. } if !running.insert((worker, lease)) => {

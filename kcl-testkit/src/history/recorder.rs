@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kcl_core::protocol::{Fence, LeaseKey, Ordinal, Position, ShardId};
-use kcl_core::{Checkpointer, Clock, Event, Observer, Record, ShardStart};
+use kcl_core::protocol::{
+    CasOutcome, ConditionalWrite, Fence, LeaseKey, Ordinal, Position, Row, RowKey, ShardId,
+};
+use kcl_core::{Checkpointer, Clock, Event, LeaseTable, Observer, Record, ShardStart, TableError};
 
 use super::{Entry, Standing, What};
 
@@ -60,9 +62,41 @@ impl Recorder {
     pub fn row_deleted(&self, lease: &LeaseKey) {
         self.note(What::RowDeleted { lease: lease.clone() });
     }
-    /// Notes what a request changed in the row of a lease.
-    pub fn row_written(&self, lease: &LeaseKey, before: Option<Standing>, after: Standing) {
-        self.note(What::RowWritten { lease: lease.clone(), before, after });
+    /// Sends a request with these writes to this table, which answers at once, and notes what became
+    /// of the rows of leases.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn rows_written(
+        &self,
+        table: &dyn LeaseTable,
+        writes: &[ConditionalWrite],
+        request: impl Future<Output = Result<CasOutcome, TableError>>,
+    ) -> Result<CasOutcome, TableError> {
+        let mut before = Vec::new();
+        for write in writes {
+            if let RowKey::Lease(lease) = write.key() {
+                let standing = standing(table, &lease).await;
+                before.push((lease, standing));
+            }
+        }
+        let outcome = request.await;
+        if matches!(outcome, Ok(CasOutcome::Won(_))) {
+            for (lease, before) in before {
+                match (before, standing(table, &lease).await) {
+                    (before, Some(after)) if before.as_ref() != Some(&after) => {
+                        self.note(What::RowWritten { lease, before, after });
+                    }
+                    (Some(before), None) => self.note(What::RowCollected { lease, before }),
+                    _ => {}
+                }
+            }
+        }
+        outcome
+    }
+    /// Notes that a processor was called beside a call of its process.
+    pub fn called_twice(&self, lease: &LeaseKey) {
+        self.note(What::CalledTwice { lease: lease.clone() });
     }
     /// Notes a new shard.
     pub fn shard_made(&self, shard: &ShardId, parents: impl IntoIterator<Item = ShardId>) {
@@ -86,6 +120,12 @@ impl Recorder {
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the row of a lease says.
+async fn standing(table: &dyn LeaseTable, lease: &LeaseKey) -> Option<Standing> {
+    let row = table.read(&RowKey::Lease(lease.clone())).await;
+    row.ok().flatten().and_then(Row::into_lease).map(|lease| Standing::of(&lease))
 }
 
 impl Observer for Recorder {

@@ -8,23 +8,32 @@ use kcl_core::protocol::{Fence, LeaseKey};
 use super::{Entry, Standing, Violation, What};
 
 /// In the row of a lease the fence never falls, rises with every change of the owner, and does not
-/// start over in a row that is made anew; the checkpoint never falls; and what has ended is final.
+/// start over in a row that is made anew; the checkpoint never falls; what has ended is final, and
+/// nothing else is deleted but by hand.
 pub fn rows_change_as_they_may(history: &[Entry]) -> Vec<Violation> {
     let mut highest: BTreeMap<&LeaseKey, Fence> = BTreeMap::new();
     let mut violations = Vec::new();
     for entry in history {
-        let What::RowWritten { lease, before, after } = &entry.what else { continue };
+        let told = |lease: &LeaseKey, (property, what): (&'static str, String)| Violation {
+            property,
+            at: entry.at,
+            what: format!("the row of {lease} {what}"),
+        };
+        let (lease, before, after) = match &entry.what {
+            What::RowWritten { lease, before, after } => (lease, before, after),
+            What::RowCollected { lease, before } if !before.checkpoint.is_shard_end() => {
+                let amiss = ("P1", format!("was deleted by a worker, at {before}"));
+                violations.push(told(lease, amiss));
+                continue;
+            }
+            _ => continue,
+        };
         let former = highest.get(lease).copied();
         let amiss = match before {
             Some(before) => amiss(before, after),
             None => made_anew(former, after),
         };
-        let told = |(property, what): (&'static str, String)| Violation {
-            property,
-            at: entry.at,
-            what: format!("the row of {lease} {what}"),
-        };
-        violations.extend(amiss.map(told));
+        violations.extend(amiss.map(|amiss| told(lease, amiss)));
         // Under the fence that a row is made at nobody acts: whoever takes it raises that first.
         if before.is_some() {
             highest.insert(lease, former.unwrap_or(after.fence).max(after.fence));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kcl_core::Shard;
 use kcl_core::protocol::hash_audit::audit;
-use kcl_core::protocol::{Lease, LeaseKey, Moment};
+use kcl_core::protocol::{Lease, LeaseKey, Moment, ShardId};
 
-use super::Violation;
+use super::{Entry, Violation, What, lineage};
 
 /// Judges the leases of a fleet by the listing of its stream: no hole, and no key twice.
 pub fn leases_tile_the_hash_space(
@@ -18,4 +18,33 @@ pub fn leases_tile_the_hash_space(
     let faults = audit(leases, &listed).into_iter();
     let words = faults.map(|fault| format!("{} is covered {} times", fault.range, fault.cover));
     words.map(|what| Violation { property: "P8", at, what }).collect()
+}
+
+/// At no moment is a shard ended and a child of it without a lease: a sync would mend that, if the
+/// parent is listed by then. Histories without [`What::RowWritten`] entries tell nothing here.
+pub fn no_shard_ends_before_its_children_have_leases(history: &[Entry]) -> Vec<Violation> {
+    let mut made: BTreeMap<ShardId, Moment> = BTreeMap::new();
+    let mut ended = Vec::new();
+    for entry in history {
+        if let What::RowWritten { lease, before, after } = &entry.what {
+            if before.is_none() {
+                made.entry(lease.shard()).or_insert(entry.at);
+            }
+            if after.checkpoint.is_shard_end() {
+                ended.push((lease.shard(), entry.at));
+            }
+        }
+    }
+    let lineage = lineage(history);
+    let mut violations = Vec::new();
+    for (parent, at) in ended {
+        let children = lineage.iter().filter(|(_, parents)| parents.contains(&parent));
+        // What one request writes is noted at one moment, in any order.
+        let late = children.filter(|(child, _)| made.get(*child).is_none_or(|made| *made > at));
+        violations.extend(late.map(|(child, _)| {
+            let what = format!("{parent} had ended before {child} had a lease");
+            Violation { property: "P8", at, what }
+        }));
+    }
+    violations
 }

@@ -156,7 +156,7 @@ impl<P: RecordProcessor> RecordProcessor for Observed<P> {
         batch: &RecordBatch,
         checkpointer: &Checkpointer,
     ) -> Result<(), ProcessorError> {
-        self.bench.recorder.given(&self.lease, &batch.records);
+        let _call = self.bench.given(&self.lease, &batch.records);
         let call = self.bench.calls.next("process", self.lease.as_str());
         self.bench.dawdle(&self.lease, checkpointer, call).await;
         self.bench

@@ -200,7 +200,7 @@ impl RecordProcessor for SimProcessor {
     ) -> Result<(), ProcessorError> {
         let bench = &self.bench;
         let call = bench.calls.next("process", self.lease.as_str());
-        bench.recorder.given(&self.lease, &batch.records);
+        let _call = bench.given(&self.lease, &batch.records);
         self.misbehave(checkpointer, call).await;
         if let Some(at) = self.poison(&batch.records) {
             return Err(self.fail(&batch.records, at, "poisoned"));

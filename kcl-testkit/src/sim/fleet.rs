@@ -19,7 +19,7 @@ use super::gate::{Gate, WorkerClock};
 use super::making::Making;
 use super::source::FaultySource;
 use super::table::FaultyTable;
-use super::work::{Bench, Host, Work};
+use super::work::{Bench, Host, Running, Work};
 use super::worker::Worker;
 use crate::history::Recorder;
 
@@ -186,6 +186,7 @@ impl Place {
             gate: gate.clone(),
             actor,
             calls: Calls::default(),
+            running: Running::default(),
         };
         let config = yard.work.config(Config::new("simulated"));
         let config = config

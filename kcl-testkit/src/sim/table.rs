@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_core::protocol::{CasOutcome, ConditionalWrite, LeaseKey, Moment, Row, RowKey, hash};
+use kcl_core::protocol::{CasOutcome, ConditionalWrite, Moment, Row, RowKey, hash};
 use kcl_core::{Clock, Effects, LeaseTable, Scan, TableError};
 use kcl_lease_local::MemoryLeaseTable;
 
@@ -14,7 +14,7 @@ use super::effects;
 use super::faults::{Faults, Kind};
 use super::gate::Gate;
 use super::making::Making;
-use crate::history::{Recorder, Standing};
+use crate::history::Recorder;
 
 /// How long a lost request keeps its sender waiting.
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -85,13 +85,6 @@ impl Request {
     /// The row it is about, or the first of several.
     fn thing(&self) -> String {
         self.writes.first().map(|write| write.key().to_string()).unwrap_or_default()
-    }
-    /// The leases whose rows it writes.
-    fn leases(&self) -> impl Iterator<Item = LeaseKey> {
-        self.writes.iter().filter_map(|write| match write.key() {
-            RowKey::Lease(lease) => Some(lease),
-            _ => None,
-        })
     }
 }
 
@@ -204,29 +197,8 @@ impl FaultyTable {
 
     /// No time passes: the table is in memory, and nobody else runs meanwhile.
     async fn apply(&self, request: &Request) -> Result<CasOutcome, TableError> {
-        let mut before = Vec::new();
-        for lease in request.leases() {
-            let standing = self.standing(&lease).await;
-            before.push((lease, standing));
-        }
-        let outcome = self.apply_unseen(request).await;
-        if matches!(outcome, Ok(CasOutcome::Won(_))) {
-            for (lease, before) in before {
-                match self.standing(&lease).await {
-                    Some(after) if before.as_ref() != Some(&after) => {
-                        self.recorder.row_written(&lease, before, after);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        outcome
-    }
-
-    /// What the row of a lease says, past all faults.
-    async fn standing(&self, lease: &LeaseKey) -> Option<Standing> {
-        let row = self.inner.read(&RowKey::Lease(lease.clone())).await;
-        row.ok().flatten().and_then(Row::into_lease).map(|lease| Standing::of(&lease))
+        let unseen = self.apply_unseen(request);
+        self.recorder.rows_written(&self.inner, &request.writes, unseen).await
     }
 
     async fn apply_unseen(&self, request: &Request) -> Result<CasOutcome, TableError> {

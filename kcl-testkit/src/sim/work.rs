@@ -1,10 +1,10 @@
 //! What a simulated fleet works on: the application of the harness, or one of a user's own.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kcl_core::protocol::{Lease, LeaseKey, Moment, Position, ShardId};
-use kcl_core::{Checkpointer, Clock, Config, DeadLetter, RecordProcessor, ShardStart};
+use kcl_core::{Checkpointer, Clock, Config, DeadLetter, Record, RecordProcessor, ShardStart};
 use kcl_lease_local::MemoryLeaseTable;
 use kcl_stream_local::NewRecord;
 
@@ -85,9 +85,41 @@ pub(super) struct Bench {
     pub actor: String,
     /// Calls so far.
     pub calls: Calls,
+    /// Leases whose records are being processed.
+    pub running: Running,
+}
+
+/// Shards of one process that are in a call with records.
+#[derive(Clone, Default)]
+pub(super) struct Running(Arc<Mutex<BTreeSet<LeaseKey>>>);
+
+/// Lasts as long as its call.
+pub(super) struct Call {
+    running: Running,
+    lease: LeaseKey,
+}
+
+impl Running {
+    fn leases(&self) -> MutexGuard<'_, BTreeSet<LeaseKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.running.leases().remove(&self.lease);
+    }
 }
 
 impl Bench {
+    /// The lease is given these records; the call lasts until what is given back is dropped.
+    pub fn given(&self, lease: &LeaseKey, records: &[Record]) -> Call {
+        if !self.running.leases().insert(lease.clone()) {
+            self.recorder.called_twice(lease);
+        }
+        self.recorder.given(lease, records);
+        Call { running: self.running.clone(), lease: lease.clone() }
+    }
     /// Does this kind of fault strike the call?
     pub fn strike(&self, kind: Kind, call: u64, permille: u64) -> Option<u64> {
         self.faults.strike(kind, &self.actor, call, permille)

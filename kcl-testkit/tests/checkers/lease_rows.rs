@@ -1,11 +1,13 @@
 //! What may become of the row of a lease, and what may not.
 
-use kcl_testkit::history::{Standing, rows_change_as_they_may};
+use kcl_testkit::history::{
+    Standing, no_shard_ends_before_its_children_have_leases, rows_change_as_they_may,
+};
 
 use super::*;
 
 /// What a row says of its owner, its fence and its checkpoint.
-type Says = (&'static str, u64, Checkpoint);
+pub(super) type Says = (&'static str, u64, Checkpoint);
 
 fn standing((owner, fence, checkpoint): Says) -> Standing {
     let owner = (!owner.is_empty()).then(|| WorkerId::new(owner));
@@ -13,7 +15,7 @@ fn standing((owner, fence, checkpoint): Says) -> Standing {
 }
 
 /// One row's life: each entry is what a write left it with, after what the one before did.
-fn row(says: &[Says]) -> Vec<What> {
+pub(super) fn row(says: &[Says]) -> Vec<What> {
     let before = std::iter::once(None).chain(says.iter().copied().map(Some));
     let written = |(before, after): (Option<Says>, &Says)| What::RowWritten {
         lease: lease(),
@@ -76,4 +78,41 @@ fn a_row_that_is_made_anew_at_a_fence_that_was_used_is_found() {
         after: standing(("", 0, Checkpoint::TrimHorizon)),
     };
     passes(check, life(6).chain([other]));
+}
+
+#[test]
+fn a_row_that_a_worker_deletes_before_its_end_is_found() {
+    let check: Checker = rows_change_as_they_may;
+    let collected = |says: Says| [What::RowCollected { lease: lease(), before: standing(says) }];
+    passes(check, collected(("", 6, Checkpoint::ShardEnd)));
+    finds(check, "P1", "was deleted by a worker", collected(("v", 6, up_to(9))));
+}
+
+#[test]
+fn an_end_that_leaves_a_child_without_a_lease_is_found_though_a_sync_makes_it_later() {
+    let check: Checker = no_shard_ends_before_its_children_have_leases;
+    let made = |shard: &str, parents: &[&str]| What::ShardMade {
+        shard: shard.into(),
+        parents: parents.iter().copied().map(ShardId::from).collect(),
+    };
+    let child = |name: &str| What::RowWritten {
+        lease: LeaseKey::from(name),
+        before: None,
+        after: standing(("", 0, Checkpoint::TrimHorizon)),
+    };
+    let end = || What::RowWritten {
+        lease: lease(),
+        before: Some(standing(("v", 1, up_to(9)))),
+        after: standing(("", 2, Checkpoint::ShardEnd)),
+    };
+    let split = || [made("b", &["a"]), made("c", &["a"]), made("d", &["e"])];
+    passes(check, split().into_iter().chain([child("b"), child("c"), end()]));
+    let late = split().into_iter().chain([child("b"), end(), child("c")]);
+    finds(check, "P8", "a had ended before c had a lease", late);
+    let never = history([made("b", &["a", "e"]), end()]);
+    is_found(&check_safety(&never), "P8", "a had ended before b had a lease");
+    // One request writes all of it.
+    let mut at_once = history(split().into_iter().chain([end(), child("b"), child("c")]));
+    at_once.iter_mut().for_each(|entry| entry.at = s(1));
+    assert_eq!(check(&at_once), []);
 }

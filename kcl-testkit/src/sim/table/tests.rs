@@ -3,8 +3,8 @@
 
 use kcl_core::TokioClock;
 use kcl_core::protocol::{
-    Checkpoint, Fence, HashKeyRange, Lease, LeaseChange, LeaseCondition, LeaseTiming, LeaseWrite,
-    Moment, Ordinal, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
+    Checkpoint, Fence, HashKeyRange, Lease, LeaseChange, LeaseCondition, LeaseKey, LeaseTiming,
+    LeaseWrite, Moment, Ordinal, WorkerChange, WorkerCondition, WorkerId, WorkerRow, WorkerWrite,
 };
 use kcl_lease_local::LocalEffects;
 
