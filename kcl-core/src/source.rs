@@ -229,7 +229,8 @@ pub struct ChildShard {
 /// A worker that starts describes it, and lists it to fix what `Latest` means: after `Throttled` or
 /// `Unavailable` it asks again, for ever, and anything else ends it with
 /// [`WorkerError::Source`](crate::WorkerError::Source). Later it asks again whatever the error,
-/// after waits that grow from a third of the lease duration to eight times that, and tells of each (`EventKind::SyncFailed`).
+/// after waits that grow from a third of the lease duration to eight times that, and tells of each
+/// (`EventKind::SyncFailed`).
 ///
 /// Every implementation passes the suite in `kcl_testkit::conformance`.
 #[async_trait]

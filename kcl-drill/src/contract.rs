@@ -44,9 +44,10 @@
 //! stand before the program.
 //!
 //! **What is checked**: every number is processed, in the order in which it came to its shard (a
-//! repetition may go back, never skip), parents before children, each shard by one worker at a
-//! time; with fences, that no two workers begin a shard under the same one, and that nobody begins
-//! one behind a record, or a child of it before one, that nobody had told of until then.
+//! repetition may go back; nothing new is skipped), parents before children, each shard by one
+//! worker at a time; with fences, that no two workers begin a shard under the same one, and that
+//! nobody begins one behind a record, or a child of it before one, that nobody had told of until
+//! then.
 
 use serde::{Deserialize, Serialize};
 

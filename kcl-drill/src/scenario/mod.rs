@@ -1,5 +1,5 @@
-//! What happens to the workers, one function a scenario. Each but `slow` and `start` leaves a settled fleet
-//! behind.
+//! What happens to the workers, one function a scenario. Each but `slow` and `start` leaves a
+//! settled fleet behind.
 
 mod leave;
 mod lose;
