@@ -11,7 +11,7 @@ use kcl_testkit::sim::{Options, run, silence_simulated_panics};
 
 /// Each with a seed that showed it last, and the promise that broke first in it. The table in
 /// docs/model.md says the same.
-const BROKEN: [(Mutant, u64, &str); 25] = [
+const BROKEN: [(Mutant, u64, &str); 27] = [
     (CheckpointPastUnacked, 0, "P4"),
     (HandOverPastUnacked, 0, "P4"),
     (CachedCheckpoint, 0, "P4"),
@@ -23,6 +23,7 @@ const BROKEN: [(Mutant, u64, &str); 25] = [
     (HandOverKeepsOrdinal, 6, "P5"),
     (ChildAfterOneParent, 6, "P2"),
     (EndKeepsFence, 2, "P5"),
+    (EndInTwoWrites, 2, "P8"),
     (LiveLeaseTaken, 0, "P3"),
     (AbsentIsDead, 16, "P3"),
     (HeldDuringHandOver, 17, "P6"),
@@ -32,6 +33,7 @@ const BROKEN: [(Mutant, u64, &str); 25] = [
     (ForceWithoutWait, 11, "P3"),
     (ForceRereadsFence, 78, "P3"),
     (RevokeAfterValidity, 36, "P3"),
+    (RevokeWithoutFence, 36, "P3"),
     (ValidityFromReply, 92, "P3"),
     (FenceWithoutHeartbeat, 0, "P3"),
     (IdUsedTwice, 4, "P6"),
