@@ -41,7 +41,7 @@ pub struct Worker {
     task: JoinHandle<Result<(), WorkerError>>,
 }
 
-/// A connection to the table that can be pulled. What goes over it into the rows of leases is noted.
+/// A connection to the table that can be pulled. What goes over it into rows of leases is noted.
 #[derive(Clone)]
 pub struct Cable {
     table: MemoryLeaseTable,

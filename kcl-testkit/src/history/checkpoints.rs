@@ -15,8 +15,7 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
     let mut latest: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
     // What was written under such a fence went with the row; its writer may hear of it later.
     let mut deleted: BTreeMap<LeaseKey, Fence> = BTreeMap::new();
-    let mut stood: BTreeMap<(LeaseKey, Fence), Checkpoint> = BTreeMap::new();
-    let mut violations = Vec::new();
+    let mut violations = starts_below_rows(history);
     for entry in history {
         let event = match &entry.what {
             What::Given { lease, positions } => {
@@ -30,10 +29,6 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
             What::RowDeleted { lease } => {
                 written.remove(lease);
                 deleted.extend(latest.get(lease).map(|fence| (lease.clone(), *fence)));
-                continue;
-            }
-            What::RowWritten { lease, after, .. } => {
-                stood.entry((lease.clone(), after.fence)).or_insert(after.checkpoint);
                 continue;
             }
             _ => continue,
@@ -70,10 +65,30 @@ pub fn checkpoints_only_rise(history: &[Entry]) -> Vec<Violation> {
                 {
                     broken(format!("{lease} started at {checkpoint} after {before} was written"));
                 }
-                if let Some(stood) = stood.get(&(lease.clone(), *fence))
+            }
+            _ => {}
+        }
+    }
+    violations
+}
+
+/// Starts below what stood in the row as it came to their fence: a hand-over's checkpoint, say, of
+/// which nobody tells.
+fn starts_below_rows(history: &[Entry]) -> Vec<Violation> {
+    let mut stood: BTreeMap<(&LeaseKey, Fence), Checkpoint> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for entry in history {
+        match &entry.what {
+            What::RowWritten { lease, after, .. } => {
+                stood.entry((lease, after.fence)).or_insert(after.checkpoint);
+            }
+            What::Event(event) => {
+                if let EventKind::ConsumerStarted { lease, fence, checkpoint } = &event.kind
+                    && let Some(stood) = stood.get(&(lease, *fence))
                     && checkpoint < stood
                 {
-                    broken(format!("{lease} started at {checkpoint}, and its row said {stood}"));
+                    let what = format!("{lease} started at {checkpoint}, and its row said {stood}");
+                    violations.push(Violation { property: "P4", at: entry.at, what });
                 }
             }
             _ => {}

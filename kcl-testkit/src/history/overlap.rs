@@ -19,7 +19,7 @@ pub fn no_two_workers_deliver_one_shard(history: &[Entry]) -> Vec<Violation> {
             violations.push(Violation { property: "P3", at: entry.at, what });
         };
         match &entry.what {
-            // Who has a row that was deleted, and made anew by another, goes on until it hears of it.
+            // Whose row was deleted, and made anew by another, goes on until it hears of it.
             What::RowWritten { lease, before: Some(_), after } => {
                 rights.insert(lease, after);
             }

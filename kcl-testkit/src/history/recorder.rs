@@ -62,8 +62,8 @@ impl Recorder {
     pub fn row_deleted(&self, lease: &LeaseKey) {
         self.note(What::RowDeleted { lease: lease.clone() });
     }
-    /// Sends a request with these writes to this table, which answers at once, and notes what became
-    /// of the rows of leases.
+    /// Sends a request with these writes to this table, which answers at once, and notes what
+    /// became of the rows of leases.
     ///
     /// # Errors
     /// Those of the request.
