@@ -66,6 +66,7 @@ async fn nor_what_came_out_of_children_that_were_dropped_too() {
     let _worker = fleet.start();
     fleet.pass(SETTLED).await;
     assert_eq!(every_record_is_delivered(&fleet.recorder.history()), []);
+    assert_eq!(check_safety(&fleet.recorder.history()), []);
     assert!(fleet.lease(shard(0).as_str()).await.is_ended());
     assert_eq!(dropped(&fleet), [LeaseKey::new(shard(0).as_str())]);
 }

@@ -96,7 +96,8 @@ impl Wire {
         write: &ConditionalWrite,
         effects: &Effects,
     ) -> Result<CasOutcome, TableError> {
-        let outcome = self.table.write_with(write, effects).await;
+        let (writes, sent) = (std::slice::from_ref(write), self.table.write_with(write, effects));
+        let outcome = self.recorder.rows_written(&self.table, writes, sent).await;
         if let Ok(CasOutcome::Won(Some(Row::Lease(lease)))) = &outcome {
             let fence = Fence(number(&self.table, &of_sender(lease.key.as_str())));
             self.recorder.effects(&lease.key, fence, lease.ordinal);

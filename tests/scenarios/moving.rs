@@ -4,7 +4,7 @@ use kcl_core::EventKind;
 use kcl_core::protocol::WorkerState;
 use kcl_testkit::history::{What, check_safety, every_record_is_delivered, moves};
 
-use crate::fleet::{Fleet, shard};
+use crate::fleet::{D, Fleet, shard};
 
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -95,6 +95,19 @@ async fn a_drained_shard_goes_to_another_worker_and_stays_there() {
     fleet.pass(Duration::from_secs(30)).await;
     assert!(other.handle.status().shards.iter().any(|status| status.shard == drained));
     assert!(one.handle.status().shards.iter().all(|status| status.shard != drained));
+}
+
+/// Both run in one process, and only one of them goes by hints: its own it sends.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_takes_no_hints_hears_of_what_it_is_given_all_the_same() {
+    let mut fleet = Fleet::new(4);
+    let leaver = fleet.start();
+    let (deaf, note) = (fleet.config().hints(false), fleet.note());
+    let deaf = fleet.start_with(deaf, note);
+    fleet.pass(SETTLED).await;
+    leaver.handle.shutdown().await;
+    fleet.pass(D).await;
+    assert_eq!(deaf.shards(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -188,7 +188,7 @@ impl<'a> Control<'a> {
         shutdown: &CancellationToken,
     ) -> ControlEnd {
         let registration = Arc::clone(&self.registration);
-        let mut inlet = Inlet::open(&registration.me);
+        let mut inlet = Inlet::open(&registration.me, self.settings.config.hints);
         self.start();
         loop {
             if let Some(end) = self.end() {
@@ -208,7 +208,7 @@ impl<'a> Control<'a> {
                     self.on_done(done);
                 }
                 stopped = self.consumers.stopped() => self.on_stopped(stopped),
-                Some(hint) = inlet.next(), if self.settings.config.hints => self.on_hint(hint),
+                Some(hint) = inlet.next() => self.on_hint(hint),
                 Some(command) = commands.recv() => self.on_command(command),
                 () = shutdown.cancelled(), if self.leaving.is_none() => self.leave(),
                 () = registration.clock.sleep_until(wake) => {}

@@ -182,6 +182,10 @@ impl Control<'_> {
                 return Ok(Done::Nothing);
             };
             for mut lease in deleted {
+                // Whoever stood still here would make rows that others made and lost meanwhile.
+                if !registration.validity.is_current() {
+                    break;
+                }
                 // In the row itself: a taker may not know of the new generation yet.
                 lease.fence = Fence(0).next(table.generation);
                 let create = ConditionalWrite::Lease(LeaseWrite::Create(lease));

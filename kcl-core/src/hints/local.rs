@@ -28,13 +28,16 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    pub(crate) fn open(worker: &WorkerId) -> Self {
+    /// If it is not on, nobody finds it here: a hint that arrives counts as heard.
+    pub(crate) fn open(worker: &WorkerId, is_on: bool) -> Self {
         let (sender, receiver) = mpsc::channel(HINTS_WAITING);
-        let mut workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.insert(worker.clone(), sender);
+        if is_on {
+            let mut workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+            workers.insert(worker.clone(), sender);
+        }
         Self { worker: worker.clone(), receiver }
     }
-    /// The next hint. Cancel-safe.
+    /// The next hint; `None` if it is not on. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Hint> {
         self.receiver.recv().await
     }

@@ -167,7 +167,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let listener = listen(&clock).await;
         let to = WorkerId::new("tcp-receiver");
-        let mut inlet = Inlet::open(&to);
+        let mut inlet = Inlet::open(&to, true);
         let frame = |sequence| Frame {
             from: WorkerId::new("tcp-sender"),
             to: to.clone(),
@@ -196,7 +196,7 @@ mod tests {
         let (here, there) = (WorkerId::new("tcp-here"), WorkerId::new("tcp-there"));
         let hints = Hints::new(true, &here, KEY, &clock);
         assert_eq!(hints.send(&there, Some(&listener.address), wake(1)), Told::Perhaps);
-        let mut inlet = Inlet::open(&there);
+        let mut inlet = Inlet::open(&there, true);
         let second = hints.send(&there, None, wake(2));
         assert_eq!(second, Told::Surely, "in the same process it has arrived");
         let mut got = vec![inlet.next().await];
@@ -215,7 +215,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let listener = listen(&clock).await;
         let to = WorkerId::new("tcp-flooded");
-        let _inlet = Inlet::open(&to);
+        let _inlet = Inlet::open(&to, true);
         for sequence in 1..=u64::from(3 * HINTS_PER_SECOND) {
             let frame =
                 Frame { from: WorkerId::new("f"), to: to.clone(), sequence, hint: Hint::Inbox };

@@ -11,7 +11,7 @@ use super::{Entry, Violation, What, lineage};
 /// reached the last record put into it, and if the history has [`What::Acked`] entries, each record
 /// is acked or in the dead letters: P4 hears of a checkpoint only from whoever writes it, and that
 /// one may die before it is heard. Where a shard starts first, its application starts: what lies
-/// before it nobody owes.
+/// before it nobody owes. What a start by a timestamp passes over is not to be noted as put.
 pub fn every_backlog_is_done(
     at: Moment,
     leases: &BTreeMap<LeaseKey, Lease>,

@@ -78,11 +78,19 @@ impl Order {
         if !positions.is_sorted_by(|a, b| a < b) {
             broken.push(format!("a batch of {shard} is not in order"));
         }
-        let Some(last) = positions.last() else { return broken };
+        let (Some(first), Some(last)) = (positions.first(), positions.last()) else {
+            return broken;
+        };
         let after = self.after(lease);
         let put = self.put.get(&shard).map(Vec::as_slice).unwrap_or_default();
         let due = &put[..put.partition_point(|record| record <= last)];
-        let due = &due[due.partition_point(|record| Checkpoint::At(*record) <= after)..];
+        let due = match after {
+            // Where these lead the first batch tells.
+            Checkpoint::AtTimestamp(_) | Checkpoint::Latest => {
+                &due[due.partition_point(|record| record < first)..]
+            }
+            place => &due[due.partition_point(|record| Checkpoint::At(*record) <= place)..],
+        };
         if let Some(skipped) = due.iter().find(|record| positions.binary_search(record).is_err()) {
             let place = format!("{shard} went on to {last} after {after}");
             broken.push(format!("{place}, although {skipped} was not delivered"));
@@ -98,11 +106,11 @@ impl Order {
     /// After which place every record of this lease is due: no later than what is new.
     fn after(&self, lease: &LeaseKey) -> Checkpoint {
         let seen = self.highest.get(&lease.shard()).map(|seen| Checkpoint::At(*seen));
-        let seen = seen.unwrap_or(Checkpoint::TrimHorizon);
-        match self.reached.get(lease) {
-            // Where these lead the first batch tells.
-            None | Some((_, Checkpoint::AtTimestamp(_) | Checkpoint::Latest)) => seen,
-            Some((_, reached)) => seen.min(*reached),
+        let reached = self.reached.get(lease).map(|(_, reached)| *reached);
+        match (reached, seen) {
+            (Some(Checkpoint::AtTimestamp(_) | Checkpoint::Latest), Some(seen)) => seen,
+            (Some(reached), Some(seen)) => reached.min(seen),
+            (reached, seen) => reached.or(seen).unwrap_or(Checkpoint::TrimHorizon),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::{Entry, Violation, What, lineage};
 /// whole shard. That tells what no
 /// event does: what a hand-over, a release or the end of a shard wrote into the row.
 ///
-/// Where a shard starts first, its application starts: what lies before it nobody owes. A row that
+/// Where a shard starts first, its application starts: what lies before it nobody owes (what a
+/// start by a timestamp passes over is not to be noted as put). A row that
 /// was deleted starts over below, and passes nothing by that. Histories without [`What::Acked`]
 /// entries tell nothing here.
 pub fn nobody_goes_on_past_an_open_record(history: &[Entry]) -> Vec<Violation> {

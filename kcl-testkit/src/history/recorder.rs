@@ -82,15 +82,19 @@ impl Recorder {
         }
         let outcome = request.await;
         if matches!(outcome, Ok(CasOutcome::Won(_))) {
+            let mut became = Vec::new();
             for (lease, before) in before {
                 match (before, standing(table, &lease).await) {
                     (before, Some(after)) if before.as_ref() != Some(&after) => {
-                        self.note(What::RowWritten { lease, before, after });
+                        became.push(What::RowWritten { lease, before, after });
                     }
-                    (Some(before), None) => self.note(What::RowCollected { lease, before }),
+                    (Some(before), None) => became.push(What::RowCollected { lease, before }),
                     _ => {}
                 }
             }
+            // What one request does it does at one moment.
+            let at = self.clock.monotonic();
+            self.entries().extend(became.into_iter().map(|what| Entry { at, what }));
         }
         outcome
     }

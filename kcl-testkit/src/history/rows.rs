@@ -9,7 +9,7 @@ use super::{Entry, Standing, Violation, What};
 
 /// In the row of a lease the fence never falls, rises with every change of the owner, and does not
 /// start over in a row that is made anew; the checkpoint never falls; what has ended is final, and
-/// nothing else is deleted but by hand.
+/// nothing else is deleted but by hand, or by a reset, which is not to be noted.
 pub fn rows_change_as_they_may(history: &[Entry]) -> Vec<Violation> {
     let mut highest: BTreeMap<&LeaseKey, Fence> = BTreeMap::new();
     let mut violations = Vec::new();

@@ -1,8 +1,9 @@
 //! P8: leases and pending children tile the hash key space.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_core::Shard;
+use kcl_core::event::EventKind;
 use kcl_core::protocol::hash_audit::audit;
 use kcl_core::protocol::{Lease, LeaseKey, Moment, ShardId};
 
@@ -21,20 +22,30 @@ pub fn leases_tile_the_hash_space(
 }
 
 /// At no moment is a shard ended and a child of it without a lease: a sync would mend that, if the
-/// parent is listed by then. Histories without [`What::RowWritten`] entries tell nothing here.
+/// parent is listed by then. A shard that the stream has dropped ends with what is left of its
+/// children. Histories without [`What::RowWritten`] entries tell nothing here.
 pub fn no_shard_ends_before_its_children_have_leases(history: &[Entry]) -> Vec<Violation> {
     let mut made: BTreeMap<ShardId, Moment> = BTreeMap::new();
-    let mut ended = Vec::new();
+    let (mut ended, mut dropped) = (Vec::new(), BTreeSet::new());
     for entry in history {
-        if let What::RowWritten { lease, before, after } = &entry.what {
-            if before.is_none() {
-                made.entry(lease.shard()).or_insert(entry.at);
+        match &entry.what {
+            What::RowWritten { lease, before, after } => {
+                if before.is_none() {
+                    made.entry(lease.shard()).or_insert(entry.at);
+                }
+                if after.checkpoint.is_shard_end() {
+                    ended.push((lease.shard(), entry.at));
+                }
             }
-            if after.checkpoint.is_shard_end() {
-                ended.push((lease.shard(), entry.at));
+            What::Event(event) => {
+                if let EventKind::ShardDropped { lease } = &event.kind {
+                    dropped.insert(lease.shard());
+                }
             }
+            _ => {}
         }
     }
+    ended.retain(|(shard, _)| !dropped.contains(shard));
     let lineage = lineage(history);
     let mut violations = Vec::new();
     for (parent, at) in ended {

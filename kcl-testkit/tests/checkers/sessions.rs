@@ -17,8 +17,16 @@ fn a_start_that_passes_over_what_its_checkpoint_owes_is_found_though_another_was
     // Of whom slept through a take it is heard late.
     let slept = [started(3, up_to(3)), started(2, up_to(1)), given(&[4])];
     passes(check, then(&slept));
-    // A place that is no position yet is where the first batch begins.
-    passes(check, then(&[started(2, Checkpoint::AtTimestamp(5)), given(&[3]), given(&[4])]));
+    // Where an application starts it starts; a place that is no position is where the first batch
+    // begins.
+    let first = |at, what: &[What]| [&[put(&[1, 2, 3, 4]), started(1, at)], what].concat();
+    passes(check, first(up_to(2), &[given(&[3, 4])]));
+    finds(check, "P2", "3 was not delivered", first(up_to(2), &[given(&[4])]));
+    let timestamp = Checkpoint::AtTimestamp(5);
+    passes(check, first(timestamp, &[given(&[2, 3]), given(&[4])]));
+    passes(check, then(&[started(2, timestamp), given(&[3]), given(&[4])]));
+    finds(check, "P2", "3 was not delivered", first(timestamp, &[given(&[2]), given(&[4])]));
+    finds(check, "P2", "3 was not delivered", first(timestamp, &[given(&[2, 4])]));
 }
 
 #[test]
