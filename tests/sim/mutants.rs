@@ -27,7 +27,7 @@ const BROKEN: [(Mutant, u64, &str); 27] = [
     (LiveLeaseTaken, 0, "P3"),
     (AbsentIsDead, 16, "P3"),
     (HeldDuringHandOver, 17, "P6"),
-    (HoldAtSpentFence, 34, "P4"),
+    (HoldAtSpentFence, 34, "P3"),
     (TakeByOwnerAlone, 58, "P3"),
     (TakeExtendsValidity, 55, "P3"),
     (ForceWithoutWait, 11, "P3"),
@@ -38,7 +38,7 @@ const BROKEN: [(Mutant, u64, &str); 27] = [
     (FenceWithoutHeartbeat, 0, "P3"),
     (IdUsedTwice, 4, "P6"),
     (MissingCanBeat, 83, "P6"),
-    (MarkInAsk, 172, "P3"),
+    (MarkInAsk, 36, "P3"),
 ];
 
 /// Faults that are drawn otherwise one day move the seed, not the fact: then a wide search finds
