@@ -47,7 +47,7 @@
 //! repetition may go back; nothing new is skipped), parents before children, each shard by one
 //! worker at a time; with fences, that no two workers begin a shard under the same one, and that
 //! nobody begins one behind a record, or a child of it before one, that nobody had told of until
-//! then.
+//! then; whoever begins one goes on with the first record behind where it said.
 
 use serde::{Deserialize, Serialize};
 

@@ -139,3 +139,45 @@ impl Bench {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kcl_core::TokioClock;
+
+    use super::*;
+    use crate::history::What;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_processed_twice_at_once_is_noted_and_one_that_comes_again_is_not() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(0));
+        let recorder = Recorder::new(clock.clone());
+        let bench = Bench {
+            host: Host {
+                worker: "w0".into(),
+                clock: clock.clone(),
+                table: MemoryLeaseTable::new(),
+            },
+            recorder: recorder.clone(),
+            faults: Faults::new(Draws::new(0), clock, Moment(Duration::ZERO)),
+            gate: Gate::new(),
+            actor: "w0.1".into(),
+            calls: Calls::default(),
+            running: Running::default(),
+        };
+        let (one, other) = (LeaseKey::new("a"), LeaseKey::new("b"));
+        let noted = || {
+            let history = recorder.take();
+            history.iter().filter(|entry| matches!(entry.what, What::CalledTwice { .. })).count()
+        };
+        let first = bench.given(&one, &[]);
+        let beside = bench.clone().given(&other, &[]);
+        assert_eq!(noted(), 0);
+        drop(bench.given(&one, &[]));
+        assert_eq!(noted(), 1);
+        drop((first, beside));
+        let _again = bench.given(&one, &[]);
+        assert_eq!(noted(), 0);
+    }
+}

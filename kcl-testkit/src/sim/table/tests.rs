@@ -9,7 +9,7 @@ use kcl_core::protocol::{
 use kcl_lease_local::LocalEffects;
 
 use super::*;
-use crate::history::What;
+use crate::history::{Entry, What};
 
 /// In one of so many seeds every kind strikes the first request alone.
 const SEEDS: u64 = 20_000;
@@ -342,4 +342,11 @@ async fn what_a_request_changes_in_the_row_of_a_lease_is_noted_and_nothing_else(
         "a: Some(\"nobody at fence 1, TRIM_HORIZON\"), nobody at fence 1, SHARD_END",
     ];
     assert_eq!(noted(), told);
+    let delete = LeaseWrite::Delete { key: "b".into(), when: Vec::new() };
+    seen.write(&ConditionalWrite::Lease(delete)).await.unwrap();
+    let history = seen.recorder.take();
+    let [Entry { what: What::RowCollected { lease, before }, .. }] = history.as_slice() else {
+        panic!("{history:?}")
+    };
+    assert_eq!((lease.as_str(), before.fence), ("b", Fence(0)));
 }
