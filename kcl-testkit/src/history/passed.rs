@@ -9,13 +9,12 @@ use super::{Entry, Violation, What, lineage};
 
 /// Judges every place a consumer starts at, and when the first record of a child comes: each record
 /// before it was acked under some fence, is in the dead letters, or was trimmed, alone or with its
-/// whole shard. That tells what no
-/// event does: what a hand-over, a release or the end of a shard wrote into the row.
+/// whole shard. That tells what no event does: what a hand-over, a release or the end of a shard
+/// wrote into the row.
 ///
-/// Where a shard starts first, its application starts: what lies before it nobody owes (what a
-/// start by a timestamp passes over is not to be noted as put). A row that
-/// was deleted starts over below, and passes nothing by that. Histories without [`What::Acked`]
-/// entries tell nothing here.
+/// Where a shard starts first, its application starts: what lies before it nobody owes, and what a
+/// start by a timestamp passes over is not to be noted as put. A row that was deleted starts over
+/// below, and passes nothing by that. Histories without [`What::Acked`] entries tell nothing here.
 pub fn nobody_goes_on_past_an_open_record(history: &[Entry]) -> Vec<Violation> {
     if !history.iter().any(|entry| matches!(entry.what, What::Acked { .. })) {
         return Vec::new();
